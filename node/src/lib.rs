@@ -1,1 +1,18 @@
-//! placeholder
+//! The peerdist node: cache, fetch, serve, control plane, and the command line.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`store`] | encrypted blocks on disk, and which of them may be served |
+//! | [`fetch`] | whom to ask for which block, and why |
+//! | [`config`] | the TOML configuration |
+//! | [`control`] | HTTP over unix sockets: administration and the PeerDist API |
+//! | [`daemon`] | orderly start, reload and stop of `peerdistd` |
+//! | [`cli`] | the verbs of `peerdist` |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod cli;
+pub mod config;
+pub mod control;
+pub mod daemon;
+pub mod fetch;
+pub mod store;

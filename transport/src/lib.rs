@@ -1,1 +1,14 @@
-//! placeholder
+//! Retrieval (MS-PCCRR) and content information (MS-PCCRTP) over HTTP, on tokio.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`retrieval`] | asks peers for blocks, and answers peers that ask |
+//! | [`content_server`] | a folder or another HTTP server, with content information for whoever understands it |
+//! | [`origin`] | the downloader's HTTP client: content information, missing data, plain bodies |
+//! | [`hashing`] | files to content information, on several threads |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod content_server;
+pub mod hashing;
+pub mod origin;
+pub mod retrieval;
