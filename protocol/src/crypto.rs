@@ -70,6 +70,29 @@ fn hmac<M: Mac + KeyInit>(key: &[u8], parts: &[&[u8]]) -> impl AsRef<[u8]> + use
     mac.finalize().into_bytes()
 }
 
+/// SHA-256 over bytes that come in pieces, for checksums that people compare.
+#[derive(Debug, Clone, Default)]
+pub struct Sha256Stream(Sha256);
+
+impl Sha256Stream {
+    /// A hash over nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Appends a piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The hash as 64 lower-case hexadecimal digits.
+    #[must_use]
+    pub fn finish_hex(self) -> String {
+        hex::encode(self.0.finalize())
+    }
+}
+
 /// A hash output of 1 to 64 bytes, held inline.
 #[derive(Clone, Copy)]
 pub struct HashValue {
