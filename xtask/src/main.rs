@@ -1,1 +1,53 @@
-fn main() {}
+//! The project's own tasks, run as `cargo xtask TASK`.
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task speaks to the person who runs it")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+mod ci;
+mod command;
+mod licences;
+mod rules;
+mod setup;
+mod test;
+mod tree;
+
+use std::process::ExitCode;
+
+use command::Failure;
+
+const USAGE: &str = "\
+usage: cargo xtask TASK
+
+  test [ARGUMENTS]   set up what the tests need, build, and run all tests; ARGUMENTS go to `cargo test`
+  ci                 everything that continuous integration checks, then `test`
+  rules              the rules of the tree alone: dependencies, lints, licences
+";
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1);
+    let task = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let outcome = match task.as_str() {
+        "test" => test::run_all(&rest),
+        "ci" => ci::run_all(),
+        "rules" => ci::check_rules(),
+        "help" | "--help" | "-h" => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        _ => {
+            eprint!("{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            eprintln!("error: {failure}");
+            // The status of the command that failed, so that a caller sees what cargo itself would have said.
+            match failure {
+                Failure::Status { code, .. } => ExitCode::from(code),
+                _ => ExitCode::FAILURE,
+            }
+        }
+    }
+}
