@@ -1,0 +1,406 @@
+//! The sections of the configuration, their defaults, and the values that are not plain numbers.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use thiserror::Error;
+use tracing_subscriber::EnvFilter;
+
+use super::value::{self, ParseSizeError, parse_size, size_text};
+
+/// `[node]`: the node's part in the LAN and where it listens.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Node {
+    /// Whom the node works with.
+    pub mode: Mode,
+    /// The addresses on which peers may fetch blocks.
+    pub listen: Vec<IpAddr>,
+    /// The TCP port for it; 0 takes any free one. Peers learn it from the answers to their Probes.
+    pub port: u16,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        Self {
+            mode: Mode::Distributed,
+            listen: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
+            port: 80,
+        }
+    }
+}
+
+/// Whom the node works with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Fetches from peers and serves them.
+    Distributed,
+    /// Fetches from peers and serves nobody.
+    Client,
+    /// Uses its own cache alone.
+    Local,
+}
+
+impl Mode {
+    /// Whether peers are asked for blocks.
+    #[must_use]
+    pub fn asks_peers(self) -> bool {
+        matches!(self, Self::Distributed | Self::Client)
+    }
+
+    /// Whether Probes are answered and blocks served.
+    #[must_use]
+    pub fn serves_peers(self) -> bool {
+        self == Self::Distributed
+    }
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Distributed => "distributed",
+            Self::Client => "client",
+            Self::Local => "local",
+        })
+    }
+}
+
+/// `[discovery]`: how peers are found.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Discovery {
+    /// Where Probes are sent and heard.
+    pub interfaces: Interfaces,
+    /// Whether 239.255.255.250 is used.
+    pub ipv4: bool,
+    /// Whether FF02::C is used.
+    pub ipv6: bool,
+    /// The UDP port of the LAN; other than 3702 only where all hosts agree, as in tests.
+    pub port: u16,
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self { interfaces: Interfaces::All, ipv4: true, ipv6: true, port: 3702 }
+    }
+}
+
+/// The interfaces that take part in discovery.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interfaces {
+    /// Every one that is up, can do multicast and is not the loopback.
+    All,
+    /// These alone.
+    Only(Vec<String>),
+}
+
+impl Serialize for Interfaces {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::All => to.serialize_str("all"),
+            Self::Only(names) => names.serialize(to),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Interfaces {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = Interfaces;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("\"all\" or a list of interface names such as [\"eth0\"]")
+            }
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Interfaces, E> {
+                if text == "all" {
+                    Ok(Interfaces::All)
+                } else {
+                    Err(E::invalid_value(de::Unexpected::Str(text), &self))
+                }
+            }
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut names: A) -> Result<Interfaces, A::Error> {
+                let mut only = Vec::new();
+                while let Some(name) = names.next_element::<String>()? {
+                    only.push(name);
+                }
+                if only.is_empty() {
+                    return Err(de::Error::invalid_length(0, &self));
+                }
+                Ok(Interfaces::Only(only))
+            }
+        }
+        from.deserialize_any(Visitor)
+    }
+}
+
+/// `[cache]`: the cache on disk.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Cache {
+    /// The directory. One process at a time uses it.
+    pub dir: PathBuf,
+    /// How large it may grow.
+    pub size: CacheSize,
+    /// Blocks older than this are dropped.
+    #[serde(with = "value::duration")]
+    pub max_age: Duration,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            dir: PathBuf::from("/var/cache/peerdist"),
+            size: CacheSize::Percent(5),
+            max_age: Duration::from_secs(28 * 86_400),
+        }
+    }
+}
+
+/// The smallest cache, in bytes.
+pub const MIN_CACHE_SIZE: u64 = 16 << 20;
+
+/// How large the cache may grow. Whatever the form, it is 16 MiB at least.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheSize {
+    /// This many bytes.
+    Bytes(u64),
+    /// This many per cent, 1 to 100, of the file system's size.
+    Percent(u8),
+    /// As much as leaves this many bytes of the file system free.
+    KeepFree(u64),
+}
+
+/// The text is not a cache size.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a cache size is \"10 GiB\" (16 MiB or more), \"5 %\" (of the file system, 1 to 100) or \"keep 20 GiB free\"")]
+pub struct ParseCacheSizeError;
+
+impl From<ParseSizeError> for ParseCacheSizeError {
+    fn from(_: ParseSizeError) -> Self {
+        Self
+    }
+}
+
+impl FromStr for CacheSize {
+    type Err = ParseCacheSizeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.trim();
+        if let Some(percent) = text.strip_suffix('%') {
+            let percent = percent.trim_end().parse().map_err(|_| ParseCacheSizeError)?;
+            return (1..=100).contains(&percent).then_some(Self::Percent(percent)).ok_or(ParseCacheSizeError);
+        }
+        if let Some(kept) = text.strip_prefix("keep ").and_then(|text| text.strip_suffix(" free")) {
+            return Ok(Self::KeepFree(parse_size(kept)?));
+        }
+        let bytes = parse_size(text)?;
+        (bytes >= MIN_CACHE_SIZE).then_some(Self::Bytes(bytes)).ok_or(ParseCacheSizeError)
+    }
+}
+
+impl fmt::Display for CacheSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => f.write_str(&size_text(*bytes)),
+            Self::Percent(percent) => write!(f, "{percent} %"),
+            Self::KeepFree(bytes) => write!(f, "keep {} free", size_text(*bytes)),
+        }
+    }
+}
+
+/// `[retrieval]`: limits on what is served to peers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retrieval {
+    /// Blocks on their way to peers at once; a request beyond it gets the empty answer, which means "busy".
+    pub max_uploads: NonZeroU32,
+    /// Open connections from all peers together.
+    pub max_connections: NonZeroU32,
+    /// Open connections from one address.
+    pub max_connections_per_peer: NonZeroU32,
+    /// How long a connection may be silent between two requests.
+    #[serde(with = "value::duration")]
+    pub idle_timeout: Duration,
+    /// How long one request may take to arrive, and one answer to be taken.
+    #[serde(with = "value::duration")]
+    pub request_timeout: Duration,
+}
+
+impl Default for Retrieval {
+    fn default() -> Self {
+        Self {
+            max_uploads: count(64),
+            max_connections: count(1024),
+            max_connections_per_peer: count(64),
+            idle_timeout: Duration::from_secs(60),
+            request_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `[fetch]`: how blocks are fetched from peers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Fetch {
+    /// Hosts asked at once for one content.
+    pub max_peers: NonZeroU32,
+    /// Connections to one host.
+    pub connections_per_peer: NonZeroU32,
+    /// A block request without progress for this long is given up.
+    #[serde(with = "value::duration")]
+    pub request_timeout: Duration,
+    /// How long answers to a Probe are waited for.
+    #[serde(with = "value::duration")]
+    pub probe_timeout: Duration,
+    /// A segment that nobody answered for is not asked for again during this time.
+    #[serde(with = "value::duration")]
+    pub negative_cache: Duration,
+    /// A host that sent wrong bytes is not asked again during this time.
+    #[serde(with = "value::duration")]
+    pub penalty: Duration,
+}
+
+impl Default for Fetch {
+    fn default() -> Self {
+        Self {
+            max_peers: count(16),
+            connections_per_peer: count(4),
+            request_timeout: Duration::from_secs(2),
+            probe_timeout: Duration::from_millis(300),
+            negative_cache: Duration::from_secs(15),
+            penalty: Duration::from_secs(300),
+        }
+    }
+}
+
+/// `[control]`: the two control sockets.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Control {
+    /// The socket for administration.
+    pub admin_socket: PathBuf,
+    /// Its permissions.
+    pub admin_mode: SocketMode,
+    /// The socket for programs.
+    pub api_socket: PathBuf,
+    /// Its permissions.
+    pub api_mode: SocketMode,
+    /// Sessions that one user may hold on the api socket.
+    pub max_sessions_per_user: NonZeroU32,
+    /// Contents that one user may hold open.
+    pub max_contents_per_user: NonZeroU32,
+    /// Bytes in memory that one user's contents may hold: content information, and data that is not verified yet.
+    #[serde(with = "value::bytes")]
+    pub max_staged_per_user: u64,
+}
+
+impl Default for Control {
+    fn default() -> Self {
+        Self {
+            admin_socket: PathBuf::from("/run/peerdist/admin.sock"),
+            admin_mode: SocketMode(0o600),
+            api_socket: PathBuf::from("/run/peerdist/api.sock"),
+            api_mode: SocketMode(0o666),
+            max_sessions_per_user: count(64),
+            max_contents_per_user: count(1024),
+            max_staged_per_user: 256 << 20,
+        }
+    }
+}
+
+/// The permission bits of a socket, written as `"0600"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketMode(pub u32);
+
+/// The text is not an octal mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a mode is three or four octal digits in quotes, \"0000\" to \"0777\"")]
+pub struct ParseSocketModeError;
+
+impl FromStr for SocketMode {
+    type Err = ParseSocketModeError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.len() == 3 || text.len() == 4 && text.starts_with('0');
+        let mode = u32::from_str_radix(text, 8).map_err(|_| ParseSocketModeError)?;
+        (digits && mode <= 0o777).then_some(Self(mode)).ok_or(ParseSocketModeError)
+    }
+}
+
+impl fmt::Display for SocketMode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:04o}", self.0)
+    }
+}
+
+/// `[log]`: what is logged.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// What is logged; the environment variable `PEERDIST_LOG` wins over it.
+    pub filter: LogFilter,
+}
+
+/// Directives of `tracing`: a level, or a list such as `"info,peerdist_discovery=debug"`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogFilter(String);
+
+impl LogFilter {
+    /// The directives as text that is known to parse.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for LogFilter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl FromStr for LogFilter {
+    type Err = tracing_subscriber::filter::ParseError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        EnvFilter::builder().parse(text)?;
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for LogFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+macro_rules! as_text {
+    ($($type:ty),*) => {$(
+        impl Serialize for $type {
+            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+        impl<'de> Deserialize<'de> for $type {
+            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(from)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    )*};
+}
+as_text!(CacheSize, SocketMode, LogFilter);
+
+const fn count(n: u32) -> NonZeroU32 {
+    match NonZeroU32::new(n) {
+        Some(n) => n,
+        None => NonZeroU32::MIN,
+    }
+}

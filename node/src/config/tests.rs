@@ -1,0 +1,111 @@
+use std::time::Duration;
+
+use super::value::{duration_text, parse_duration, parse_size, size_text};
+use super::*;
+
+fn parse(text: &str) -> Result<Config, ConfigError> {
+    Config::parse(text, Path::new("test.toml"))
+}
+
+/// Where the error of `text` is, and what it says.
+fn refusal(text: &str) -> (usize, usize, String) {
+    match parse(text) {
+        Err(ConfigError::Syntax { line, column, message, .. }) => (line, column, message),
+        other => panic!("{text:?} gave {other:?}"),
+    }
+}
+
+#[test]
+fn the_empty_file_is_the_default() {
+    assert_eq!(parse("").unwrap(), Config::default());
+}
+
+#[test]
+fn the_annotated_file_is_the_default_and_names_every_key() {
+    assert_eq!(parse(DEFAULT_FILE).unwrap(), Config::default());
+    let annotated: toml::Table = DEFAULT_FILE.parse().unwrap();
+    assert_eq!(annotated, toml::Table::try_from(Config::default()).unwrap());
+}
+
+#[test]
+fn unknown_keys_name_line_and_column() {
+    let (line, column, message) = refusal("[node]\nport = 80\nlisten_port = 1\n");
+    assert_eq!((line, column), (3, 1));
+    assert!(message.contains("listen_port") && message.contains("`port`"), "{message}");
+    assert_eq!(refusal("[nodes]\n").0, 1);
+    let text = parse("\n[log]\nfiltre = 1").unwrap_err().to_string();
+    assert!(text.starts_with("test.toml:3:1: "), "{text}");
+}
+
+#[test]
+fn bad_values_are_shown_where_they_stand() {
+    for (text, place) in [
+        ("[node]\nport = 65536", (2, 8)),
+        ("[node]\nmode = \"hosted\"", (2, 8)),
+        ("[node]\nlisten = [\"0.0.0.0\", \"eth0\"]", (2, 22)),
+        ("[cache]\nsize = \"5 MiB\"", (2, 8)),
+        ("[cache]\nsize = \"101 %\"", (2, 8)),
+        ("[cache]\nsize = \"keep all free\"", (2, 8)),
+        ("[cache]\nmax_age = 28", (2, 11)),
+        ("[cache]\nmax_age = \"28 fortnights\"", (2, 11)),
+        ("[discovery]\ninterfaces = []", (2, 14)),
+        ("[discovery]\ninterfaces = \"eth0\"", (2, 14)),
+        ("[retrieval]\nmax_uploads = 0", (2, 15)),
+        ("[control]\nadmin_mode = \"0999\"", (2, 14)),
+        ("[control]\nadmin_mode = \"1777\"", (2, 14)),
+        ("[control]\nmax_staged_per_user = -1", (2, 23)),
+        ("[log]\nfilter = \"a=b=c\"", (2, 10)),
+        ("[node]\nport = ", (2, 8)),
+    ] {
+        let (line, column, message) = refusal(text);
+        assert_eq!((line, column), place, "{text:?}: {message}");
+    }
+}
+
+#[test]
+fn values_take_their_text_forms() {
+    let config = parse(
+        "[cache]\nsize = \"keep 20 GiB free\"\nmax_age = \"36h\"\n[discovery]\ninterfaces = [\"eth0\", \"wlan0\"]\n\
+         [control]\nmax_staged_per_user = 1048576\napi_mode = \"660\"\n",
+    )
+    .unwrap();
+    assert_eq!(config.cache.size, CacheSize::KeepFree(20 << 30));
+    assert_eq!(config.cache.max_age, Duration::from_secs(36 * 3600));
+    assert_eq!(config.discovery.interfaces, Interfaces::Only(vec!["eth0".to_owned(), "wlan0".to_owned()]));
+    assert_eq!(config.control.max_staged_per_user, 1 << 20);
+    assert_eq!(config.control.api_mode, SocketMode(0o660));
+    let again = parse(&toml::to_string(&config).unwrap()).unwrap();
+    assert_eq!(again, config);
+}
+
+#[test]
+fn sizes_and_times_read_back_as_written() {
+    for bytes in [0, 1, 1023, 1024, 16 << 20, 5 << 40, u64::MAX] {
+        assert_eq!(parse_size(&size_text(bytes)), Ok(bytes));
+    }
+    for millis in [0, 1, 999, 1_000, 60_000, 90_000, 86_400_000] {
+        let span = Duration::from_millis(millis);
+        assert_eq!(parse_duration(&duration_text(span)), Ok(span));
+    }
+    assert_eq!(parse_size("10 gib"), Ok(10 << 30));
+    assert_eq!(parse_size("1MB"), Ok(1_000_000));
+    for bad in ["", "GiB", "-1 B", "1.5 GiB", "20000000 TiB", "99999999999999999999", "1 GiBs"] {
+        assert!(parse_size(bad).is_err(), "{bad}");
+    }
+    for bad in ["", "5", "5 S", "1h30min", "999999999999999999d"] {
+        assert!(parse_duration(bad).is_err(), "{bad}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_is_no_text_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.toml");
+    assert!(matches!(Config::load(&path), Err(ConfigError::Read { .. })));
+    std::fs::write(&path, [b'#', 0xff]).unwrap();
+    assert!(matches!(Config::load(&path), Err(ConfigError::NotText { .. })));
+    std::fs::write(&path, vec![b'#'; 1 + MAX_FILE_SIZE as usize]).unwrap();
+    assert!(matches!(Config::load(&path), Err(ConfigError::TooLarge { size: 1_048_577, .. })));
+    std::fs::write(&path, "[log]\nfilter = \"debug\"").unwrap();
+    assert_eq!(Config::load(&path).unwrap().log.filter.as_str(), "debug");
+}
