@@ -1,0 +1,278 @@
+//! Which host is known to hold which segment, for how long, and which segments nobody holds.
+
+use std::collections::{BTreeMap, HashMap};
+
+use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
+
+use super::HostId;
+use crate::fetch::Moment;
+
+/// How long a claim is believed ([MS-CCRSO] note 6).
+pub const CLAIM_LIFETIME: Moment = Moment::from_secs(60);
+/// How long "nobody answered" is believed ([MS-CCRSO] note 7).
+pub const NEGATIVE_LIFETIME: Moment = Moment::from_secs(15);
+/// Hosts kept per segment; the one heard least recently goes ([MS-CCRSO] note 8).
+pub const MAX_HOLDERS: usize = 16;
+/// Segments with an entry. Windows keeps 256, each a version 1 segment of 32 MiB; a version 2 segment is a
+/// three-hundredth of that, and a run of them takes 16 entries.
+pub const MAX_LISTS: usize = 4096;
+
+/// What a host said it holds of a segment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Holding {
+    /// So many blocks, by its answer to a Probe.
+    Claimed {
+        /// How many; not which.
+        blocks: u32,
+        /// Whether it said that these are all.
+        complete: bool,
+    },
+    /// Exactly these blocks, by its answer to a MSG_GETBLKLIST.
+    Listed(Box<BlockRanges>),
+}
+
+/// How sure it is that a host holds a block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Basis {
+    /// It said so: an empty answer means that it is busy.
+    Sure,
+    /// It holds some of the segment's blocks: an empty answer means that this is not one of them.
+    Perhaps,
+    /// It holds the neighbours: an empty answer means that it does not hold this one.
+    Hint,
+}
+
+impl Holding {
+    /// How sure it is that the block is among them; `None` where it is not.
+    #[must_use]
+    pub fn basis(&self, block: BlockIndex, block_count: u32) -> Option<Basis> {
+        match self {
+            Self::Claimed { blocks, complete } if *complete || *blocks >= block_count => Some(Basis::Sure),
+            Self::Claimed { .. } => Some(Basis::Perhaps),
+            Self::Listed(blocks) => blocks.contains(block).then_some(Basis::Sure),
+        }
+    }
+}
+
+/// What is known of a segment's holders.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Knowledge {
+    /// Nothing, or nothing that is still fresh: ask.
+    Unknown,
+    /// Nobody answered a moment ago.
+    Nobody,
+    /// Somebody holds at least some of it.
+    Somebody,
+}
+
+#[derive(Debug)]
+struct Holder {
+    host: HostId,
+    holding: Holding,
+    seen: Moment,
+}
+
+#[derive(Debug, Default)]
+struct List {
+    holders: Vec<Holder>,
+    /// Hosts that turned out not to hold it although their neighbours' claims hinted at it.
+    absent: Vec<(HostId, Moment)>,
+    nobody_until: Moment,
+    stamp: u64,
+}
+
+/// The lists of all segments, the ones not used for longest thrown out first.
+#[derive(Debug, Default)]
+pub(super) struct Claims {
+    lists: HashMap<SegmentId, List>,
+    by_use: BTreeMap<u64, SegmentId>,
+    stamp: u64,
+}
+
+impl Claims {
+    pub(super) fn claim(&mut self, now: Moment, id: &SegmentId, host: HostId, holding: Holding) {
+        let list = self.list(id);
+        list.nobody_until = Moment::ZERO;
+        list.absent.retain(|(absent, _)| *absent != host);
+        let known = list.holders.iter_mut().find(|holder| holder.host == host);
+        if let Some(holder) = known {
+            holder.seen = now;
+            // A count says less than the list that is already there, unless it says that all are.
+            let keeps_list = matches!(holder.holding, Holding::Listed(_))
+                && matches!(holding, Holding::Claimed { complete: false, .. });
+            if !keeps_list {
+                holder.holding = holding;
+            }
+            return;
+        }
+        if list.holders.len() >= MAX_HOLDERS
+            && let Some(oldest) = (0..list.holders.len()).min_by_key(|i| list.holders[*i].seen)
+        {
+            list.holders.remove(oldest);
+        }
+        list.holders.push(Holder { host, holding, seen: now });
+    }
+
+    /// A host turned out not to hold the segment.
+    pub(super) fn withdraw(&mut self, now: Moment, id: &SegmentId, host: HostId) {
+        let list = self.list(id);
+        list.holders.retain(|holder| holder.host != host);
+        list.absent.retain(|(absent, _)| *absent != host);
+        if list.absent.len() >= MAX_HOLDERS {
+            list.absent.remove(0);
+        }
+        list.absent.push((host, now));
+    }
+
+    /// A block came: the claim is true, and fresh again.
+    pub(super) fn confirm(&mut self, now: Moment, id: &SegmentId, host: HostId) {
+        if let Some(list) = self.lists.get_mut(id)
+            && let Some(holder) = list.holders.iter_mut().find(|holder| holder.host == host)
+        {
+            holder.seen = now;
+        }
+    }
+
+    pub(super) fn nobody(&mut self, now: Moment, id: &SegmentId) {
+        let list = self.list(id);
+        list.holders.retain(|holder| holder.seen + CLAIM_LIFETIME > now);
+        if list.holders.is_empty() {
+            list.nobody_until = now + NEGATIVE_LIFETIME;
+        }
+    }
+
+    /// Somebody else asks for it: it may soon be on the LAN.
+    pub(super) fn overheard(&mut self, id: &SegmentId) {
+        if let Some(list) = self.lists.get_mut(id) {
+            list.nobody_until = Moment::ZERO;
+            list.absent.clear();
+        }
+    }
+
+    pub(super) fn knowledge(&self, now: Moment, id: &SegmentId) -> Knowledge {
+        match self.lists.get(id) {
+            Some(list) if list.holders.iter().any(|holder| holder.seen + CLAIM_LIFETIME > now) => Knowledge::Somebody,
+            Some(list) if list.nobody_until > now => Knowledge::Nobody,
+            _ => Knowledge::Unknown,
+        }
+    }
+
+    pub(super) fn holders(&self, now: Moment, id: &SegmentId) -> impl Iterator<Item = (HostId, &Holding)> {
+        let holders = self.lists.get(id).map_or(&[][..], |list| &list.holders);
+        holders
+            .iter()
+            .filter(move |holder| holder.seen + CLAIM_LIFETIME > now)
+            .map(|holder| (holder.host, &holder.holding))
+    }
+
+    pub(super) fn is_absent(&self, now: Moment, id: &SegmentId, host: HostId) -> bool {
+        self.lists.get(id).is_some_and(|list| {
+            list.absent.iter().any(|(absent, since)| *absent == host && *since + NEGATIVE_LIFETIME > now)
+        })
+    }
+
+    fn list(&mut self, id: &SegmentId) -> &mut List {
+        self.stamp += 1;
+        let list = self.lists.entry(*id).or_default();
+        self.by_use.remove(&list.stamp);
+        list.stamp = self.stamp;
+        self.by_use.insert(self.stamp, *id);
+        while self.by_use.len() > MAX_LISTS
+            && let Some((_, oldest)) = self.by_use.pop_first()
+        {
+            self.lists.remove(&oldest);
+        }
+        // The newest is never the one thrown out, so this only looks it up again.
+        self.lists.entry(*id).or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALL: Holding = Holding::Claimed { blocks: 1, complete: true };
+
+    const fn s(seconds: u64) -> Moment {
+        Moment::from_secs(seconds)
+    }
+
+    fn id(number: u32) -> SegmentId {
+        let mut bytes = [0; 32];
+        bytes[..4].copy_from_slice(&number.to_be_bytes());
+        SegmentId::from_slice(&bytes).unwrap()
+    }
+
+    #[test]
+    fn a_claim_is_believed_for_a_minute_and_a_delivery_renews_it() {
+        let mut claims = Claims::default();
+        claims.claim(s(0), &id(1), HostId(1), ALL);
+        assert_eq!(claims.knowledge(s(59), &id(1)), Knowledge::Somebody);
+        assert_eq!(claims.knowledge(s(60), &id(1)), Knowledge::Unknown);
+        claims.confirm(s(50), &id(1), HostId(1));
+        assert_eq!(claims.holders(s(109), &id(1)).count(), 1);
+        assert_eq!(claims.holders(s(110), &id(1)).count(), 0);
+    }
+
+    #[test]
+    fn nobody_is_believed_for_fifteen_seconds_and_cleared_by_any_news() {
+        let mut claims = Claims::default();
+        claims.nobody(s(0), &id(1));
+        assert_eq!(claims.knowledge(s(14), &id(1)), Knowledge::Nobody);
+        assert_eq!(claims.knowledge(s(15), &id(1)), Knowledge::Unknown);
+        claims.nobody(s(20), &id(1));
+        claims.overheard(&id(1));
+        assert_eq!(claims.knowledge(s(20), &id(1)), Knowledge::Unknown);
+        claims.nobody(s(20), &id(1));
+        claims.claim(s(21), &id(1), HostId(1), ALL);
+        assert_eq!(claims.knowledge(s(21), &id(1)), Knowledge::Somebody);
+        // An expired Probe does not make a fresh claim untrue.
+        claims.nobody(s(22), &id(1));
+        assert_eq!(claims.knowledge(s(22), &id(1)), Knowledge::Somebody);
+    }
+
+    #[test]
+    fn a_wrong_hint_is_remembered_until_the_host_claims_it() {
+        let mut claims = Claims::default();
+        claims.withdraw(s(0), &id(1), HostId(1));
+        assert!(claims.is_absent(s(1), &id(1), HostId(1)));
+        assert!(!claims.is_absent(s(1), &id(1), HostId(2)));
+        assert!(!claims.is_absent(s(15), &id(1), HostId(1)));
+        claims.claim(s(2), &id(1), HostId(1), ALL);
+        assert!(!claims.is_absent(s(2), &id(1), HostId(1)));
+    }
+
+    #[test]
+    fn lists_and_holders_are_bounded() {
+        let mut claims = Claims::default();
+        for host in 0..40 {
+            claims.claim(s(host), &id(1), HostId(host), ALL);
+            claims.withdraw(s(host), &id(2), HostId(host));
+        }
+        let kept: Vec<u64> = claims.holders(s(40), &id(1)).map(|(host, _)| host.0).collect();
+        assert_eq!(kept, (24..40).collect::<Vec<_>>());
+        assert!(!claims.is_absent(s(40), &id(2), HostId(0)));
+        for number in 0..2 * MAX_LISTS as u32 {
+            claims.nobody(s(1), &id(1000 + number));
+            claims.claim(s(41), &id(1), HostId(1), ALL);
+        }
+        assert_eq!(claims.lists.len(), MAX_LISTS);
+        assert_eq!(claims.by_use.len(), MAX_LISTS);
+        assert_eq!(claims.knowledge(s(41), &id(1)), Knowledge::Somebody);
+        assert_eq!(claims.knowledge(s(1), &id(1000)), Knowledge::Unknown);
+    }
+
+    #[test]
+    fn a_list_of_blocks_is_not_forgotten_for_a_count() {
+        let mut claims = Claims::default();
+        let listed = Holding::Listed(Box::new([3].into_iter().collect()));
+        claims.claim(s(0), &id(1), HostId(1), Holding::Claimed { blocks: 1, complete: false });
+        assert_eq!(claims.holders(s(0), &id(1)).next().unwrap().1.basis(3, 512), Some(Basis::Perhaps));
+        claims.claim(s(0), &id(1), HostId(1), listed);
+        claims.claim(s(0), &id(1), HostId(1), Holding::Claimed { blocks: 2, complete: false });
+        let holding = claims.holders(s(0), &id(1)).next().unwrap().1;
+        assert_eq!((holding.basis(3, 512), holding.basis(4, 512)), (Some(Basis::Sure), None));
+        claims.claim(s(0), &id(1), HostId(1), Holding::Claimed { blocks: 512, complete: true });
+        assert_eq!(claims.holders(s(0), &id(1)).next().unwrap().1.basis(4, 512), Some(Basis::Sure));
+    }
+}

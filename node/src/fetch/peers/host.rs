@@ -1,0 +1,331 @@
+//! One host: how many of our requests it has, how fast it answers, and whether it may be asked at all.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::fetch::Moment;
+
+/// Requests that a host which has not delivered yet gets at once.
+const FIRST_LIMIT: u32 = 2;
+/// Requests that any host gets at once: an exchange carries one block, so this is what keeps the line full.
+const MAX_LIMIT: u32 = 16;
+/// Answers quicker than this make the limit grow.
+const QUICK: Duration = Duration::from_millis(500);
+/// Answers slower than this make it shrink: more requests would only queue.
+const SLOW: Duration = Duration::from_secs(1);
+/// Failures in a row after which a host is out ([MS-CCRSO] 6.4.2: 3).
+const STRIKES: u32 = 3;
+/// How long the first time; it doubles every time until a block is delivered.
+const FIRST_OUTAGE: Duration = Duration::from_secs(10);
+const MAX_OUTAGE: Duration = Duration::from_secs(600);
+/// How long a host that delivered wrong bytes is out.
+const BAD_HASH_OUTAGE: Duration = Duration::from_secs(600);
+/// How soon a busy host is asked again; it doubles with every busy answer in a row.
+const FIRST_BUSY: Duration = Duration::from_millis(30);
+const MAX_BUSY_DOUBLINGS: u32 = 5;
+const MAX_ADDRESSES: usize = 4;
+
+/// How a request to a host ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A verified block, or a list, after this long.
+    Delivered {
+        /// From the request to the verified bytes.
+        took: Duration,
+    },
+    /// An empty answer for something it never claimed: no fault.
+    NotHeld,
+    /// An empty answer for something it claims to hold.
+    Busy,
+    /// No progress, or no end, in time.
+    TimedOut,
+    /// No connection, or one that broke.
+    Unreachable,
+    /// An answer that is no answer to the request.
+    Refused,
+    /// A block with the wrong hash, by a hash list that proves itself.
+    BadHash,
+    /// We ended it ourselves; also a wrong hash by a list that proves nothing.
+    Cancelled,
+}
+
+/// Why a host is not asked at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OutCause {
+    /// It delivered bytes with the wrong hash.
+    BadHash,
+    /// It failed several times in a row.
+    Failures,
+}
+
+/// Whether a host can take a request now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It can.
+    Ready,
+    /// It has as many of our requests as it may have.
+    Full,
+    /// It said that it is busy.
+    Busy {
+        /// When to come back.
+        until: Moment,
+    },
+    /// It is not to be asked.
+    Out {
+        /// Until when.
+        until: Moment,
+        /// Why.
+        cause: OutCause,
+    },
+}
+
+/// What is known of one host. One host on two address families is one host.
+#[derive(Debug)]
+pub(super) struct Host {
+    pub(super) addresses: Vec<SocketAddr>,
+    preferred: usize,
+    pub(super) seen: Moment,
+    in_flight: u32,
+    limit: u32,
+    latency: Option<Duration>,
+    delivered: u64,
+    strikes: u32,
+    outages: u32,
+    out: Option<(Moment, OutCause)>,
+    busy_until: Moment,
+    busy_in_a_row: u32,
+}
+
+impl Host {
+    pub(super) fn new(seen: Moment) -> Self {
+        Self {
+            addresses: Vec::new(),
+            preferred: 0,
+            seen,
+            in_flight: 0,
+            limit: FIRST_LIMIT,
+            latency: None,
+            delivered: 0,
+            strikes: 0,
+            outages: 0,
+            out: None,
+            busy_until: Moment::ZERO,
+            busy_in_a_row: 0,
+        }
+    }
+
+    /// Returns whether there was room for another address.
+    pub(super) fn add_address(&mut self, address: SocketAddr) -> bool {
+        let room = self.addresses.len() < MAX_ADDRESSES;
+        if room {
+            self.addresses.push(address);
+        }
+        room
+    }
+
+    /// The address to ask at.
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        self.addresses.get(self.preferred).or(self.addresses.first()).copied()
+    }
+
+    pub(super) fn in_flight(&self) -> u32 {
+        self.in_flight
+    }
+
+    pub(super) fn limit(&self) -> u32 {
+        self.limit
+    }
+
+    pub(super) fn latency(&self) -> Option<Duration> {
+        self.latency
+    }
+
+    pub(super) fn delivered(&self) -> u64 {
+        self.delivered
+    }
+
+    /// The expected time of one more request, for choosing among hosts: lower is better.
+    pub(super) fn load(&self, typical: Duration) -> Duration {
+        let base = self.latency.unwrap_or(typical);
+        base * (self.in_flight + 1) * (1 + 8 * self.strikes)
+    }
+
+    pub(super) fn standing(&self, now: Moment) -> Standing {
+        match self.out {
+            Some((until, cause)) if until > now => Standing::Out { until, cause },
+            _ if self.busy_until > now => Standing::Busy { until: self.busy_until },
+            _ if self.in_flight >= self.limit => Standing::Full,
+            _ => Standing::Ready,
+        }
+    }
+
+    pub(super) fn begin(&mut self, now: Moment) {
+        self.in_flight += 1;
+        self.seen = now;
+    }
+
+    pub(super) fn finish(&mut self, now: Moment, outcome: Outcome) {
+        let was_full = self.in_flight >= self.limit;
+        self.in_flight = self.in_flight.saturating_sub(1);
+        match outcome {
+            Outcome::Delivered { took } => self.delivered_in(took, was_full),
+            Outcome::NotHeld => {
+                self.strikes = 0;
+                self.busy_in_a_row = 0;
+            }
+            Outcome::Busy => self.is_busy(now),
+            Outcome::TimedOut | Outcome::Refused => self.strike(now),
+            Outcome::Unreachable => {
+                // The other family may still work; the strikes count all the same.
+                self.preferred = (self.preferred + 1) % self.addresses.len().max(1);
+                self.strike(now);
+            }
+            Outcome::BadHash => self.out = Some((now + BAD_HASH_OUTAGE, OutCause::BadHash)),
+            Outcome::Cancelled => {}
+        }
+    }
+
+    fn delivered_in(&mut self, took: Duration, was_full: bool) {
+        self.delivered += 1;
+        self.strikes = 0;
+        self.outages = 0;
+        self.busy_in_a_row = 0;
+        self.latency = Some(self.latency.map_or(took, |smoothed| (smoothed * 7 + took) / 8));
+        if took < QUICK && was_full {
+            self.limit = (self.limit + 1).min(MAX_LIMIT);
+        } else if took > SLOW {
+            self.limit = (self.limit - 1).max(1);
+        }
+    }
+
+    fn is_busy(&mut self, now: Moment) {
+        // Requests that were under way together get their busy answers together: that is one time, not many.
+        if self.busy_until > now {
+            return;
+        }
+        self.busy_until = now + FIRST_BUSY * (1 << self.busy_in_a_row.min(MAX_BUSY_DOUBLINGS));
+        self.busy_in_a_row += 1;
+        self.limit = (self.limit / 2).max(1);
+    }
+
+    fn strike(&mut self, now: Moment) {
+        self.limit = (self.limit / 2).max(1);
+        if self.out.is_some_and(|(until, _)| until > now) {
+            return;
+        }
+        self.strikes += 1;
+        if self.strikes >= STRIKES {
+            let period = (FIRST_OUTAGE * (1 << self.outages.min(16))).min(MAX_OUTAGE);
+            self.out = Some((now + period, OutCause::Failures));
+            self.outages += 1;
+            // Back on probation: the next failure puts it out again.
+            self.strikes = STRIKES - 1;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Moment {
+        Moment::from_secs(seconds)
+    }
+
+    fn host() -> Host {
+        let mut host = Host::new(s(0));
+        host.add_address("10.0.0.1:80".parse().unwrap());
+        host.add_address("[fe80::1]:80".parse().unwrap());
+        host
+    }
+
+    fn end(host: &mut Host, now: Moment, outcome: Outcome) {
+        host.begin(now);
+        host.finish(now, outcome);
+    }
+
+    #[test]
+    fn the_limit_grows_with_success_and_is_halved_by_failure() {
+        let mut host = host();
+        let quick = Outcome::Delivered { took: Duration::from_millis(2) };
+        for _ in 0..100 {
+            while host.standing(s(1)) == Standing::Ready {
+                host.begin(s(1));
+            }
+            host.finish(s(1), quick);
+        }
+        assert_eq!(host.limit(), MAX_LIMIT);
+        host.finish(s(1), Outcome::TimedOut);
+        assert_eq!(host.limit(), MAX_LIMIT / 2);
+        host.finish(s(1), Outcome::Delivered { took: s(2) });
+        assert_eq!(host.limit(), MAX_LIMIT / 2 - 1);
+    }
+
+    #[test]
+    fn three_failures_put_it_out_for_longer_every_time() {
+        let mut host = host();
+        let mut now = s(0);
+        let mut periods = Vec::new();
+        for _ in 0..8 {
+            while !matches!(host.standing(now), Standing::Out { .. }) {
+                end(&mut host, now, Outcome::TimedOut);
+            }
+            let Standing::Out { until, cause: OutCause::Failures } = host.standing(now) else { panic!("not out") };
+            periods.push((until - now).as_secs());
+            now = until;
+        }
+        assert_eq!(periods, [10, 20, 40, 80, 160, 320, 600, 600]);
+        end(&mut host, now, Outcome::Delivered { took: s(0) });
+        for _ in 0..2 {
+            end(&mut host, now, Outcome::TimedOut);
+            assert_eq!(host.standing(now), Standing::Ready);
+        }
+        end(&mut host, now, Outcome::TimedOut);
+        assert_eq!(host.standing(now), Standing::Out { until: now + s(10), cause: OutCause::Failures });
+    }
+
+    #[test]
+    fn a_bad_hash_is_ten_minutes() {
+        let mut host = host();
+        end(&mut host, s(5), Outcome::BadHash);
+        assert_eq!(host.standing(s(5)), Standing::Out { until: s(605), cause: OutCause::BadHash });
+        // Failures of requests that were still under way do not shorten it.
+        for _ in 0..5 {
+            end(&mut host, s(6), Outcome::TimedOut);
+        }
+        assert_eq!(host.standing(s(604)), Standing::Out { until: s(605), cause: OutCause::BadHash });
+        assert_eq!(host.standing(s(605)), Standing::Ready);
+    }
+
+    #[test]
+    fn busy_is_soon_over_and_counted_once_per_burst() {
+        let mut host = host();
+        for _ in 0..2 {
+            host.begin(s(1));
+        }
+        host.finish(s(1), Outcome::Busy);
+        host.finish(s(1), Outcome::Busy);
+        assert_eq!(host.standing(s(1)), Standing::Busy { until: s(1) + FIRST_BUSY });
+        end(&mut host, s(2), Outcome::Busy);
+        assert_eq!(host.standing(s(2)), Standing::Busy { until: s(2) + FIRST_BUSY * 2 });
+        for i in 3..20 {
+            end(&mut host, s(i), Outcome::Busy);
+        }
+        assert_eq!(host.standing(s(19)), Standing::Busy { until: s(19) + FIRST_BUSY * 32 });
+    }
+
+    #[test]
+    fn the_other_family_is_tried_when_a_connection_fails() {
+        let mut host = host();
+        assert!(host.address().unwrap().is_ipv4());
+        end(&mut host, s(1), Outcome::Unreachable);
+        assert!(host.address().unwrap().is_ipv6());
+        end(&mut host, s(1), Outcome::TimedOut);
+        assert!(host.address().unwrap().is_ipv6());
+        end(&mut host, s(1), Outcome::Unreachable);
+        assert!(host.address().unwrap().is_ipv4());
+    }
+}

@@ -1,0 +1,323 @@
+//! The peer book: what the whole node knows of the hosts around it.
+//!
+//! Which host holds which segment and for how long that is believed, which segments nobody holds, how many requests
+//! a host may have at once, and which host is not to be asked for a while. Pure: time is an argument.
+
+mod claims;
+mod host;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use peerdist_protocol::content::{BlockRanges, SegmentId};
+use serde::Serialize;
+
+use claims::Claims;
+pub use claims::{Basis, CLAIM_LIFETIME, Holding, Knowledge, MAX_HOLDERS, MAX_LISTS, NEGATIVE_LIFETIME};
+use host::Host;
+pub use host::{OutCause, Outcome, Standing};
+
+use super::Moment;
+
+/// Hosts in the book. A host that is out stays in preference to one that is not.
+pub const MAX_HOSTS: usize = 1024;
+
+/// What a host that never delivered is expected to need for a block: a guess that is worth a try beside a host
+/// that has several requests under way already.
+const UNPROVEN_LATENCY: Duration = Duration::from_millis(20);
+
+/// A host in the book. Numbers are not used twice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HostId(u64);
+
+/// What the node knows of the hosts around it.
+#[derive(Debug, Default)]
+pub struct PeerBook {
+    hosts: BTreeMap<HostId, Host>,
+    by_endpoint: HashMap<String, HostId>,
+    by_address: HashMap<SocketAddr, HostId>,
+    claims: Claims,
+    next_host: u64,
+}
+
+impl PeerBook {
+    /// A book without entries.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// A host answered a Probe. `endpoint` is the EndpointReference's Address, which is the same on both families;
+    /// an address that is known already tells a restarted host from a new one.
+    ///
+    /// `None` where the answer has no address to ask at.
+    pub fn matched(
+        &mut self,
+        now: Moment,
+        endpoint: &str,
+        addresses: &[SocketAddr],
+        segments: impl IntoIterator<Item = (SegmentId, Holding)>,
+    ) -> Option<HostId> {
+        let host = self.identify(now, endpoint, addresses)?;
+        for (id, holding) in segments {
+            match holding {
+                Holding::Claimed { blocks: 0, complete: false } => self.claims.withdraw(now, &id, host),
+                holding => self.claims.claim(now, &id, host, holding),
+            }
+        }
+        Some(host)
+    }
+
+    /// A Probe for the segment ended without an answer.
+    pub fn nobody(&mut self, now: Moment, id: &SegmentId) {
+        self.claims.nobody(now, id);
+    }
+
+    /// A Probe of another host asked for the segment: "nobody holds it" may soon be wrong.
+    pub fn overheard(&mut self, id: &SegmentId) {
+        self.claims.overheard(id);
+    }
+
+    /// A host answered a MSG_GETBLKLIST.
+    pub fn listed(&mut self, now: Moment, id: &SegmentId, host: HostId, blocks: BlockRanges) {
+        self.claims.claim(now, id, host, Holding::Listed(Box::new(blocks)));
+    }
+
+    /// A host turned out not to hold the segment at all.
+    pub fn withdraw(&mut self, now: Moment, id: &SegmentId, host: HostId) {
+        self.claims.withdraw(now, id, host);
+    }
+
+    /// A host delivered a block of the segment.
+    pub fn confirm(&mut self, now: Moment, id: &SegmentId, host: HostId) {
+        self.claims.confirm(now, id, host);
+    }
+
+    /// What is known of the segment's holders.
+    #[must_use]
+    pub fn knowledge(&self, now: Moment, id: &SegmentId) -> Knowledge {
+        self.claims.knowledge(now, id)
+    }
+
+    /// The hosts that claim to hold some of the segment, whatever their standing.
+    pub fn holders(&self, now: Moment, id: &SegmentId) -> impl Iterator<Item = (HostId, &Holding)> {
+        self.claims.holders(now, id).filter(|(host, _)| self.hosts.contains_key(host))
+    }
+
+    /// Whether the host turned out a moment ago not to hold the segment.
+    #[must_use]
+    pub fn is_absent(&self, now: Moment, id: &SegmentId, host: HostId) -> bool {
+        self.claims.is_absent(now, id, host)
+    }
+
+    /// Whether a host can take a request now; `None` where it left the book.
+    #[must_use]
+    pub fn standing(&self, now: Moment, host: HostId) -> Option<Standing> {
+        self.hosts.get(&host).map(|host| host.standing(now))
+    }
+
+    /// Where to ask a host.
+    #[must_use]
+    pub fn address(&self, host: HostId) -> Option<SocketAddr> {
+        self.hosts.get(&host)?.address()
+    }
+
+    /// What one more request to the host is expected to take; lower is better.
+    #[must_use]
+    pub fn load(&self, host: HostId) -> Duration {
+        self.hosts.get(&host).map_or(Duration::MAX, |host| host.load(UNPROVEN_LATENCY))
+    }
+
+    /// How long the host's requests take, where it answered any.
+    #[must_use]
+    pub fn latency(&self, host: HostId) -> Option<Duration> {
+        self.hosts.get(&host)?.latency()
+    }
+
+    /// A request goes to the host. Every call is followed by one of [`PeerBook::finish`].
+    pub fn begin(&mut self, now: Moment, host: HostId) {
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.begin(now);
+        }
+    }
+
+    /// A request to the host ended.
+    pub fn finish(&mut self, now: Moment, host: HostId, outcome: Outcome) {
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.finish(now, outcome);
+        }
+    }
+
+    /// All hosts, for people to read.
+    #[must_use]
+    pub fn summary(&self, now: Moment) -> Vec<PeerSummary> {
+        self.hosts.values().map(|host| PeerSummary::of(host, now)).collect()
+    }
+
+    fn identify(&mut self, now: Moment, endpoint: &str, addresses: &[SocketAddr]) -> Option<HostId> {
+        let known = self.by_endpoint.get(endpoint).or_else(|| addresses.iter().find_map(|a| self.by_address.get(a)));
+        let id = match known {
+            Some(id) => *id,
+            None if addresses.is_empty() => return None,
+            None => self.add_host(now),
+        };
+        let host = self.hosts.get_mut(&id)?;
+        host.seen = now;
+        for address in addresses {
+            // First seen wins: nobody moves another host's address to a name of its own.
+            if !self.by_address.contains_key(address) && host.add_address(*address) {
+                self.by_address.insert(*address, id);
+            }
+        }
+        if self.by_endpoint.get(endpoint) != Some(&id) {
+            self.by_endpoint.retain(|_, host| *host != id);
+            self.by_endpoint.insert(endpoint.to_owned(), id);
+        }
+        Some(id)
+    }
+
+    fn add_host(&mut self, now: Moment) -> HostId {
+        if self.hosts.len() >= MAX_HOSTS {
+            let idle = self.hosts.iter().filter(|(_, host)| host.in_flight() == 0);
+            let out = |host: &Host| matches!(host.standing(now), Standing::Out { .. });
+            let oldest = idle.min_by_key(|(_, host)| (out(host), host.seen)).map(|(id, _)| *id);
+            if let Some(oldest) = oldest {
+                self.hosts.remove(&oldest);
+                self.by_endpoint.retain(|_, host| *host != oldest);
+                self.by_address.retain(|_, host| *host != oldest);
+            }
+        }
+        let id = HostId(self.next_host);
+        self.next_host += 1;
+        self.hosts.insert(id, Host::new(now));
+        id
+    }
+}
+
+/// One host of the book, for people to read.
+#[derive(Debug, Clone, Serialize)]
+pub struct PeerSummary {
+    /// Where it can be asked; the first one that works is used.
+    pub addresses: Vec<SocketAddr>,
+    /// Blocks and lists that it delivered.
+    pub delivered: u64,
+    /// Requests under way.
+    pub in_flight: u32,
+    /// Requests that it may have at once.
+    pub limit: u32,
+    /// How long a request takes, in milliseconds, where it answered any.
+    pub latency_ms: Option<u64>,
+    /// Why it is not asked now.
+    pub out: Option<OutCause>,
+    /// For how many more seconds.
+    pub out_for_s: Option<u64>,
+}
+
+impl PeerSummary {
+    fn of(host: &Host, now: Moment) -> Self {
+        let out = match host.standing(now) {
+            Standing::Out { until, cause } => Some((cause, until.saturating_sub(now).as_secs())),
+            _ => None,
+        };
+        Self {
+            addresses: host.addresses.clone(),
+            delivered: host.delivered(),
+            in_flight: host.in_flight(),
+            limit: host.limit(),
+            latency_ms: host.latency().map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
+            out: out.map(|(cause, _)| cause),
+            out_for_s: out.map(|(_, seconds)| seconds),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn s(seconds: u64) -> Moment {
+        Moment::from_secs(seconds)
+    }
+
+    fn address(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    fn nothing() -> [(SegmentId, Holding); 0] {
+        []
+    }
+
+    #[test]
+    fn one_host_on_both_families_is_one_host() {
+        let mut book = PeerBook::new();
+        let four = book.matched(s(0), "urn:uuid:1", &[address("10.0.0.1:80")], nothing()).unwrap();
+        let six = book.matched(s(0), "urn:uuid:1", &[address("[fd00::1]:80")], nothing()).unwrap();
+        assert_eq!(four, six);
+        assert_eq!(book.summary(s(0))[0].addresses.len(), 2);
+        book.begin(s(0), six);
+        book.finish(s(0), six, Outcome::BadHash);
+        assert!(matches!(book.standing(s(1), four), Some(Standing::Out { cause: OutCause::BadHash, .. })));
+    }
+
+    #[test]
+    fn a_new_name_does_not_clear_a_penalty() {
+        let mut book = PeerBook::new();
+        let liar = book.matched(s(0), "urn:uuid:1", &[address("10.0.0.1:80")], nothing()).unwrap();
+        book.begin(s(0), liar);
+        book.finish(s(0), liar, Outcome::BadHash);
+        let again = book.matched(s(1), "urn:uuid:2", &[address("10.0.0.1:80")], nothing()).unwrap();
+        assert_eq!(again, liar);
+        // The old name is free again, and the new one leads to the same host.
+        let other = book.matched(s(2), "urn:uuid:1", &[address("10.0.0.2:80")], nothing()).unwrap();
+        assert_ne!(other, liar);
+        assert_eq!(book.matched(s(2), "urn:uuid:2", &[], nothing()), Some(liar));
+    }
+
+    #[test]
+    fn an_address_stays_with_the_host_that_had_it_first() {
+        let mut book = PeerBook::new();
+        let honest = book.matched(s(0), "urn:uuid:1", &[address("10.0.0.1:80")], nothing()).unwrap();
+        let liar = book.matched(s(0), "urn:uuid:2", &[address("10.0.0.2:80")], nothing()).unwrap();
+        book.matched(s(0), "urn:uuid:2", &[address("10.0.0.1:80")], nothing());
+        assert_eq!(book.address(liar), Some(address("10.0.0.2:80")));
+        assert_eq!(book.address(honest), Some(address("10.0.0.1:80")));
+        assert_eq!(book.matched(s(0), "urn:uuid:3", &[], nothing()), None);
+    }
+
+    #[test]
+    fn hosts_are_bounded_and_penalties_are_kept() {
+        let mut book = PeerBook::new();
+        let add = |book: &mut PeerBook, number: u64| {
+            let address = SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 80));
+            book.matched(s(number), &format!("urn:uuid:{number}"), &[address], nothing()).unwrap()
+        };
+        let liar = add(&mut book, 0);
+        book.begin(s(0), liar);
+        book.finish(s(0), liar, Outcome::BadHash);
+        let innocent = add(&mut book, 1);
+        for number in 2..MAX_HOSTS as u64 {
+            add(&mut book, number);
+        }
+        assert!(book.standing(s(2), innocent).is_some());
+        // The penalty lasts 600 s; the book fills at 1 s per host, so look at it while it still holds.
+        let late = book.matched(s(500), "urn:uuid:late", &[address("10.9.9.9:80")], nothing()).unwrap();
+        assert!(book.standing(s(500), late).is_some());
+        assert_eq!(book.standing(s(500), innocent), None);
+        assert!(book.standing(s(500), liar).is_some());
+        assert_eq!(book.hosts.len(), MAX_HOSTS);
+        assert_eq!(book.by_endpoint.len(), MAX_HOSTS);
+        assert_eq!(book.by_address.len(), MAX_HOSTS);
+    }
+
+    #[test]
+    fn zero_blocks_is_not_held() {
+        let mut book = PeerBook::new();
+        let id = SegmentId::from_slice(&[1; 32]).unwrap();
+        let none = Holding::Claimed { blocks: 0, complete: false };
+        let host = book.matched(s(0), "urn:uuid:1", &[address("10.0.0.1:80")], [(id, none)]).unwrap();
+        assert_eq!(book.holders(s(0), &id).count(), 0);
+        assert!(book.is_absent(s(0), &id, host));
+        assert_eq!(book.knowledge(s(0), &id), Knowledge::Unknown);
+    }
+}
