@@ -46,7 +46,7 @@ pub enum ConfigError {
         /// What is wrong there.
         message: String,
         /// The whole text, to show the line.
-        text: NamedSource<String>,
+        text: Box<NamedSource<String>>,
         /// Where in `text`, in bytes.
         span: std::ops::Range<usize>,
     },
@@ -67,7 +67,7 @@ impl ConfigError {
             line,
             column,
             message: error.message().to_owned(),
-            text: NamedSource::new(path.display().to_string(), text.to_owned()),
+            text: Box::new(NamedSource::new(path.display().to_string(), text.to_owned())),
             span,
         }
     }
@@ -86,7 +86,7 @@ impl Diagnostic for ConfigError {
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
         match self {
-            Self::Syntax { text, .. } => Some(text),
+            Self::Syntax { text, .. } => Some(text.as_ref()),
             _ => None,
         }
     }

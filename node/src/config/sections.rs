@@ -148,6 +148,9 @@ pub struct Cache {
     pub dir: PathBuf,
     /// How large it may grow.
     pub size: CacheSize,
+    /// Bytes of the file system that are left to others: the cache shrinks rather than take them.
+    #[serde(with = "value::bytes")]
+    pub keep_free: u64,
     /// Blocks older than this are dropped.
     #[serde(with = "value::duration")]
     pub max_age: Duration,
@@ -158,6 +161,7 @@ impl Default for Cache {
         Self {
             dir: PathBuf::from("/var/cache/peerdist"),
             size: CacheSize::Percent(5),
+            keep_free: 256 << 20,
             max_age: Duration::from_secs(28 * 86_400),
         }
     }
@@ -173,8 +177,6 @@ pub enum CacheSize {
     Bytes(u64),
     /// This many per cent, 1 to 100, of the file system's size.
     Percent(u8),
-    /// As much as leaves this many bytes of the file system free.
-    KeepFree(u64),
 }
 
 /// The text is not a cache size.
@@ -197,9 +199,6 @@ impl FromStr for CacheSize {
             let percent = percent.trim_end().parse().map_err(|_| ParseCacheSizeError)?;
             return (1..=100).contains(&percent).then_some(Self::Percent(percent)).ok_or(ParseCacheSizeError);
         }
-        if let Some(kept) = text.strip_prefix("keep ").and_then(|text| text.strip_suffix(" free")) {
-            return Ok(Self::KeepFree(parse_size(kept)?));
-        }
         let bytes = parse_size(text)?;
         (bytes >= MIN_CACHE_SIZE).then_some(Self::Bytes(bytes)).ok_or(ParseCacheSizeError)
     }
@@ -210,7 +209,6 @@ impl fmt::Display for CacheSize {
         match self {
             Self::Bytes(bytes) => f.write_str(&size_text(*bytes)),
             Self::Percent(percent) => write!(f, "{percent} %"),
-            Self::KeepFree(bytes) => write!(f, "keep {} free", size_text(*bytes)),
         }
     }
 }

@@ -45,7 +45,8 @@ fn bad_values_are_shown_where_they_stand() {
         ("[node]\nlisten = [\"0.0.0.0\", \"eth0\"]", (2, 22)),
         ("[cache]\nsize = \"5 MiB\"", (2, 8)),
         ("[cache]\nsize = \"101 %\"", (2, 8)),
-        ("[cache]\nsize = \"keep all free\"", (2, 8)),
+        ("[cache]\nsize = \"5 percent\"", (2, 8)),
+        ("[cache]\nkeep_free = \"5 %\"", (2, 13)),
         ("[cache]\nmax_age = 28", (2, 11)),
         ("[cache]\nmax_age = \"28 fortnights\"", (2, 11)),
         ("[discovery]\ninterfaces = []", (2, 14)),
@@ -65,11 +66,11 @@ fn bad_values_are_shown_where_they_stand() {
 #[test]
 fn values_take_their_text_forms() {
     let config = parse(
-        "[cache]\nsize = \"keep 20 GiB free\"\nmax_age = \"36h\"\n[discovery]\ninterfaces = [\"eth0\", \"wlan0\"]\n\
+        "[cache]\nsize = \"20 GiB\"\nmax_age = \"36h\"\n[discovery]\ninterfaces = [\"eth0\", \"wlan0\"]\n\
          [control]\nmax_staged_per_user = 1048576\napi_mode = \"660\"\n",
     )
     .unwrap();
-    assert_eq!(config.cache.size, CacheSize::KeepFree(20 << 30));
+    assert_eq!(config.cache.size, CacheSize::Bytes(20 << 30));
     assert_eq!(config.cache.max_age, Duration::from_secs(36 * 3600));
     assert_eq!(config.discovery.interfaces, Interfaces::Only(vec!["eth0".to_owned(), "wlan0".to_owned()]));
     assert_eq!(config.control.max_staged_per_user, 1 << 20);
