@@ -3,6 +3,7 @@
 mod block;
 mod ids;
 mod ranges;
+pub mod secret_file;
 
 pub use block::{
     AES_IV_SIZE, BLOCK_SIZE_V1, BlockCheck, CryptoAlgoId, EncryptedBlock, MAX_BLOCK_SIZE, OpenError, Opened,
