@@ -47,6 +47,12 @@ impl HashAlgorithm {
         }
     }
 
+    /// The hashes of independent messages, each as [`Self::hash`] makes it.
+    #[must_use]
+    pub fn hash_each(self, messages: &[&[u8]]) -> Vec<HashValue> {
+        messages.iter().map(|message| self.hash(message)).collect()
+    }
+
     /// HMAC (RFC 2104) with the full-width hash over the concatenation of `parts`, cut to [`Self::size`] bytes.
     #[must_use]
     pub fn hmac(self, key: &[u8], parts: &[&[u8]]) -> HashValue {

@@ -98,6 +98,13 @@ impl SegmentHashOfData {
     }
 }
 
+impl From<HashValue> for SegmentHashOfData {
+    /// A hash that was made of the blocks' hashes or the segment's bytes.
+    fn from(value: HashValue) -> Self {
+        Self(value)
+    }
+}
+
 /// Kp, which is also Ke: whoever holds it can read the segment ([MS-PCCRC] 2.2). Never printed; wiped on drop.
 #[derive(Clone, PartialEq, Eq)]
 pub struct SegmentSecret(HashValue);
@@ -112,10 +119,7 @@ impl SegmentSecret {
     /// Kp = HMAC(Ks, HoD), where Ks = H(server secret), both cut to the algorithm's size.
     #[must_use]
     pub fn derive(algorithm: HashAlgorithm, server: &ServerSecret, hash_of_data: &SegmentHashOfData) -> Self {
-        let mut hashed_server_secret = algorithm.hash(server.as_bytes());
-        let secret = algorithm.hmac(hashed_server_secret.as_bytes(), &[hash_of_data.as_bytes()]);
-        hashed_server_secret.wipe();
-        Self(secret)
+        server.hashed(algorithm).segment_secret(hash_of_data)
     }
 
     /// The secret bytes.
@@ -162,11 +166,49 @@ impl ServerSecret {
     pub fn as_bytes(&self) -> &[u8] {
         &self.0
     }
+
+    /// Ks = H(server secret), cut to the algorithm's size ([MS-PCCRC] 2.2).
+    #[must_use]
+    pub fn hashed(&self, algorithm: HashAlgorithm) -> HashedServerSecret {
+        HashedServerSecret { algorithm, value: algorithm.hash(self.as_bytes()) }
+    }
 }
 
 impl fmt::Debug for ServerSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("ServerSecret(..)")
+    }
+}
+
+/// Ks, from which the secrets of all segments follow ([MS-PCCRC] 2.2). Never printed; wiped on drop.
+pub struct HashedServerSecret {
+    algorithm: HashAlgorithm,
+    value: HashValue,
+}
+
+impl HashedServerSecret {
+    /// Kp = HMAC(Ks, HoD), cut to the algorithm's size.
+    #[must_use]
+    pub fn segment_secret(&self, hash_of_data: &SegmentHashOfData) -> SegmentSecret {
+        SegmentSecret(self.algorithm.hmac(self.as_bytes(), &[hash_of_data.as_bytes()]))
+    }
+
+    /// The secret bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        self.value.as_bytes()
+    }
+}
+
+impl Drop for HashedServerSecret {
+    fn drop(&mut self) {
+        self.value.wipe();
+    }
+}
+
+impl fmt::Debug for HashedServerSecret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HashedServerSecret(..)")
     }
 }
 
