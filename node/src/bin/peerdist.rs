@@ -1,3 +1,7 @@
-//! The command line.
+//! `peerdist`, the command line.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    peerdist_node::cli::main()
+}

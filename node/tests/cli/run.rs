@@ -1,0 +1,57 @@
+//! Running the binaries.
+
+use std::ffi::OsStr;
+use std::process::{Command, Output};
+
+/// What a command printed, and its exit status.
+#[derive(Debug)]
+pub(crate) struct Ran {
+    pub(crate) status: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    fn new(output: Output) -> Self {
+        Self {
+            status: output.status.code().expect("it ended by itself"),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+
+    /// Standard output of a command that went well and had nothing to complain about.
+    #[track_caller]
+    pub(crate) fn stdout(self) -> String {
+        assert_eq!((self.status, self.stderr.as_str()), (0, ""), "{}", self.stdout);
+        self.stdout
+    }
+
+    /// The one JSON object of a command that went well.
+    #[track_caller]
+    pub(crate) fn json(self) -> serde_json::Value {
+        let value: serde_json::Value = serde_json::from_str(&self.stdout()).expect("exactly one JSON value");
+        assert!(value.is_object());
+        value
+    }
+
+    /// Standard error of a command that ended with `status` and printed nothing else.
+    #[track_caller]
+    pub(crate) fn error(self, status: i32) -> String {
+        assert_eq!((self.status, self.stdout.as_str()), (status, ""), "{}", self.stderr);
+        assert!(!self.stderr.contains('\x1b'), "no colour off a terminal: {:?}", self.stderr);
+        self.stderr
+    }
+}
+
+/// `peerdist` with these words.
+pub(crate) fn peerdist<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Ran {
+    Ran::new(command(words).output().unwrap())
+}
+
+/// `peerdist` with these words, not started yet.
+pub(crate) fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_peerdist"));
+    command.args(words).env_remove("PEERDIST_LOG");
+    command
+}
