@@ -50,7 +50,7 @@ pub fn parse_duration(text: &str) -> Result<Duration, ParseDurationError> {
 #[must_use]
 pub fn size_text(bytes: u64) -> String {
     let binary = SIZE_UNITS.iter().filter(|(name, _)| name.ends_with("iB"));
-    match binary.into_iter().find(|(_, factor)| bytes >= *factor && bytes % factor == 0) {
+    match binary.into_iter().find(|(_, factor)| bytes >= *factor && bytes.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{} {unit}", bytes / factor),
         None => format!("{bytes} B"),
     }
@@ -60,7 +60,7 @@ pub fn size_text(bytes: u64) -> String {
 #[must_use]
 pub fn duration_text(span: Duration) -> String {
     let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
-    match DURATION_UNITS.iter().find(|(_, factor)| millis >= *factor && millis % factor == 0) {
+    match DURATION_UNITS.iter().find(|(_, factor)| millis >= *factor && millis.is_multiple_of(*factor)) {
         Some((unit, factor)) => format!("{}{unit}", millis / factor),
         None => "0s".to_owned(),
     }
