@@ -1,4 +1,5 @@
 //! The vectors of `vectors/pccrd`, decoded and, where they are in this crate's form, written again byte for byte.
+#![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -83,14 +83,15 @@ mod tests {
 
     #[test]
     fn an_id_is_remembered_for_five_seconds_and_forgotten_after_ten() {
-        let mut seen = Seen::new(1);
         let id = MessageId::from_uuid(7);
+        // Whenever the generation began that takes the id in.
         for start in [0, 3, 4] {
-            let mut seen = Seen::new(start);
-            seen.see(SECOND * u32::try_from(start).unwrap(), &MessageId::from_uuid(0), Origin::Foreign);
+            let mut seen = Seen::new(1);
+            seen.see(SECOND * start, &MessageId::from_uuid(0), Origin::Foreign);
             assert_eq!(seen.see(4 * SECOND, &id, Origin::Foreign), None);
             assert_eq!(seen.see(9 * SECOND - Duration::from_nanos(1), &id, Origin::Foreign), Some(Origin::Foreign));
         }
+        let mut seen = Seen::new(1);
         assert_eq!(seen.see(SECOND, &id, Origin::Own), None);
         assert_eq!(seen.see(2 * SECOND, &id, Origin::Foreign), Some(Origin::Own));
         assert_eq!(seen.see(30 * SECOND, &id, Origin::Foreign), None);
