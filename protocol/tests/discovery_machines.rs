@@ -1,7 +1,7 @@
 //! Both machines on a fake link with a hand-moved clock: loss, delay, duplication and reordering of Probes and answers.
 //!
 //! A failing run prints its seed; `SIM_SEED=… cargo test -p peerdist-protocol --test discovery_machines` repeats it.
-#![allow(clippy::unwrap_used)]
+#![allow(clippy::unwrap_used, clippy::print_stderr)]
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
