@@ -1,1 +1,25 @@
-//! placeholder
+//! What the tests that need several hosts, real processes or other people's programs stand on.
+//!
+//! | module | what it gives |
+//! |---|---|
+//! | [`isolated`] | the right to make network namespaces, as root or as an ordinary user |
+//! | [`lab`] | hosts on a LAN, a router, a thin WAN link and an origin, each in a network namespace |
+//! | [`switch`] | a LAN of TAP devices that loses, delays, doubles and reorders frames, and is partitioned |
+//! | [`pcapng`] | the captures that the switch writes |
+//! | [`process`] | programs that run on a host: readiness, output, end |
+//! | [`tshark`] | what somebody else's dissectors say of a capture |
+//! | [`programs`] | where our binaries and other people's programs are |
+//!
+//! Failing to make what a test needs is a failure of the test, so most functions here panic instead of returning
+//! errors, with everything in the message that tells why.
+#![allow(clippy::print_stderr, reason = "what failed is printed beside the output of the test")]
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod isolated;
+pub mod lab;
+mod netns;
+pub mod pcapng;
+pub mod process;
+pub mod programs;
+pub mod switch;
+pub mod tshark;
