@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
+use peerdist_protocol::discovery::Availability;
 
 use super::HostId;
 use crate::fetch::Moment;
@@ -20,13 +21,8 @@ pub const MAX_LISTS: usize = 4096;
 /// What a host said it holds of a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Holding {
-    /// So many blocks, by its answer to a Probe.
-    Claimed {
-        /// How many; not which.
-        blocks: u32,
-        /// Whether it said that these are all.
-        complete: bool,
-    },
+    /// Some or all blocks, by its answer to a Probe; not which.
+    Claimed(Availability),
     /// Exactly these blocks, by its answer to a MSG_GETBLKLIST.
     Listed(Box<BlockRanges>),
 }
@@ -47,8 +43,9 @@ impl Holding {
     #[must_use]
     pub fn basis(&self, block: BlockIndex, block_count: u32) -> Option<Basis> {
         match self {
-            Self::Claimed { blocks, complete } if *complete || *blocks >= block_count => Some(Basis::Sure),
-            Self::Claimed { .. } => Some(Basis::Perhaps),
+            // Some of one block is that block.
+            Self::Claimed(availability) if block_count == 1 || availability.is_all_of(block_count) => Some(Basis::Sure),
+            Self::Claimed(_) => Some(Basis::Perhaps),
             Self::Listed(blocks) => blocks.contains(block).then_some(Basis::Sure),
         }
     }
@@ -97,9 +94,13 @@ impl Claims {
         let known = list.holders.iter_mut().find(|holder| holder.host == host);
         if let Some(holder) = known {
             holder.seen = now;
-            // A count says less than the list that is already there, unless it says that all are.
-            let keeps_list = matches!(holder.holding, Holding::Listed(_))
-                && matches!(holding, Holding::Claimed { complete: false, .. });
+            // A count says less than the list that is already there, unless it is a higher one.
+            let keeps_list = match (&holder.holding, &holding) {
+                (Holding::Listed(listed), Holding::Claimed(availability)) => {
+                    availability.complete != Some(true) && availability.blocks.is_none_or(|n| n <= listed.len())
+                }
+                _ => false,
+            };
             if !keeps_list {
                 holder.holding = holding;
             }
@@ -191,7 +192,11 @@ impl Claims {
 mod tests {
     use super::*;
 
-    const ALL: Holding = Holding::Claimed { blocks: 1, complete: true };
+    const ALL: Holding = Holding::Claimed(Availability { blocks: None, complete: Some(true), age: None });
+
+    fn count(blocks: u32) -> Holding {
+        Holding::Claimed(Availability { blocks: Some(blocks), complete: None, age: None })
+    }
 
     const fn s(seconds: u64) -> Moment {
         Moment::from_secs(seconds)
@@ -265,14 +270,18 @@ mod tests {
     #[test]
     fn a_list_of_blocks_is_not_forgotten_for_a_count() {
         let mut claims = Claims::default();
-        let listed = Holding::Listed(Box::new([3].into_iter().collect()));
-        claims.claim(s(0), &id(1), HostId(1), Holding::Claimed { blocks: 1, complete: false });
-        assert_eq!(claims.holders(s(0), &id(1)).next().unwrap().1.basis(3, 512), Some(Basis::Perhaps));
+        let listed = Holding::Listed(Box::new([3, 5].into_iter().collect()));
+        let basis = |claims: &Claims, block| claims.holders(s(0), &id(1)).next().unwrap().1.basis(block, 512);
+        claims.claim(s(0), &id(1), HostId(1), count(2));
+        assert_eq!(basis(&claims, 3), Some(Basis::Perhaps));
         claims.claim(s(0), &id(1), HostId(1), listed);
-        claims.claim(s(0), &id(1), HostId(1), Holding::Claimed { blocks: 2, complete: false });
-        let holding = claims.holders(s(0), &id(1)).next().unwrap().1;
-        assert_eq!((holding.basis(3, 512), holding.basis(4, 512)), (Some(Basis::Sure), None));
-        claims.claim(s(0), &id(1), HostId(1), Holding::Claimed { blocks: 512, complete: true });
-        assert_eq!(claims.holders(s(0), &id(1)).next().unwrap().1.basis(4, 512), Some(Basis::Sure));
+        claims.claim(s(0), &id(1), HostId(1), count(2));
+        assert_eq!((basis(&claims, 3), basis(&claims, 4)), (Some(Basis::Sure), None));
+        claims.claim(s(0), &id(1), HostId(1), count(3));
+        assert_eq!(basis(&claims, 4), Some(Basis::Perhaps));
+        claims.claim(s(0), &id(1), HostId(1), count(512));
+        assert_eq!(basis(&claims, 4), Some(Basis::Sure));
+        let part = Holding::Claimed(Availability { blocks: None, complete: Some(false), age: None });
+        assert_eq!((part.basis(0, 1), part.basis(0, 2)), (Some(Basis::Sure), Some(Basis::Perhaps)));
     }
 }

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use peerdist_protocol::content::{BlockRanges, SegmentId};
+use peerdist_protocol::discovery::{Availability, EndpointAddress};
 use serde::Serialize;
 
 use claims::Claims;
@@ -31,11 +32,19 @@ const UNPROVEN_LATENCY: Duration = Duration::from_millis(20);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HostId(u64);
 
+impl HostId {
+    /// The number.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        self.0
+    }
+}
+
 /// What the node knows of the hosts around it.
 #[derive(Debug, Default)]
 pub struct PeerBook {
     hosts: BTreeMap<HostId, Host>,
-    by_endpoint: HashMap<String, HostId>,
+    by_endpoint: HashMap<EndpointAddress, HostId>,
     by_address: HashMap<SocketAddr, HostId>,
     claims: Claims,
     next_host: u64,
@@ -55,16 +64,13 @@ impl PeerBook {
     pub fn matched(
         &mut self,
         now: Moment,
-        endpoint: &str,
+        endpoint: &EndpointAddress,
         addresses: &[SocketAddr],
-        segments: impl IntoIterator<Item = (SegmentId, Holding)>,
+        segments: impl IntoIterator<Item = (SegmentId, Availability)>,
     ) -> Option<HostId> {
         let host = self.identify(now, endpoint, addresses)?;
-        for (id, holding) in segments {
-            match holding {
-                Holding::Claimed { blocks: 0, complete: false } => self.claims.withdraw(now, &id, host),
-                holding => self.claims.claim(now, &id, host, holding),
-            }
+        for (id, availability) in segments {
+            self.claims.claim(now, &id, host, Holding::Claimed(availability));
         }
         Some(host)
     }
@@ -117,6 +123,22 @@ impl PeerBook {
         self.hosts.get(&host).map(|host| host.standing(now))
     }
 
+    /// Whether some host can take a request now.
+    #[must_use]
+    pub fn any_ready(&self, now: Moment) -> bool {
+        self.hosts.values().any(|host| host.standing(now) == Standing::Ready)
+    }
+
+    /// When the next busy host is to be asked again.
+    #[must_use]
+    pub fn next_busy_end(&self, now: Moment) -> Option<Moment> {
+        let busy = self.hosts.values().filter_map(|host| match host.standing(now) {
+            Standing::Busy { until } => Some(until),
+            _ => None,
+        });
+        busy.min()
+    }
+
     /// Where to ask a host.
     #[must_use]
     pub fn address(&self, host: HostId) -> Option<SocketAddr> {
@@ -155,7 +177,7 @@ impl PeerBook {
         self.hosts.values().map(|host| PeerSummary::of(host, now)).collect()
     }
 
-    fn identify(&mut self, now: Moment, endpoint: &str, addresses: &[SocketAddr]) -> Option<HostId> {
+    fn identify(&mut self, now: Moment, endpoint: &EndpointAddress, addresses: &[SocketAddr]) -> Option<HostId> {
         let known = self.by_endpoint.get(endpoint).or_else(|| addresses.iter().find_map(|a| self.by_address.get(a)));
         let id = match known {
             Some(id) => *id,
@@ -172,7 +194,7 @@ impl PeerBook {
         }
         if self.by_endpoint.get(endpoint) != Some(&id) {
             self.by_endpoint.retain(|_, host| *host != id);
-            self.by_endpoint.insert(endpoint.to_owned(), id);
+            self.by_endpoint.insert(endpoint.clone(), id);
         }
         Some(id)
     }
@@ -244,15 +266,19 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn nothing() -> [(SegmentId, Holding); 0] {
+    fn name(number: u64) -> EndpointAddress {
+        EndpointAddress::from_random(number.into())
+    }
+
+    fn nothing() -> [(SegmentId, Availability); 0] {
         []
     }
 
     #[test]
     fn one_host_on_both_families_is_one_host() {
         let mut book = PeerBook::new();
-        let four = book.matched(s(0), "urn:uuid:1", &[address("10.0.0.1:80")], nothing()).unwrap();
-        let six = book.matched(s(0), "urn:uuid:1", &[address("[fd00::1]:80")], nothing()).unwrap();
+        let four = book.matched(s(0), &name(1), &[address("10.0.0.1:80")], nothing()).unwrap();
+        let six = book.matched(s(0), &name(1), &[address("[fd00::1]:80")], nothing()).unwrap();
         assert_eq!(four, six);
         assert_eq!(book.summary(s(0))[0].addresses.len(), 2);
         book.begin(s(0), six);
@@ -263,26 +289,26 @@ mod tests {
     #[test]
     fn a_new_name_does_not_clear_a_penalty() {
         let mut book = PeerBook::new();
-        let liar = book.matched(s(0), "urn:uuid:1", &[address("10.0.0.1:80")], nothing()).unwrap();
+        let liar = book.matched(s(0), &name(1), &[address("10.0.0.1:80")], nothing()).unwrap();
         book.begin(s(0), liar);
         book.finish(s(0), liar, Outcome::BadHash);
-        let again = book.matched(s(1), "urn:uuid:2", &[address("10.0.0.1:80")], nothing()).unwrap();
+        let again = book.matched(s(1), &name(2), &[address("10.0.0.1:80")], nothing()).unwrap();
         assert_eq!(again, liar);
         // The old name is free again, and the new one leads to the same host.
-        let other = book.matched(s(2), "urn:uuid:1", &[address("10.0.0.2:80")], nothing()).unwrap();
+        let other = book.matched(s(2), &name(1), &[address("10.0.0.2:80")], nothing()).unwrap();
         assert_ne!(other, liar);
-        assert_eq!(book.matched(s(2), "urn:uuid:2", &[], nothing()), Some(liar));
+        assert_eq!(book.matched(s(2), &name(2), &[], nothing()), Some(liar));
     }
 
     #[test]
     fn an_address_stays_with_the_host_that_had_it_first() {
         let mut book = PeerBook::new();
-        let honest = book.matched(s(0), "urn:uuid:1", &[address("10.0.0.1:80")], nothing()).unwrap();
-        let liar = book.matched(s(0), "urn:uuid:2", &[address("10.0.0.2:80")], nothing()).unwrap();
-        book.matched(s(0), "urn:uuid:2", &[address("10.0.0.1:80")], nothing());
+        let honest = book.matched(s(0), &name(1), &[address("10.0.0.1:80")], nothing()).unwrap();
+        let liar = book.matched(s(0), &name(2), &[address("10.0.0.2:80")], nothing()).unwrap();
+        book.matched(s(0), &name(2), &[address("10.0.0.1:80")], nothing());
         assert_eq!(book.address(liar), Some(address("10.0.0.2:80")));
         assert_eq!(book.address(honest), Some(address("10.0.0.1:80")));
-        assert_eq!(book.matched(s(0), "urn:uuid:3", &[], nothing()), None);
+        assert_eq!(book.matched(s(0), &name(3), &[], nothing()), None);
     }
 
     #[test]
@@ -290,7 +316,7 @@ mod tests {
         let mut book = PeerBook::new();
         let add = |book: &mut PeerBook, number: u64| {
             let address = SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 80));
-            book.matched(s(number), &format!("urn:uuid:{number}"), &[address], nothing()).unwrap()
+            book.matched(s(number), &name(number), &[address], nothing()).unwrap()
         };
         let liar = add(&mut book, 0);
         book.begin(s(0), liar);
@@ -301,23 +327,12 @@ mod tests {
         }
         assert!(book.standing(s(2), innocent).is_some());
         // The penalty lasts 600 s; the book fills at 1 s per host, so look at it while it still holds.
-        let late = book.matched(s(500), "urn:uuid:late", &[address("10.9.9.9:80")], nothing()).unwrap();
+        let late = book.matched(s(500), &name(9_999), &[address("10.9.9.9:80")], nothing()).unwrap();
         assert!(book.standing(s(500), late).is_some());
         assert_eq!(book.standing(s(500), innocent), None);
         assert!(book.standing(s(500), liar).is_some());
         assert_eq!(book.hosts.len(), MAX_HOSTS);
         assert_eq!(book.by_endpoint.len(), MAX_HOSTS);
         assert_eq!(book.by_address.len(), MAX_HOSTS);
-    }
-
-    #[test]
-    fn zero_blocks_is_not_held() {
-        let mut book = PeerBook::new();
-        let id = SegmentId::from_slice(&[1; 32]).unwrap();
-        let none = Holding::Claimed { blocks: 0, complete: false };
-        let host = book.matched(s(0), "urn:uuid:1", &[address("10.0.0.1:80")], [(id, none)]).unwrap();
-        assert_eq!(book.holders(s(0), &id).count(), 0);
-        assert!(book.is_absent(s(0), &id, host));
-        assert_eq!(book.knowledge(s(0), &id), Knowledge::Unknown);
     }
 }

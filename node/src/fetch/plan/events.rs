@@ -1,0 +1,248 @@
+//! What a plan is told.
+
+use std::net::SocketAddr;
+
+use peerdist_protocol::content::{BlockRanges, SegmentId};
+
+use super::near::{State, Trouble};
+use super::{BlockAt, Fetch, FetchId, Moment, Plan, ProbeTicket, took};
+use crate::fetch::peers::{Basis, Outcome, PeerBook};
+use crate::fetch::why::{PeerNote, Source};
+
+/// How an exchange with a peer ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    /// A block with the right hash.
+    Block,
+    /// The empty answer.
+    Empty,
+    /// No progress, or no end, in time.
+    TimedOut,
+    /// No connection, or it broke.
+    Unreachable,
+    /// Not an answer to the request.
+    Refused,
+    /// A block with the wrong hash.
+    BadHash,
+}
+
+/// What becomes of a delivered block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[must_use]
+pub enum Delivery {
+    /// It is the first copy: give it to the reader.
+    Wanted,
+    /// It came already, or nobody waits for it.
+    Ignored,
+}
+
+impl Plan {
+    /// A host answered a Probe, of whomever. The peer book has been told already.
+    pub fn matched(&mut self, now: Moment, peer: SocketAddr, ids: &[SegmentId]) {
+        for asked in self.probes.values() {
+            let count = asked.ids.iter().filter(|id| ids.contains(id)).count();
+            if count > 0 {
+                self.why.matched(now, asked.story, peer, count);
+            }
+        }
+    }
+
+    /// No further answer will come to a Probe.
+    pub fn probe_ended(&mut self, now: Moment, book: &mut PeerBook, ticket: ProbeTicket) {
+        let Some(asked) = self.probes.get(&ticket) else { return };
+        for id in &asked.ids {
+            book.nobody(now, id);
+        }
+        self.settle(now, book, ticket);
+    }
+
+    /// A Probe could not be sent. It is tried again, but nobody waits for that.
+    pub fn probe_failed(&mut self, now: Moment, book: &PeerBook, ticket: ProbeTicket) {
+        self.settle(now, book, ticket);
+    }
+
+    pub(super) fn end_overdue_probes(&mut self, now: Moment, book: &mut PeerBook) {
+        let overdue = self.probes.iter().filter(|(_, asked)| asked.deadline <= now);
+        let overdue: Vec<_> = overdue.map(|(ticket, _)| *ticket).collect();
+        for ticket in overdue {
+            self.probe_ended(now, book, ticket);
+        }
+    }
+
+    fn settle(&mut self, now: Moment, book: &PeerBook, ticket: ProbeTicket) {
+        let Some(asked) = self.probes.remove(&ticket) else { return };
+        self.why.probe_ended(now, asked.story);
+        for index in &asked.named {
+            if let Some(near) = self.near.get_mut(index) {
+                near.naming = false;
+            }
+        }
+        let Some(at) = self.runs.iter().position(|run| run.id == asked.run) else { return };
+        if self.runs[at].pending == Some(ticket) {
+            let nobody = self.nobody_holds(now, book, &self.runs[at]);
+            let run = &mut self.runs[at];
+            run.pending = None;
+            run.settled = true;
+            run.nobody = nobody;
+        }
+    }
+
+    /// A read from the cache ended, with a verified block or not.
+    pub fn cache_read(&mut self, at: BlockAt, delivered: bool) -> Delivery {
+        self.cache_reads = self.cache_reads.saturating_sub(1);
+        let length = self.length_of(at);
+        let Some(block) = self.block_mut(at) else { return Delivery::Ignored };
+        if !matches!(block.state, State::Reading | State::Cached | State::Unknown) {
+            return Delivery::Ignored;
+        }
+        if delivered {
+            block.state = State::Have;
+            self.why.bytes(at.segment, Source::Cache, length);
+            Delivery::Wanted
+        } else {
+            block.bad_in_cache = true;
+            block.state = State::Needed;
+            Delivery::Ignored
+        }
+    }
+
+    /// An exchange for a block ended.
+    pub fn answered(&mut self, now: Moment, book: &mut PeerBook, id: FetchId, answer: Answer) -> Delivery {
+        let Some(fetch) = self.fetches.remove(&id) else { return Delivery::Ignored };
+        let Fetch { at, host, peer, basis, since, .. } = fetch;
+        let segment = self.layout.index_of(at.segment).and_then(|index| self.layout.get(index));
+        let (segment_id, bound) = segment.map_or((None, false), |segment| (Some(segment.id), segment.bound));
+        let (outcome, trouble, note) = match answer {
+            Answer::Block => {
+                book.finish(now, host, took(now, since));
+                if let Some(id) = segment_id {
+                    book.confirm(now, &id, host);
+                }
+                return self.delivered(now, book, fetch);
+            }
+            Answer::Empty if basis == Basis::Sure => (Outcome::Busy, Trouble::Busy, PeerNote::Busy),
+            Answer::Empty => (Outcome::NotHeld, Trouble::NotHeld, PeerNote::NotHeld),
+            Answer::TimedOut => (Outcome::TimedOut, Trouble::Slow, PeerNote::TimedOut),
+            Answer::Unreachable => (Outcome::Unreachable, Trouble::Slow, PeerNote::Unreachable),
+            Answer::Refused => (Outcome::Refused, Trouble::Final, PeerNote::Refused),
+            Answer::BadHash if bound => (Outcome::BadHash, Trouble::Final, PeerNote::BadHash),
+            Answer::BadHash => {
+                // The list that says so proves nothing: it counts against the peer here and nowhere else.
+                self.distrusted.insert(host);
+                (Outcome::Cancelled, Trouble::Final, PeerNote::BadHash)
+            }
+        };
+        book.finish(now, host, outcome);
+        self.why.note(now, at.segment, peer, note);
+        if let Some(id) = segment_id
+            && trouble == Trouble::NotHeld
+            && basis == Basis::Hint
+        {
+            book.withdraw(now, &id, host);
+        }
+        let others = self.fetches.values().any(|other| other.at == at);
+        if let Some(block) = self.block_mut(at) {
+            block.went_wrong(host, trouble);
+            if block.state == State::Fetching && !others {
+                block.state = State::Needed;
+            }
+        }
+        Delivery::Ignored
+    }
+
+    /// An exchange for a list ended: with the blocks that the peer holds, or not.
+    pub fn listed(&mut self, now: Moment, book: &mut PeerBook, id: FetchId, result: Result<BlockRanges, Answer>) {
+        let Some(listing) = self.listings.remove(&id) else { return };
+        let index = self.layout.index_of(listing.segment);
+        if let Some(near) = index.and_then(|index| self.near.get_mut(&index)) {
+            near.listing_ended(now, listing.host);
+        }
+        let failure = match result {
+            Ok(blocks) => {
+                book.finish(now, listing.host, took(now, listing.since));
+                if let Some(segment) = index.and_then(|index| self.layout.get(index)) {
+                    book.listed(now, &segment.id, listing.host, blocks);
+                }
+                return;
+            }
+            Err(Answer::TimedOut) => (Outcome::TimedOut, PeerNote::TimedOut),
+            Err(Answer::Unreachable) => (Outcome::Unreachable, PeerNote::Unreachable),
+            Err(_) => (Outcome::Refused, PeerNote::Refused),
+        };
+        book.finish(now, listing.host, failure.0);
+        self.why.note(now, listing.segment, listing.peer, failure.1);
+    }
+
+    /// A block came from the origin and was verified. The reader has its bytes.
+    pub fn added(&mut self, now: Moment, book: &mut PeerBook, at: BlockAt) {
+        let length = self.length_of(at);
+        self.why.bytes(at.segment, Source::Origin, length);
+        if let Some(block) = self.block_mut(at) {
+            block.state = State::Added;
+        }
+        self.cancel_others(now, book, at);
+        self.last_read = now;
+        self.follow_the_origin();
+    }
+
+    /// The content is closed: what is under way counts as cancelled.
+    pub fn close(&mut self, now: Moment, book: &mut PeerBook) {
+        let hosts = self.fetches.values().map(|fetch| fetch.host);
+        for host in hosts.chain(self.listings.values().map(|listing| listing.host)) {
+            book.finish(now, host, Outcome::Cancelled);
+        }
+        self.fetches.clear();
+        self.listings.clear();
+    }
+
+    fn delivered(&mut self, now: Moment, book: &mut PeerBook, fetch: Fetch) -> Delivery {
+        let at = fetch.at;
+        self.impatience = self.impatience.saturating_sub(1);
+        self.cancel_others(now, book, at);
+        let length = self.length_of(at);
+        let Some(block) = self.block_mut(at) else { return Delivery::Ignored };
+        if matches!(block.state, State::Have | State::Added) {
+            return Delivery::Ignored;
+        }
+        block.state = State::Have;
+        self.why.bytes(at.segment, Source::Peer(fetch.peer), length);
+        Delivery::Wanted
+    }
+
+    fn cancel_others(&mut self, now: Moment, book: &mut PeerBook, at: BlockAt) {
+        let others = self.fetches.iter().filter(|(_, fetch)| fetch.at == at);
+        let others: Vec<_> = others.map(|(id, fetch)| (*id, fetch.host)).collect();
+        for (id, host) in others {
+            self.fetches.remove(&id);
+            self.cancelled.push(id);
+            book.finish(now, host, Outcome::Cancelled);
+        }
+    }
+
+    /// Bytes that came from the origin move the reader, who has them already.
+    fn follow_the_origin(&mut self) {
+        let mut position = self.position;
+        while let Some(index) = self.layout.index_at(position) {
+            let Some(segment) = self.layout.get(index) else { break };
+            let block = segment.block_at(position);
+            if self.near.get(&index).and_then(|near| near.state(block)) != Some(State::Added) {
+                break;
+            }
+            position = segment.block_range(block).end;
+        }
+        if self.layout.index_at(position).is_some() {
+            self.move_to(position);
+        }
+    }
+
+    pub(super) fn block_mut(&mut self, at: BlockAt) -> Option<&mut super::near::Block> {
+        let index = self.layout.index_of(at.segment)?;
+        self.near.get_mut(&index)?.block_mut(at.block)
+    }
+
+    fn length_of(&self, at: BlockAt) -> u32 {
+        let segment = self.layout.index_of(at.segment).and_then(|index| self.layout.get(index));
+        let range = segment.map_or(0..0, |segment| segment.block_range(at.block));
+        u32::try_from(range.end - range.start).unwrap_or_default()
+    }
+}
