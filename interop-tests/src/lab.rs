@@ -11,10 +11,11 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::process::Command;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::netns::{Namespace, interface_index};
-use crate::process::{Finished, Process};
+use crate::process::{Finished, PATIENCE, Process};
 use crate::programs;
 use crate::switch::{PortId, Switch};
 
@@ -52,9 +53,9 @@ pub enum Lan {
     Switch(u64),
 }
 
-/// The link between router and origin, the same in both directions.
+/// What limits an interface's transmission.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Wan {
+pub struct Shape {
     /// Rate in bits a second.
     pub rate: u64,
     /// How long a packet may wait before it is dropped.
@@ -70,13 +71,13 @@ pub struct Plan {
     pub families: Families,
     /// What connects them.
     pub lan: Lan,
-    /// What connects them to the origin.
-    pub wan: Wan,
+    /// The link to the origin, in either direction.
+    pub wan: Shape,
 }
 
 impl Default for Plan {
     fn default() -> Self {
-        let wan = Wan { rate: 100_000_000, queue: Duration::from_millis(50) };
+        let wan = Shape { rate: 100_000_000, queue: Duration::from_millis(50) };
         Self { hosts: 2, families: Families::Both, lan: Lan::Bridge, wan }
     }
 }
@@ -162,11 +163,11 @@ impl Lab {
     }
 }
 
-/// A host of the lab: a network namespace with its addresses.
-#[derive(Debug)]
+/// A host of the lab: a network namespace with its addresses. It lives until the last clone goes.
+#[derive(Debug, Clone)]
 pub struct Host {
     name: String,
-    namespace: Namespace,
+    namespace: Arc<Namespace>,
     ipv4: Option<Ipv4Addr>,
     ipv6: Option<Ipv6Addr>,
     port: Option<PortId>,
@@ -176,7 +177,7 @@ impl Host {
     fn new(name: &str, families: Families, ipv4: Ipv4Addr, ipv6: Ipv6Addr) -> Self {
         Self {
             name: name.to_owned(),
-            namespace: Namespace::new(name),
+            namespace: Arc::new(Namespace::new(name)),
             ipv4: (families != Families::V6).then_some(ipv4),
             ipv6: (families != Families::V4).then_some(ipv6),
             port: None,
@@ -281,6 +282,19 @@ impl Host {
         self.namespace.ip_batch(&format!("link set {interface} {state}\n"));
     }
 
+    /// Limits what leaves this host on an interface.
+    ///
+    /// # Panics
+    /// If the kernel cannot do that.
+    pub fn limit(&self, interface: &str, shape: Shape) {
+        // A token bucket must hold what falls due between two ticks of a 100 Hz clock, and a few full packets.
+        let burst = (shape.rate / 8 / 100).max(16 * 1024);
+        let mut command = Command::new(programs::find("tc"));
+        command.args(["qdisc", "add", "dev", interface, "root", "tbf", "rate", &format!("{}bit", shape.rate)]);
+        command.args(["burst", &format!("{burst}b"), "latency", &format!("{}us", shape.queue.as_micros())]);
+        self.run(&mut command, PATIENCE).success();
+    }
+
     /// The index of an interface on this host.
     ///
     /// # Panics
@@ -289,8 +303,11 @@ impl Host {
         self.enter(|| interface_index(name))
     }
 
-    /// Bytes received and sent by an interface.
-    fn interface_bytes(&self, interface: &str) -> (u64, u64) {
+    /// Bytes received and sent by an interface, headers included.
+    ///
+    /// # Panics
+    /// If there is no such interface.
+    pub fn interface_bytes(&self, interface: &str) -> (u64, u64) {
         // The plain /proc/net is that of the process's first thread, which is not in this namespace.
         let table = self.enter(|| std::fs::read_to_string("/proc/thread-self/net/dev").expect("Linux counts bytes"));
         let line = table.lines().find_map(|line| line.trim().strip_prefix(interface)?.strip_prefix(':'));
@@ -331,23 +348,13 @@ fn connect_origin(router: &Host, plan: Plan) -> Host {
         router.enter(|| forward_packets("/proc/sys/net/ipv6/conf/all/forwarding"));
     }
     for host in [router, &origin] {
-        shape(host, plan.wan);
+        host.limit(WAN, plan.wan);
     }
     origin
 }
 
 fn forward_packets(setting: &str) {
     std::fs::write(setting, "1").unwrap_or_else(|error| panic!("{setting}: {error}"));
-}
-
-/// Limits what leaves a host on its WAN interface.
-fn shape(host: &Host, wan: Wan) {
-    // A token bucket must hold what falls due between two ticks of a 100 Hz clock, and a few full packets.
-    let burst = (wan.rate / 8 / 100).max(16 * 1024);
-    let mut command = Command::new(programs::find("tc"));
-    command.args(["qdisc", "add", "dev", WAN, "root", "tbf", "rate", &format!("{}bit", wan.rate)]);
-    command.args(["burst", &format!("{burst}b"), "latency", &format!("{}us", wan.queue.as_micros())]);
-    host.run(&mut command, crate::process::PATIENCE).success();
 }
 
 fn lan_ipv4(number: u16) -> Ipv4Addr {

@@ -6,6 +6,7 @@
 //! | [`lab`] | hosts on a LAN, a router, a thin WAN link and an origin, each in a network namespace |
 //! | [`switch`] | a LAN of TAP devices that loses, delays, doubles and reorders frames, and is partitioned |
 //! | [`pcapng`] | the captures that the switch writes |
+//! | [`nodes`] | our own programs on hosts: content servers, nodes, downloads |
 //! | [`process`] | programs that run on a host: readiness, output, end |
 //! | [`tshark`] | what somebody else's dissectors say of a capture |
 //! | [`programs`] | where our binaries and other people's programs are |
@@ -18,6 +19,7 @@
 pub mod isolated;
 pub mod lab;
 mod netns;
+pub mod nodes;
 pub mod pcapng;
 pub mod process;
 pub mod programs;

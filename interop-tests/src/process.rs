@@ -135,8 +135,12 @@ impl Process {
         let _ = kill_process(Pid::from_child(&self.child), signal);
     }
 
+    /// Waits until `attempt` gives something; `what` says what is waited for.
+    ///
+    /// # Panics
+    /// If the program ends or [`PATIENCE`] does before that.
     #[track_caller]
-    fn wait_alive<T>(&mut self, what: &str, mut attempt: impl FnMut(&Self) -> Option<T>) -> T {
+    pub fn wait_alive<T>(&mut self, what: &str, mut attempt: impl FnMut(&Self) -> Option<T>) -> T {
         wait_until(what, PATIENCE, || {
             // Asked before the attempt, so that what it did last is still seen.
             let ended = self.ends_within(Duration::ZERO);

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use peerdist_interop_tests::lab::{Families, Host, LAN, Lab, Lan, Plan, Wan};
+use peerdist_interop_tests::lab::{Families, Host, LAN, Lab, Lan, Plan, Shape};
 use peerdist_interop_tests::process::{PATIENCE, wait_until};
 use peerdist_interop_tests::{isolated, programs};
 
@@ -85,7 +85,7 @@ fn multicast_reaches_every_other_host() {
 fn the_wan_link_is_as_thin_as_asked_for() {
     isolated::run(|| {
         let rate = 8_000_000;
-        let wan = Wan { rate, queue: Duration::from_millis(50) };
+        let wan = Shape { rate, queue: Duration::from_millis(50) };
         let lab = Lab::new(Plan { hosts: 1, wan, ..Plan::default() });
         let payload = 2_000_000;
         let before = lab.wan_traffic();
