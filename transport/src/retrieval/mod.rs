@@ -1,1 +1,4 @@
-//! See the crate's module table.
+//! Retrieval ([MS-PCCRR]) over HTTP: asking peers for blocks, and answering peers that ask.
+
+pub mod client;
+pub mod server;

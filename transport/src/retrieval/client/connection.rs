@@ -1,0 +1,160 @@
+//! One connection to a peer, driven by the exchange that uses it.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::body::{Body, Incoming};
+use hyper::client::conn::http1;
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
+use peerdist_protocol::retrieval::{MAX_RESPONSE_SIZE, PATH, TRANSPORT_HEADER_SIZE};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use super::{ClientLimits, ExchangeError, Wait};
+
+/// The most bytes of a response's body.
+const MAX_BODY_SIZE: usize = TRANSPORT_HEADER_SIZE + MAX_RESPONSE_SIZE;
+/// The most bytes of a response's headers.
+const MAX_HEADER_SIZE: usize = 16_384;
+
+type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+
+/// A connection. Nothing happens on it while nobody waits for an answer.
+pub(super) struct Connection {
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: Pin<Box<Driver>>,
+    ended: bool,
+    host: HeaderValue,
+}
+
+/// Why a POST failed.
+pub(super) enum Failure {
+    /// The connection ended before a response came.
+    Unanswered(hyper::Error),
+    Exchange(ExchangeError),
+}
+
+impl From<Failure> for ExchangeError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unanswered(error) => Self::Http(error),
+            Failure::Exchange(error) => error,
+        }
+    }
+}
+
+impl From<ExchangeError> for Failure {
+    fn from(error: ExchangeError) -> Self {
+        Self::Exchange(error)
+    }
+}
+
+impl Connection {
+    pub(super) async fn open(peer: SocketAddr, limits: &ClientLimits) -> Result<Self, ExchangeError> {
+        let stream = timeout(limits.connect_time, TcpStream::connect(peer))
+            .await
+            .map_err(|_| ExchangeError::TimedOut(Wait::Connect))?
+            .map_err(ExchangeError::from_connect)?;
+        // A request is one small write that has to go out at once.
+        stream.set_nodelay(true).map_err(ExchangeError::from_connect)?;
+        let (sender, driver) = http1::Builder::new()
+            .title_case_headers(true)
+            .max_header_size(MAX_HEADER_SIZE)
+            .handshake(TokioIo::new(stream))
+            .await
+            .map_err(ExchangeError::Http)?;
+        Ok(Self { sender, driver: Box::pin(driver), ended: false, host: host(peer) })
+    }
+
+    /// Sends a message and receives the body of its answer.
+    pub(super) async fn post(&mut self, message: Bytes, limits: &ClientLimits) -> Result<Bytes, Failure> {
+        let mut request = Request::new(Full::new(message));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = Uri::from_static(PATH);
+        request.headers_mut().insert(HOST, self.host.clone());
+        let sending = self.sender.send_request(request);
+        let response = timeout(limits.progress_time, drive(&mut self.driver, &mut self.ended, sending))
+            .await
+            .map_err(|_| ExchangeError::TimedOut(Wait::Answer))?
+            .map_err(Failure::Unanswered)?;
+        Ok(self.receive(response, limits).await?)
+    }
+
+    async fn receive(&mut self, response: Response<Incoming>, limits: &ClientLimits) -> Result<Bytes, ExchangeError> {
+        const TOO_LARGE: ExchangeError = ExchangeError::TooLarge { limit: MAX_BODY_SIZE };
+        if response.status() != StatusCode::OK {
+            return Err(ExchangeError::Status(response.status()));
+        }
+        let mut body = response.into_body();
+        let announced = body.size_hint().lower();
+        if announced > MAX_BODY_SIZE as u64 {
+            return Err(TOO_LARGE);
+        }
+        let mut received = Vec::with_capacity(announced as usize);
+        loop {
+            let frame = timeout(limits.progress_time, drive(&mut self.driver, &mut self.ended, body.frame()))
+                .await
+                .map_err(|_| ExchangeError::TimedOut(Wait::Body))?;
+            let Some(frame) = frame.transpose().map_err(ExchangeError::Http)? else { break };
+            let Ok(data) = frame.into_data() else { continue };
+            if received.len() + data.len() > MAX_BODY_SIZE {
+                return Err(TOO_LARGE);
+            }
+            received.extend_from_slice(&data);
+        }
+        Ok(received.into())
+    }
+
+    /// Whether another request can be sent, now that a whole answer was received.
+    pub(super) async fn is_reusable(&mut self) -> bool {
+        // The driver sees the end of the answer when it is polled next.
+        poll_fn(|cx| {
+            poll_driver(&mut self.driver, &mut self.ended, cx);
+            Poll::Ready(())
+        })
+        .await;
+        !self.ended && self.sender.is_ready()
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Connection").field(&self.host).finish()
+    }
+}
+
+/// The Host header: RFC 9110 has no place for the scope of a link-local address.
+fn host(peer: SocketAddr) -> HeaderValue {
+    let text = match peer {
+        SocketAddr::V4(peer) => peer.to_string(),
+        SocketAddr::V6(peer) => format!("[{}]:{}", peer.ip(), peer.port()),
+    };
+    // Addresses are valid header values; an empty one is valid for a host that has no name.
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// Waits for something that comes over the connection. The connection's own errors reach `work`, too.
+async fn drive<T>(driver: &mut Pin<Box<Driver>>, ended: &mut bool, work: impl Future<Output = T>) -> T {
+    let mut work = pin!(work);
+    poll_fn(|cx| {
+        if let Poll::Ready(done) = work.as_mut().poll(cx) {
+            return Poll::Ready(done);
+        }
+        poll_driver(driver, ended, cx);
+        work.as_mut().poll(cx)
+    })
+    .await
+}
+
+fn poll_driver(driver: &mut Pin<Box<Driver>>, ended: &mut bool, cx: &mut Context<'_>) {
+    if !*ended {
+        *ended = driver.as_mut().poll(cx).is_ready();
+    }
+}

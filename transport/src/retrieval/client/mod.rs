@@ -1,0 +1,99 @@
+//! Asks peers for blocks ([MS-PCCRR] 3.1).
+//!
+//! One [`Exchange`] is one POST over a kept-alive connection. No proxy is asked and no redirect followed: a peer is an
+//! address on the LAN.
+
+mod connection;
+mod counters;
+mod error;
+mod limits;
+mod pool;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use peerdist_protocol::retrieval::{Answer, Exchange, MessageType};
+use tokio::time::timeout;
+
+use self::connection::{Connection, Failure};
+pub use self::counters::ClientCounters;
+use self::counters::Counters;
+pub use self::error::{ExchangeError, Wait};
+pub use self::limits::ClientLimits;
+use self::pool::Pool;
+
+/// Asks any number of peers. Clones share connections and counters.
+#[derive(Debug, Clone)]
+pub struct Client {
+    limits: Arc<ClientLimits>,
+    pool: Arc<Pool>,
+    counters: Arc<Counters>,
+}
+
+impl Client {
+    /// A client without connections.
+    #[must_use]
+    pub fn new(limits: ClientLimits) -> Self {
+        let pool = Arc::new(Pool::new(&limits));
+        Self { limits: Arc::new(limits), pool, counters: Arc::default() }
+    }
+
+    /// Sends one request and checks its answer. A peer that answers with its versions is asked once more under one that
+    /// both speak ([MS-PCCRR] 3.1.5.1). Dropping the future ends the exchange and its connection.
+    pub async fn exchange(&self, peer: SocketAddr, exchange: &Exchange) -> Result<Answer, ExchangeError> {
+        self.counters.update(|counters| counters.exchanges += 1);
+        let negotiated = timeout(self.limits.exchange_time, self.negotiate(peer, exchange)).await;
+        let result = negotiated.unwrap_or(Err(ExchangeError::TimedOut(Wait::Exchange)));
+        if let Err(error) = &result {
+            self.counters.failed(error);
+        }
+        result
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counters(&self) -> ClientCounters {
+        self.counters.snapshot()
+    }
+
+    async fn negotiate(&self, peer: SocketAddr, exchange: &Exchange) -> Result<Answer, ExchangeError> {
+        let theirs = match self.ask(peer, exchange).await? {
+            Answer::Negotiate(theirs) if exchange.message_type() != MessageType::NegoReq => theirs,
+            answer => return Ok(answer),
+        };
+        let again = exchange.renegotiated(self.limits.versions, theirs);
+        match self.ask(peer, &again.ok_or(ExchangeError::Incompatible { theirs })?).await? {
+            Answer::Negotiate(theirs) => Err(ExchangeError::Incompatible { theirs }),
+            answer => Ok(answer),
+        }
+    }
+
+    async fn ask(&self, peer: SocketAddr, exchange: &Exchange) -> Result<Answer, ExchangeError> {
+        let body = self.post(peer, exchange.body()).await?;
+        self.counters.update(|counters| counters.bytes_received += body.len() as u64);
+        Ok(exchange.accept(&body)?)
+    }
+
+    async fn post(&self, peer: SocketAddr, message: Bytes) -> Result<Bytes, ExchangeError> {
+        if let Some(connection) = self.pool.take(peer) {
+            self.counters.update(|counters| counters.reused += 1);
+            match self.post_over(connection, peer, message.clone()).await {
+                // The peer closed the connection while it was idle, or as the request was on its way.
+                Err(Failure::Unanswered(_)) => self.counters.update(|counters| counters.retried += 1),
+                result => return result.map_err(Failure::into),
+            }
+        }
+        let connection = Connection::open(peer, &self.limits).await?;
+        self.counters.update(|counters| counters.connections += 1);
+        self.post_over(connection, peer, message).await.map_err(Failure::into)
+    }
+
+    async fn post_over(&self, mut connection: Connection, peer: SocketAddr, message: Bytes) -> Result<Bytes, Failure> {
+        let body = connection.post(message, &self.limits).await?;
+        if connection.is_reusable().await {
+            self.pool.put(peer, connection);
+        }
+        Ok(body)
+    }
+}

@@ -1,0 +1,259 @@
+//! One connection: hyper between a socket that watches the clock and the service.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::{BlockSource, ServerLimits, Shared, service};
+
+/// The most bytes of headers, and of a body, that wait unread in memory.
+const READ_BUFFER: usize = 16_384;
+/// How long a refused client may go on sending after its answer. Closing before it has sent everything would destroy
+/// the answer on its way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Serves one connection to its end.
+pub(super) async fn serve<S: BlockSource>(shared: Arc<Shared<S>>, stream: TcpStream, stop: CancellationToken) {
+    // Answers are written whole; waiting for more to send would only delay them.
+    let _ = stream.set_nodelay(true);
+    let progress = Arc::new(Progress::new(&shared.limits));
+    let io = Watched { stream, progress: Arc::clone(&progress), alarm: Box::pin(sleep_until(progress.deadline())) };
+    let service = service_fn(|request| service::answer(Arc::clone(&shared), Arc::clone(&progress), request));
+    let mut connection = pin!(
+        http1::Builder::new()
+            .half_close(true)
+            .title_case_headers(true)
+            .auto_date_header(false)
+            .header_read_timeout(None)
+            .max_buf_size(READ_BUFFER)
+            .serve_connection(TokioIo::new(io), service)
+    );
+    let served = tokio::select! {
+        served = connection.as_mut() => served,
+        () = stop.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Some(phase) = progress.expired() {
+        shared.counters.timed_out(phase);
+    }
+    if let Err(error) = served {
+        tracing::trace!(%error, "retrieval connection ended");
+    }
+}
+
+/// What a connection waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// The next request.
+    Idle,
+    /// The end of a request's headers.
+    Header,
+    /// The end of a request's body.
+    Body,
+    /// The answer, from our side.
+    Answer,
+    /// The client, to take the answer.
+    Sending,
+    /// The client, to close after a refusal.
+    Linger,
+}
+
+impl Phase {
+    /// The name for counters, `None` for phases that may well end by time.
+    pub(super) fn name(self) -> Option<&'static str> {
+        match self {
+            Self::Idle | Self::Linger => None,
+            Self::Header => Some("header"),
+            Self::Body => Some("body"),
+            Self::Answer | Self::Sending => Some("upload"),
+        }
+    }
+}
+
+/// The phase of a connection, known to its socket and its service, with the upload that it carries.
+#[derive(Debug)]
+pub(super) struct Progress {
+    header_time: Duration,
+    body_time: Duration,
+    upload_time: Duration,
+    idle_time: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    deadline: Instant,
+    expired: bool,
+    refused: bool,
+    upload: Option<OwnedSemaphorePermit>,
+}
+
+impl Progress {
+    fn new(limits: &ServerLimits) -> Self {
+        let ServerLimits { header_time, body_time, upload_time, idle_time, .. } = *limits;
+        let deadline = Instant::now() + header_time;
+        let state = State { phase: Phase::Header, deadline, expired: false, refused: false, upload: None };
+        Self { header_time, body_time, upload_time, idle_time, state: Mutex::new(state) }
+    }
+
+    /// The headers are there, the body is awaited.
+    pub(super) fn headers_read(&self) {
+        self.lock().enter(Phase::Body, self.body_time);
+    }
+
+    /// The request is there, the answer is being made. The Upload Timer starts.
+    pub(super) fn request_read(&self) {
+        self.lock().enter(Phase::Answer, self.upload_time);
+    }
+
+    /// The answer carries something, and counts as an upload until it is written.
+    pub(super) fn uploads(&self, permit: OwnedSemaphorePermit) {
+        self.lock().upload = Some(permit);
+    }
+
+    /// The answer is a refusal: the connection closes after it.
+    pub(super) fn refuses(&self) {
+        self.lock().refused = true;
+    }
+
+    /// The whole answer was given to hyper; when the socket is flushed next, it is written.
+    pub(super) fn answer_handed_over(&self) {
+        self.lock().phase = Phase::Sending;
+    }
+
+    fn bytes_received(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Idle {
+            state.enter(Phase::Header, self.header_time);
+        }
+    }
+
+    fn flushed(&self) {
+        let mut state = self.lock();
+        if state.phase == Phase::Sending {
+            state.upload = None;
+            state.enter(Phase::Idle, self.idle_time);
+        }
+    }
+
+    /// Whether the client may send on for a while before the socket closes. The first call starts that while.
+    fn lingers(&self) -> bool {
+        let mut state = self.lock();
+        if state.refused && state.phase != Phase::Linger {
+            state.enter(Phase::Linger, LINGER);
+        }
+        state.refused && !state.expired
+    }
+
+    fn deadline(&self) -> Instant {
+        self.lock().deadline
+    }
+
+    /// The phase whose time was up.
+    fn expired(&self) -> Option<Phase> {
+        let state = self.lock();
+        state.expired.then_some(state.phase)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn enter(&mut self, phase: Phase, time: Duration) {
+        self.phase = phase;
+        self.deadline = Instant::now() + time;
+    }
+}
+
+/// A socket that fails when its phase has taken too long.
+///
+/// Whatever a connection waits for, hyper has the socket's read or write half pending, so the clock is looked at there.
+struct Watched {
+    stream: TcpStream,
+    progress: Arc<Progress>,
+    alarm: Pin<Box<Sleep>>,
+}
+
+impl Watched {
+    /// Pending until the phase's time is up.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        let deadline = self.progress.deadline();
+        if self.alarm.deadline() != deadline {
+            self.alarm.as_mut().reset(deadline);
+        }
+        ready!(self.alarm.as_mut().poll(cx));
+        self.progress.lock().expired = true;
+        Poll::Ready(io::ErrorKind::TimedOut.into())
+    }
+
+    fn or_alarm<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if result.is_pending() { self.poll_alarm(cx).map(Err) } else { result }
+    }
+}
+
+impl AsyncRead for Watched {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.progress.bytes_received();
+        }
+        self.or_alarm(cx, result)
+    }
+}
+
+impl AsyncWrite for Watched {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.or_alarm(cx, result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.or_alarm(cx, result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    /// hyper flushes once it has written everything it has.
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.progress.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        let mut discarded = [0; 4096];
+        while self.progress.lingers() {
+            let mut buf = ReadBuf::new(&mut discarded);
+            let result = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
+            ready!(self.or_alarm(cx, result))?;
+            if buf.filled().is_empty() {
+                break;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}

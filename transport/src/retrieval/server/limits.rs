@@ -1,0 +1,143 @@
+//! What one peer, and all of them together, may take.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use peerdist_protocol::retrieval::VersionRange;
+
+/// The bounds of a retrieval server. The size of a request is bounded by
+/// [`MAX_REQUEST_SIZE`](peerdist_protocol::retrieval::MAX_REQUEST_SIZE) beside them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// The versions that are spoken; others are answered with MSG_NEGO_RESP.
+    pub versions: VersionRange,
+    /// Connections at a time. Further ones are closed as they come.
+    pub connections: usize,
+    /// Connections at a time from one address. Clients in the field open 32 at once.
+    pub connections_per_source: usize,
+    /// Answers at a time that carry something ([MS-PCCRR] 3.2.1). Further requests get empty answers.
+    pub uploads: usize,
+    /// From the first byte of a request, or from the connection's start, to the end of its headers.
+    pub header_time: Duration,
+    /// From the end of the headers to the end of the body.
+    pub body_time: Duration,
+    /// The Upload Timer ([MS-PCCRR] 3.2.2): from the end of the request until the answer is written.
+    pub upload_time: Duration,
+    /// How long a connection is kept without a request.
+    pub idle_time: Duration,
+    /// How long requests under way may take once the server has to stop.
+    pub shutdown_time: Duration,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            versions: VersionRange::ALL,
+            connections: 512,
+            connections_per_source: 128,
+            uploads: 64,
+            header_time: Duration::from_secs(10),
+            body_time: Duration::from_secs(10),
+            upload_time: Duration::from_secs(15),
+            idle_time: Duration::from_secs(60),
+            shutdown_time: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Which limit a new connection met.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    Connections,
+    Source,
+}
+
+/// Who holds how many connections.
+#[derive(Debug)]
+pub(super) struct Slots {
+    most: usize,
+    most_per_source: usize,
+    taken: Mutex<Taken>,
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    all: usize,
+    by_source: HashMap<IpAddr, usize>,
+}
+
+/// The place of one connection, given back when it is dropped.
+#[derive(Debug)]
+pub(super) struct Slot {
+    slots: Arc<Slots>,
+    source: IpAddr,
+}
+
+impl Slots {
+    pub(super) fn new(most: usize, most_per_source: usize) -> Self {
+        Self { most, most_per_source, taken: Mutex::default() }
+    }
+
+    pub(super) fn take(slots: &Arc<Self>, source: IpAddr) -> Result<Slot, Full> {
+        // The same host on a dual-stack listener and on an IPv4 one.
+        let source = source.to_canonical();
+        let mut taken = slots.lock();
+        if taken.all >= slots.most {
+            return Err(Full::Connections);
+        }
+        let by_source = taken.by_source.get(&source).copied().unwrap_or(0);
+        if by_source >= slots.most_per_source {
+            return Err(Full::Source);
+        }
+        taken.by_source.insert(source, by_source + 1);
+        taken.all += 1;
+        Ok(Slot { slots: Arc::clone(slots), source })
+    }
+
+    pub(super) fn taken(&self) -> usize {
+        self.lock().all
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Taken> {
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let mut taken = self.slots.lock();
+        taken.all -= 1;
+        if let Some(count) = taken.by_source.get_mut(&self.source) {
+            *count -= 1;
+            if *count == 0 {
+                taken.by_source.remove(&self.source);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slots_are_bounded_in_all_and_by_source_and_given_back() {
+        let slots = Arc::new(Slots::new(3, 2));
+        let [a, b] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
+        let mapped = "::ffff:192.0.2.1".parse().unwrap();
+        let first = Slots::take(&slots, a).unwrap();
+        let second = Slots::take(&slots, mapped).unwrap();
+        assert_eq!(Slots::take(&slots, a).unwrap_err(), Full::Source);
+        let third = Slots::take(&slots, b).unwrap();
+        assert_eq!(Slots::take(&slots, b).unwrap_err(), Full::Connections);
+        assert_eq!(slots.taken(), 3);
+        drop(second);
+        drop(third);
+        let again = Slots::take(&slots, a).unwrap();
+        drop((first, again));
+        assert_eq!(slots.taken(), 0);
+        assert!(slots.lock().by_source.is_empty());
+    }
+}

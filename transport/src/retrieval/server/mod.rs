@@ -1,0 +1,144 @@
+//! Answers peers that ask for blocks ([MS-PCCRR] 3.2).
+//!
+//! hyper reads and writes HTTP; this module bounds it: connections in all and by source, the size of a body, and the
+//! time of every phase of a connection. Every request ends in an answer or in a close.
+
+mod connection;
+mod counters;
+mod limits;
+mod service;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
+use peerdist_protocol::retrieval::BlkTail;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+use self::counters::Counters;
+pub use self::counters::ServerCounters;
+pub use self::limits::ServerLimits;
+use self::limits::Slots;
+
+/// How long to wait when the system has no room for another connection.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Where the blocks come from that are served.
+pub trait BlockSource: Send + Sync + 'static {
+    /// The blocks held of a segment. It has to answer from memory.
+    fn held(&self, segment: &SegmentId) -> BlockRanges;
+
+    /// One block, as it goes out; `None` where it is not held.
+    fn read(&self, segment: &SegmentId, index: BlockIndex) -> impl Future<Output = Option<BlkTail>> + Send;
+
+    /// How long ago the segment came into the cache, for MSG_SEGLIST ([MS-PCCRR] 2.2.6). It has to answer from memory.
+    fn age(&self, _segment: &SegmentId) -> Option<Duration> {
+        None
+    }
+}
+
+/// The retrieval server of one [`BlockSource`].
+pub struct Server<S> {
+    shared: Arc<Shared<S>>,
+}
+
+struct Shared<S> {
+    source: Arc<S>,
+    limits: ServerLimits,
+    slots: Arc<Slots>,
+    uploads: Arc<Semaphore>,
+    counters: Counters,
+}
+
+impl<S> Clone for Server<S> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<S: BlockSource> Server<S> {
+    /// A server that is not listening yet.
+    #[must_use]
+    pub fn new(source: Arc<S>, limits: ServerLimits) -> Self {
+        let slots = Arc::new(Slots::new(limits.connections, limits.connections_per_source));
+        let uploads = Arc::new(Semaphore::new(limits.uploads.min(Semaphore::MAX_PERMITS)));
+        Self { shared: Arc::new(Shared { source, limits, slots, uploads, counters: Counters::default() }) }
+    }
+
+    /// What was done so far.
+    #[must_use]
+    pub fn counters(&self) -> ServerCounters {
+        let Shared { limits, slots, uploads, counters, .. } = &*self.shared;
+        ServerCounters {
+            open_connections: slots.taken() as u64,
+            uploads: limits.uploads.saturating_sub(uploads.available_permits()) as u64,
+            ..counters.snapshot()
+        }
+    }
+
+    /// Accepts and answers until `shutdown` ends, and for [`ServerLimits::shutdown_time`] at most after that: requests
+    /// under way are finished, idle connections closed. Dropping the future closes everything at once.
+    pub async fn serve(&self, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()>) {
+        let stop = CancellationToken::new();
+        let accepting = join_all(listeners.into_iter().map(|listener| self.accept(listener, stop.clone())));
+        tokio::pin!(accepting);
+        tokio::select! {
+            _ = &mut accepting => {}
+            () = shutdown => {
+                stop.cancel();
+                accepting.await;
+            }
+        }
+    }
+
+    async fn accept(&self, listener: TcpListener, stop: CancellationToken) {
+        let mut connections = JoinSet::new();
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, from)) => self.admit(&mut connections, stream, from, &stop),
+                    Err(error) => self.accept_failed(&error).await,
+                },
+                Some(_) = connections.join_next() => {}
+            }
+        }
+        drop(listener);
+        let finish = async { while connections.join_next().await.is_some() {} };
+        if timeout(self.shared.limits.shutdown_time, finish).await.is_err() {
+            connections.shutdown().await;
+        }
+    }
+
+    /// Serves a connection in a task of its own, or closes it at once where there are too many.
+    fn admit(&self, connections: &mut JoinSet<()>, stream: TcpStream, from: SocketAddr, stop: &CancellationToken) {
+        match Slots::take(&self.shared.slots, from.ip()) {
+            Ok(slot) => {
+                self.shared.counters.update(|counters| counters.connections += 1);
+                let serving = connection::serve(Arc::clone(&self.shared), stream, stop.clone());
+                connections.spawn(async move {
+                    serving.await;
+                    drop(slot);
+                });
+            }
+            Err(full) => self.shared.counters.connection_refused(full),
+        }
+    }
+
+    async fn accept_failed(&self, error: &io::Error) {
+        self.shared.counters.update(|counters| counters.accept_errors += 1);
+        tracing::debug!(%error, "cannot accept a retrieval connection");
+        // A connection that its client gave up is gone; a lack of descriptors or memory stays for a while.
+        if error.kind() != io::ErrorKind::ConnectionAborted {
+            sleep(ACCEPT_PAUSE).await;
+        }
+    }
+}

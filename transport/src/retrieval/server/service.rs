@@ -1,0 +1,155 @@
+//! One request: from its headers to the body of its answer ([MS-PCCRR] 3.2.5).
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::body::{Body, Frame, Incoming, SizeHint};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use hyper::{Method, Request, Response, StatusCode};
+use peerdist_protocol::retrieval::{BlockLookup, Decision, Lookup, MAX_REQUEST_SIZE, decide, is_path};
+
+use super::connection::Progress;
+use super::{BlockSource, Shared};
+
+/// The client went away or broke HTTP before its request was whole; there is nobody to answer.
+type Gone = Box<dyn std::error::Error + Send + Sync>;
+
+pub(super) async fn answer<S: BlockSource>(
+    shared: Arc<Shared<S>>,
+    progress: Arc<Progress>,
+    request: Request<Incoming>,
+) -> Result<Response<AnswerBody>, Gone> {
+    progress.headers_read();
+    shared.counters.update(|counters| counters.requests += 1);
+    if let Err(status) = accept_head(&request) {
+        return Ok(refuse(&shared, progress, status));
+    }
+    let message = match Limited::new(request.into_body(), MAX_REQUEST_SIZE).collect().await {
+        Ok(body) => body.to_bytes(),
+        Err(error) if error.is::<LengthLimitError>() => {
+            return Ok(refuse(&shared, progress, StatusCode::PAYLOAD_TOO_LARGE));
+        }
+        Err(error) => return Err(error),
+    };
+    progress.request_read();
+    let (head, tail) = match decide(&message, shared.limits.versions) {
+        Decision::Reply(reply) => {
+            shared.counters.update(|counters| counters.replies += 1);
+            (reply, Bytes::new())
+        }
+        Decision::Lookup(lookup) => look_up(&shared, &progress, lookup).await,
+        Decision::Discard(reason) => {
+            shared.counters.discarded(&reason);
+            return Ok(refuse(&shared, progress, StatusCode::BAD_REQUEST));
+        }
+    };
+    Ok(Response::new(AnswerBody { chunks: [head.into(), tail], progress }))
+}
+
+/// The order of refusals is that of what a client got wrong first: path, method, length.
+fn accept_head(request: &Request<Incoming>) -> Result<(), StatusCode> {
+    if !is_path(request.uri().path()) {
+        return Err(StatusCode::NOT_FOUND);
+    }
+    if request.method() != Method::POST {
+        return Err(StatusCode::METHOD_NOT_ALLOWED);
+    }
+    let headers = request.headers();
+    if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
+        return Err(StatusCode::LENGTH_REQUIRED);
+    }
+    if request.body().size_hint().lower() > MAX_REQUEST_SIZE as u64 {
+        return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    Ok(())
+}
+
+/// Steps 3 and 4 of [MS-PCCRR] 3.2.5.2 to 3.2.5.4: without a permit the answer is empty, and at once.
+async fn look_up<S: BlockSource>(shared: &Shared<S>, progress: &Progress, lookup: Lookup) -> (Vec<u8>, Bytes) {
+    let Ok(permit) = Arc::clone(&shared.uploads).try_acquire_owned() else {
+        shared.counters.update(|counters| counters.busy += 1);
+        return (lookup.empty_answer(), Bytes::new());
+    };
+    progress.uploads(permit);
+    match lookup {
+        Lookup::Block(lookup) => look_up_block(shared, lookup).await,
+        Lookup::BlockList(lookup) => {
+            shared.counters.update(|counters| counters.block_lists += 1);
+            (lookup.answer(&shared.source.held(&lookup.segment_id)), Bytes::new())
+        }
+        Lookup::SegmentList(lookup) => {
+            shared.counters.update(|counters| counters.segment_lists += 1);
+            let is_held = |id: &_| !shared.source.held(id).is_empty();
+            (lookup.answer(is_held, |id| shared.source.age(id)), Bytes::new())
+        }
+    }
+}
+
+async fn look_up_block<S: BlockSource>(shared: &Shared<S>, lookup: BlockLookup) -> (Vec<u8>, Bytes) {
+    let BlockLookup { segment_id, index } = &lookup;
+    let tail = shared.source.read(segment_id, *index).await;
+    let held = shared.source.held(segment_id);
+    match tail {
+        Some(tail) => {
+            shared.counters.update(|counters| {
+                counters.blocks += 1;
+                counters.block_bytes += u64::from(tail.size_of_block);
+            });
+            (lookup.head(&held, &tail), tail.bytes)
+        }
+        None => {
+            shared.counters.update(|counters| counters.not_held += 1);
+            (lookup.empty_answer(&held), Bytes::new())
+        }
+    }
+}
+
+/// An answer without a body, after which the connection closes.
+fn refuse<S>(shared: &Shared<S>, progress: Arc<Progress>, status: StatusCode) -> Response<AnswerBody> {
+    shared.counters.refused(status);
+    progress.request_read();
+    progress.refuses();
+    let mut response = Response::new(AnswerBody { chunks: [Bytes::new(), Bytes::new()], progress });
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    if status == StatusCode::METHOD_NOT_ALLOWED {
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+    }
+    response
+}
+
+/// The body of an answer: a head made for it and what the store has, neither copied.
+pub(super) struct AnswerBody {
+    chunks: [Bytes; 2],
+    progress: Arc<Progress>,
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Self::Data>, Self::Error>>> {
+        let next = self.chunks.iter_mut().find(|chunk| !chunk.is_empty()).map(std::mem::take);
+        Poll::Ready(next.map(|chunk| Ok(Frame::data(chunk))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.chunks.iter().all(Bytes::is_empty)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.chunks.iter().map(|chunk| chunk.len() as u64).sum())
+    }
+}
+
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        self.progress.answer_handed_over();
+    }
+}
