@@ -350,6 +350,24 @@ proptest! {
         }
     }
 
+    /// `Probe::parse` has a short way for the usual form; it must never see anything else than the long one.
+    #[test]
+    fn both_ways_through_a_probe_agree(
+        v2 in any::<bool>(),
+        edits in prop::collection::vec((any::<prop::sample::Index>(), 0..10usize), 0..3),
+    ) {
+        let mut text = sample_text(if v2 { Form::V2 } else { Form::V1 });
+        for (position, piece) in edits {
+            let pieces = [" ", "&", "&amp;", "<", ">", "<!-- -->", "A", "=", "\u{e4}", "<a/>"];
+            text.insert_str(position.index(text.len()), pieces[piece]);
+        }
+        let long_way = parse(&text).and_then(|message| match message {
+            Message::Probe(probe) => Ok(probe),
+            Message::ProbeMatches(_) => Err(ParseError::OtherAction),
+        });
+        prop_assert_eq!(Probe::parse(text.as_bytes()), long_way);
+    }
+
     #[test]
     fn markup_soup_never_panics(parts in prop::collection::vec(prop::sample::select(vec![
         "<soap:Envelope xmlns:soap=\"http://www.w3.org/2003/05/soap-envelope\">", "</soap:Envelope>", "<soap:Header>",

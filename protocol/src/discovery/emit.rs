@@ -5,22 +5,43 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use quick_xml::escape::escape;
 
+use super::hexadecimal::push_upper;
 use super::message::{Probe, ProbeMatches, Scope, Segments};
 use super::{Form, names, xaddrs};
 
-const ENVELOPE: &str = concat!(
-    r#"<?xml version="1.0" encoding="utf-8"?>"#,
-    r#"<soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope""#,
-    r#" xmlns:wsa="http://schemas.xmlsoap.org/ws/2004/08/addressing""#,
-    r#" xmlns:wsd="http://schemas.xmlsoap.org/ws/2005/04/discovery""#,
-    r#" xmlns:PeerDist="http://schemas.microsoft.com/p2p/2007/09/PeerDistributionDiscovery">"#,
-    "<soap:Header><wsa:To>",
-);
-const PROBE_TO: &str = concat!(
+macro_rules! envelope {
+    () => {
+        concat!(
+            r#"<?xml version="1.0" encoding="utf-8"?>"#,
+            r#"<soap:Envelope xmlns:soap="http://www.w3.org/2003/05/soap-envelope""#,
+            r#" xmlns:wsa="http://schemas.xmlsoap.org/ws/2004/08/addressing""#,
+            r#" xmlns:wsd="http://schemas.xmlsoap.org/ws/2005/04/discovery""#,
+            r#" xmlns:PeerDist="http://schemas.microsoft.com/p2p/2007/09/PeerDistributionDiscovery">"#,
+            "<soap:Header><wsa:To>",
+        )
+    };
+}
+/// A Probe up to its MessageID.
+pub(super) const PROBE_HEAD: &str = concat!(
+    envelope!(),
     "urn:schemas-xmlsoap-org:ws:2005:04:discovery</wsa:To>",
     "<wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe</wsa:Action><wsa:MessageID>",
 );
-const PROBE_MATCHES_TO: &str = concat!(
+/// A version 1 Probe between its MessageID and its Scopes.
+pub(super) const PROBE_V1: &str = concat!(
+    "</wsa:MessageID></soap:Header><soap:Body><wsd:Probe><wsd:Types>PeerDist:PeerDistData</wsd:Types>",
+    r#"<wsd:Scopes MatchBy="http://schemas.xmlsoap.org/ws/2005/04/discovery/strcmp0">"#,
+);
+/// A version 2 Probe between its MessageID and its Scopes.
+pub(super) const PROBE_V2: &str = concat!(
+    "</wsa:MessageID></soap:Header><soap:Body><wsd:Probe><wsd:Types>PeerDist:PeerDistDataV2</wsd:Types>",
+    r#"<wsd:Scopes MatchBy="http://schemas.microsoft.com/p2p/2010/05/PeerDistV2MatchingRule">"#,
+);
+/// A Probe behind its Scopes.
+pub(super) const PROBE_TAIL: &str = "</wsd:Scopes></wsd:Probe></soap:Body></soap:Envelope>";
+/// A ProbeMatches up to its MessageID.
+const PROBE_MATCHES_HEAD: &str = concat!(
+    envelope!(),
     "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/anonymous</wsa:To>",
     "<wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/ProbeMatches</wsa:Action><wsa:MessageID>",
 );
@@ -29,26 +50,20 @@ impl Probe {
     /// The datagram.
     #[must_use]
     pub fn emit(&self) -> Vec<u8> {
-        let mut out = String::with_capacity(800 + 2 * self.scopes().len() * 65);
-        out.push_str(ENVELOPE);
-        out.push_str(PROBE_TO);
+        let mut out = String::with_capacity(800 + self.scopes().len() * 65);
+        out.push_str(PROBE_HEAD);
         push_escaped(&mut out, self.message_id().as_str());
-        out.push_str("</wsa:MessageID></soap:Header><soap:Body><wsd:Probe><wsd:Types>");
-        out.push_str(literal_type(self.form()));
-        out.push_str(r#"</wsd:Types><wsd:Scopes MatchBy=""#);
         match self.form() {
             Form::V1 => {
-                out.push_str(names::MATCH_BY_STRCMP0);
-                out.push_str(r#"">"#);
+                out.push_str(PROBE_V1);
                 push_scopes(&mut out, self.scopes());
             }
             Form::V2 => {
-                out.push_str(names::MATCH_BY_V2);
-                out.push_str(r#"">"#);
+                out.push_str(PROBE_V2);
                 STANDARD.encode_string(v2_scopes(self.scopes()), &mut out);
             }
         }
-        out.push_str("</wsd:Scopes></wsd:Probe></soap:Body></soap:Envelope>");
+        out.push_str(PROBE_TAIL);
         out.into_bytes()
     }
 }
@@ -58,8 +73,7 @@ impl ProbeMatches {
     #[must_use]
     pub fn emit(&self) -> Vec<u8> {
         let mut out = String::with_capacity(1400 + self.scope_count() * 73);
-        out.push_str(ENVELOPE);
-        out.push_str(PROBE_MATCHES_TO);
+        out.push_str(PROBE_MATCHES_HEAD);
         push_escaped(&mut out, self.message_id.as_str());
         out.push_str("</wsa:MessageID><wsa:RelatesTo>");
         push_escaped(&mut out, self.relates_to.as_str());
@@ -110,7 +124,7 @@ impl ProbeMatches {
                         out.truncate(start);
                         return;
                     };
-                    push_hex(out, &blocks.to_be_bytes());
+                    push_upper(out, &blocks.to_be_bytes());
                 }
                 out.push_str("</PeerDist:BlockCount>");
             }
@@ -149,7 +163,7 @@ fn push_scopes<'s>(out: &mut String, scopes: impl IntoIterator<Item = &'s Scope>
         }
         match scope.as_received() {
             Some(token) => out.push_str(token),
-            None => push_hex(out, scope.id().as_bytes()),
+            None => push_upper(out, scope.id().as_bytes()),
         }
     }
 }
@@ -164,14 +178,6 @@ fn v2_scopes(scopes: &[Scope]) -> Vec<u8> {
         bytes.extend_from_slice(scope.id().as_bytes());
     }
     bytes
-}
-
-/// Upper-case hexadecimal digits. `fmt` would take most of the time of an answer.
-fn push_hex(out: &mut String, bytes: &[u8]) {
-    fn digit(nibble: u8) -> char {
-        char::from(if nibble < 10 { b'0' + nibble } else { b'A' + (nibble - 10) })
-    }
-    out.extend(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]));
 }
 
 fn push_escaped(out: &mut String, text: &str) {

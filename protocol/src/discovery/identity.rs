@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
 
+use super::hexadecimal::push_lower;
 use super::random::Random;
 
 /// The longest MessageID or endpoint Address that is taken, in bytes; `urn:uuid:` and a GUID have 45.
@@ -75,9 +76,16 @@ fn version_4(bits: u128) -> u128 {
 }
 
 fn urn_uuid(bits: u128) -> Arc<str> {
-    let (a, b, c, d, e) =
-        (bits >> 96, bits >> 80 & 0xffff, bits >> 64 & 0xffff, bits >> 48 & 0xffff, bits & 0xffff_ffff_ffff);
-    format!("urn:uuid:{a:08x}-{b:04x}-{c:04x}-{d:04x}-{e:012x}").into()
+    let mut text = String::with_capacity(45);
+    text.push_str("urn:uuid:");
+    for (position, pair) in bits.to_be_bytes().chunks(2).enumerate() {
+        // 8-4-4-4-12 digits.
+        if (2..=5).contains(&position) {
+            text.push('-');
+        }
+        push_lower(&mut text, pair);
+    }
+    text.into()
 }
 
 impl Borrow<str> for MessageId {

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use thiserror::Error;
 
 use super::{AvailabilityBits, EndpointAddress, Form, MAX_IDS, MessageId, ParseError, SegmentAges};
+use super::{hexadecimal, template};
 use crate::content::SegmentId;
 
 /// One datagram of this protocol.
@@ -64,8 +65,11 @@ impl Probe {
         Ok(Self { message_id, form, scopes })
     }
 
-    /// Reads a datagram that has to be a Probe.
+    /// Reads a datagram that has to be a Probe; the same as [`Message::parse`], but faster where it is written like ours.
     pub fn parse(payload: &[u8]) -> Result<Self, ParseError> {
+        if let Some(probe) = template::parse(payload) {
+            return Ok(probe);
+        }
         match Message::parse(payload)? {
             Message::Probe(probe) => Ok(probe),
             Message::ProbeMatches(_) => Err(ParseError::OtherAction),
@@ -107,7 +111,10 @@ impl Scope {
     /// Reads a token, or `None` unless it is 1 to 64 bytes in hexadecimal digits of either case.
     #[must_use]
     pub fn parse(token: &str) -> Option<Self> {
-        let id = token.parse().ok()?;
+        let mut bytes = [0; SegmentId::MAX_SIZE];
+        let bytes = bytes.get_mut(..token.len() / 2)?;
+        hexadecimal::decode(token, bytes)?;
+        let id = SegmentId::from_slice(bytes)?;
         let as_received = token.bytes().any(|digit| digit.is_ascii_lowercase()).then(|| token.into());
         Some(Self { id, as_received })
     }

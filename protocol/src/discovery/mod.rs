@@ -14,6 +14,7 @@ mod availability;
 mod client;
 mod emit;
 mod hearing;
+mod hexadecimal;
 mod holders;
 mod identity;
 mod message;
@@ -23,6 +24,7 @@ mod random;
 mod reason;
 mod seen;
 mod server;
+mod template;
 mod xaddrs;
 mod xml;
 

@@ -268,7 +268,7 @@ fn read_types(xml: &mut Xml<'_>) -> Result<Form, ParseError> {
 }
 
 /// Every item is one id in hexadecimal digits.
-fn v1_scopes(text: &str) -> Result<Vec<Scope>, ParseError> {
+pub(super) fn v1_scopes(text: &str) -> Result<Vec<Scope>, ParseError> {
     // A token takes two digits and a space at least; what is more than MAX_IDS is seen without reading on.
     let mut scopes = Vec::with_capacity((text.len() / 65 + 1).min(MAX_IDS));
     for token in text.split_ascii_whitespace() {
@@ -281,7 +281,7 @@ fn v1_scopes(text: &str) -> Result<Vec<Scope>, ParseError> {
 }
 
 /// One base64 token of SegmentHashSize, Segment Hash Count and exactly so many ids.
-fn v2_scopes(text: &str) -> Result<Vec<Scope>, ParseError> {
+pub(super) fn v2_scopes(text: &str) -> Result<Vec<Scope>, ParseError> {
     let bytes = BASE64.decode(text).map_err(|_| ParseError::BadScopes)?;
     let mut reader = Reader::new(&bytes);
     let mut read = || {
@@ -388,7 +388,7 @@ impl<'a> Custom<'a> {
 
 /// One count for each scope: eight digits each, or four as in an example of the document. In any other form the
 /// counts are not known.
-pub(super) fn block_counts(digits: &str, scopes: usize) -> Vec<Option<u32>> {
+fn block_counts(digits: &str, scopes: usize) -> Vec<Option<u32>> {
     let width = if digits.len() == 8 * scopes {
         8
     } else if digits.len() == 4 * scopes {
