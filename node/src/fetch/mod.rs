@@ -10,6 +10,8 @@
 
 pub mod peers;
 pub mod plan;
+#[cfg(test)]
+mod sim;
 pub mod why;
 
 /// A point in time, as the time since an arbitrary start that the caller chose once.

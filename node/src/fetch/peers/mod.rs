@@ -95,9 +95,14 @@ impl PeerBook {
         self.claims.withdraw(now, id, host);
     }
 
-    /// A host delivered a block of the segment.
-    pub fn confirm(&mut self, now: Moment, id: &SegmentId, host: HostId) {
-        self.claims.confirm(now, id, host);
+    /// A host delivered a block of the segment, although perhaps nothing but a neighbour hinted at it.
+    pub fn confirm(&mut self, now: Moment, id: &SegmentId, host: HostId, basis: Basis) {
+        if basis == Basis::Hint {
+            let some = Availability { blocks: None, complete: None, age: None };
+            self.claims.claim(now, id, host, Holding::Claimed(some));
+        } else {
+            self.claims.confirm(now, id, host);
+        }
     }
 
     /// What is known of the segment's holders.

@@ -131,7 +131,10 @@ impl Plan {
                         _ if out_of_patience && small => Some(MissingReason::TooSlow),
                         _ => None,
                     },
-                    State::Fetching if out_of_patience && is_first => Some(MissingReason::TooSlow),
+                    State::Fetching if out_of_patience && small => {
+                        let at = BlockAt { segment: segment.offset, block };
+                        (is_first || self.is_overdue(now, at)).then_some(MissingReason::TooSlow)
+                    }
                     State::AtOrigin => first_reason,
                     _ => None,
                 };
@@ -156,6 +159,12 @@ impl Plan {
         // A loaded host is slow for all its requests alike; a second copy would only add to the load.
         let usual = book.latency(newest.host).unwrap_or(Duration::ZERO) * 4;
         Some(newest.since + usual.max(MIN_HEDGE_AFTER))
+    }
+
+    /// Whether every request for a block has been under way for longer than the reader's patience.
+    fn is_overdue(&self, now: Moment, at: BlockAt) -> bool {
+        let mut fetches = self.fetches.values().filter(|fetch| fetch.at == at);
+        fetches.all(|fetch| fetch.since + self.patience() <= now)
     }
 
     fn has_room(&self) -> bool {
@@ -291,13 +300,15 @@ impl Plan {
         for (host, holding) in book.holders(now, &segment.id) {
             add(host, Some(holding.clone()));
         }
-        // Where it was named, silence is an answer.
-        if let Some(run) = self.run_of(index).filter(|run| !run.is_sample(index)) {
-            for neighbour in run.neighbours(index).filter_map(|neighbour| self.layout.get(neighbour)) {
-                for (host, _) in book.holders(now, &neighbour.id) {
-                    if !book.is_absent(now, &segment.id, host) {
-                        add(host, None);
-                    }
+        let Some(run) = self.run_of(index) else { return View { candidates } };
+        let in_run = run.neighbours(index).filter(|_| !run.is_sample(index));
+        // Silence about a whole run may be a lost Probe: who holds what is before it is worth one question.
+        let before = run.segments.start.checked_sub(1).filter(|_| run.nobody);
+        for neighbour in in_run.chain(before).filter_map(|neighbour| self.layout.get(neighbour)) {
+            for (host, _) in book.holders(now, &neighbour.id) {
+                let mut asked = run.samples.iter().filter(|_| run.nobody).filter_map(|sample| self.layout.get(*sample));
+                if !book.is_absent(now, &segment.id, host) && !asked.any(|s| book.is_absent(now, &s.id, host)) {
+                    add(host, None);
                 }
             }
         }

@@ -116,7 +116,7 @@ impl Plan {
             Answer::Block => {
                 book.finish(now, host, took(now, since));
                 if let Some(id) = segment_id {
-                    book.confirm(now, &id, host);
+                    book.confirm(now, &id, host, basis);
                 }
                 return self.delivered(now, book, fetch);
             }
@@ -183,6 +183,12 @@ impl Plan {
         self.cancel_others(now, book, at);
         self.last_read = now;
         self.follow_the_origin();
+    }
+
+    /// The block that an exchange asks for, while anybody waits for it.
+    #[must_use]
+    pub fn at_of(&self, id: FetchId) -> Option<BlockAt> {
+        self.fetches.get(&id).map(|fetch| fetch.at)
     }
 
     /// The content is closed: what is under way counts as cancelled.
