@@ -41,6 +41,12 @@ pub(super) enum Failure {
     Exchange(ExchangeError),
 }
 
+impl Failure {
+    fn without_response(error: hyper::Error) -> Self {
+        if error.is_parse() { Self::Exchange(ExchangeError::Http(error)) } else { Self::Unanswered(error) }
+    }
+}
+
 impl From<Failure> for ExchangeError {
     fn from(failure: Failure) -> Self {
         match failure {
@@ -83,7 +89,7 @@ impl Connection {
         let response = timeout(limits.progress_time, drive(&mut self.driver, &mut self.ended, sending))
             .await
             .map_err(|_| ExchangeError::TimedOut(Wait::Answer))?
-            .map_err(Failure::Unanswered)?;
+            .map_err(Failure::without_response)?;
         Ok(self.receive(response, limits).await?)
     }
 
@@ -156,5 +162,18 @@ async fn drive<T>(driver: &mut Pin<Box<Driver>>, ended: &mut bool, work: impl Fu
 fn poll_driver(driver: &mut Pin<Box<Driver>>, ended: &mut bool, cx: &mut Context<'_>) {
     if !*ended {
         *ended = driver.as_mut().poll(cx).is_ready();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_header_has_no_scope() {
+        let scoped = SocketAddr::V6(std::net::SocketAddrV6::new("fe80::1".parse().unwrap(), 80, 0, 7));
+        assert_eq!(scoped.to_string(), "[fe80::1%7]:80");
+        assert_eq!(host(scoped), "[fe80::1]:80");
+        assert_eq!(host("192.0.2.1:8080".parse().unwrap()), "192.0.2.1:8080");
     }
 }

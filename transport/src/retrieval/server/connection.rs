@@ -1,5 +1,6 @@
-//! One connection: hyper between a socket that watches the clock and the service.
+//! One connection: hyper between its socket and the service, with a clock beside it.
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -12,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use super::{BlockSource, ServerLimits, Shared, service};
@@ -28,30 +29,50 @@ pub(super) async fn serve<S: BlockSource>(shared: Arc<Shared<S>>, stream: TcpStr
     // Answers are written whole; waiting for more to send would only delay them.
     let _ = stream.set_nodelay(true);
     let progress = Arc::new(Progress::new(&shared.limits));
-    let io = Watched { stream, progress: Arc::clone(&progress), alarm: Box::pin(sleep_until(progress.deadline())) };
+    let io = TokioIo::new(Observed { stream, progress: Arc::clone(&progress) });
     let service = service_fn(|request| service::answer(Arc::clone(&shared), Arc::clone(&progress), request));
-    let mut connection = pin!(
-        http1::Builder::new()
-            .half_close(true)
-            .title_case_headers(true)
-            .auto_date_header(false)
-            .header_read_timeout(None)
-            .max_buf_size(READ_BUFFER)
-            .serve_connection(TokioIo::new(io), service)
-    );
-    let served = tokio::select! {
-        served = connection.as_mut() => served,
-        () = stop.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+    let connection = http1::Builder::new()
+        .half_close(true)
+        .title_case_headers(true)
+        .auto_date_header(false)
+        .header_read_timeout(None)
+        .max_buf_size(READ_BUFFER)
+        .serve_connection(io, service);
+    let mut connection = pin!(connection);
+    let stopped = tokio::select! {
+        () = within_limits(connection.as_mut(), &progress, &shared) => false,
+        () = stop.cancelled() => true,
     };
-    if let Some(phase) = progress.expired() {
-        shared.counters.timed_out(phase);
+    if stopped {
+        connection.as_mut().graceful_shutdown();
+        within_limits(connection, &progress, &shared).await;
     }
-    if let Err(error) = served {
-        tracing::trace!(%error, "retrieval connection ended");
-    }
+}
+
+/// Drives a connection until it ends or a phase of it has taken too long. Each change of phase happens while the
+/// connection is polled, so the deadline is looked at after that.
+async fn within_limits<S>(
+    mut connection: Pin<&mut impl Future<Output = hyper::Result<()>>>,
+    progress: &Progress,
+    shared: &Shared<S>,
+) {
+    let mut alarm = pin!(sleep_until(progress.deadline()));
+    poll_fn(|cx| {
+        if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
+            if let Err(error) = ended {
+                shared.counters.broken(&error);
+            }
+            return Poll::Ready(());
+        }
+        let deadline = progress.deadline();
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        ready!(alarm.as_mut().poll(cx));
+        shared.counters.timed_out(progress.phase());
+        Poll::Ready(())
+    })
+    .await;
 }
 
 /// What a connection waits for.
@@ -97,7 +118,6 @@ pub(super) struct Progress {
 struct State {
     phase: Phase,
     deadline: Instant,
-    expired: bool,
     refused: bool,
     upload: Option<OwnedSemaphorePermit>,
 }
@@ -106,7 +126,7 @@ impl Progress {
     fn new(limits: &ServerLimits) -> Self {
         let ServerLimits { header_time, body_time, upload_time, idle_time, .. } = *limits;
         let deadline = Instant::now() + header_time;
-        let state = State { phase: Phase::Header, deadline, expired: false, refused: false, upload: None };
+        let state = State { phase: Phase::Header, deadline, refused: false, upload: None };
         Self { header_time, body_time, upload_time, idle_time, state: Mutex::new(state) }
     }
 
@@ -156,17 +176,15 @@ impl Progress {
         if state.refused && state.phase != Phase::Linger {
             state.enter(Phase::Linger, LINGER);
         }
-        state.refused && !state.expired
+        state.refused
     }
 
     fn deadline(&self) -> Instant {
         self.lock().deadline
     }
 
-    /// The phase whose time was up.
-    fn expired(&self) -> Option<Phase> {
-        let state = self.lock();
-        state.expired.then_some(state.phase)
+    fn phase(&self) -> Phase {
+        self.lock().phase
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -181,47 +199,26 @@ impl State {
     }
 }
 
-/// A socket that fails when its phase has taken too long.
-///
-/// Whatever a connection waits for, hyper has the socket's read or write half pending, so the clock is looked at there.
-struct Watched {
+/// A socket that tells what hyper does not: that something came, and that everything left.
+struct Observed {
     stream: TcpStream,
     progress: Arc<Progress>,
-    alarm: Pin<Box<Sleep>>,
 }
 
-impl Watched {
-    /// Pending until the phase's time is up.
-    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
-        let deadline = self.progress.deadline();
-        if self.alarm.deadline() != deadline {
-            self.alarm.as_mut().reset(deadline);
-        }
-        ready!(self.alarm.as_mut().poll(cx));
-        self.progress.lock().expired = true;
-        Poll::Ready(io::ErrorKind::TimedOut.into())
-    }
-
-    fn or_alarm<T>(&mut self, cx: &mut Context<'_>, result: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
-        if result.is_pending() { self.poll_alarm(cx).map(Err) } else { result }
-    }
-}
-
-impl AsyncRead for Watched {
+impl AsyncRead for Observed {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.progress.bytes_received();
         }
-        self.or_alarm(cx, result)
+        result
     }
 }
 
-impl AsyncWrite for Watched {
+impl AsyncWrite for Observed {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.or_alarm(cx, result)
+        Pin::new(&mut self.stream).poll_write(cx, buf)
     }
 
     fn poll_write_vectored(
@@ -229,8 +226,7 @@ impl AsyncWrite for Watched {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.or_alarm(cx, result)
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -248,8 +244,7 @@ impl AsyncWrite for Watched {
         let mut discarded = [0; 4096];
         while self.progress.lingers() {
             let mut buf = ReadBuf::new(&mut discarded);
-            let result = Pin::new(&mut self.stream).poll_read(cx, &mut buf);
-            ready!(self.or_alarm(cx, result))?;
+            ready!(Pin::new(&mut self.stream).poll_read(cx, &mut buf))?;
             if buf.filled().is_empty() {
                 break;
             }

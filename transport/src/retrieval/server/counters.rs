@@ -44,6 +44,10 @@ pub struct ServerCounters {
     pub discarded: BTreeMap<&'static str, u64>,
     /// Requests refused by HTTP status, discarded ones (400) among them.
     pub refused: BTreeMap<u16, u64>,
+    /// Connections ended because what came is not HTTP.
+    pub bad_http: u64,
+    /// Connections that their clients broke off in the middle of a request or an answer.
+    pub broken_off: u64,
     /// Connections closed because a time limit was met, by phase: `header`, `body`, `upload`; idle ones do not count.
     pub timed_out: BTreeMap<&'static str, u64>,
 }
@@ -64,6 +68,13 @@ impl Counters {
         self.update(|counters| match full {
             Full::Connections => counters.connections_over_limit += 1,
             Full::Source => counters.connections_over_source_limit += 1,
+        });
+    }
+
+    pub(super) fn broken(&self, error: &hyper::Error) {
+        self.update(|counters| {
+            let counter = if error.is_parse() { &mut counters.bad_http } else { &mut counters.broken_off };
+            *counter += 1;
         });
     }
 

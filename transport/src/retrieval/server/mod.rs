@@ -67,9 +67,10 @@ impl<S> Clone for Server<S> {
 impl<S: BlockSource> Server<S> {
     /// A server that is not listening yet.
     #[must_use]
-    pub fn new(source: Arc<S>, limits: ServerLimits) -> Self {
+    pub fn new(source: Arc<S>, mut limits: ServerLimits) -> Self {
+        limits.uploads = limits.uploads.min(Semaphore::MAX_PERMITS);
         let slots = Arc::new(Slots::new(limits.connections, limits.connections_per_source));
-        let uploads = Arc::new(Semaphore::new(limits.uploads.min(Semaphore::MAX_PERMITS)));
+        let uploads = Arc::new(Semaphore::new(limits.uploads));
         Self { shared: Arc::new(Shared { source, limits, slots, uploads, counters: Counters::default() }) }
     }
 
