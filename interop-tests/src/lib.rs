@@ -7,6 +7,7 @@
 //! | [`switch`] | a LAN of TAP devices that loses, delays, doubles and reorders frames, and is partitioned |
 //! | [`pcapng`] | the captures that the switch writes |
 //! | [`nodes`] | our own programs on hosts: content servers, nodes, downloads |
+//! | [`hostile`] | a peer that sends wrong bytes, or none |
 //! | [`process`] | programs that run on a host: readiness, output, end |
 //! | [`tshark`] | what somebody else's dissectors say of a capture |
 //! | [`programs`] | where our binaries and other people's programs are |
@@ -16,6 +17,7 @@
 #![allow(clippy::print_stderr, reason = "what failed is printed beside the output of the test")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod hostile;
 pub mod isolated;
 pub mod lab;
 mod netns;

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use peerdist_protocol::content::ContentInformation;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use serde::Deserialize;
@@ -34,7 +35,7 @@ pub struct ContentServer {
     host: Host,
     process: Process,
     base: String,
-    _home: TempDir,
+    home: TempDir,
 }
 
 impl ContentServer {
@@ -71,12 +72,26 @@ impl ContentServer {
         command.args(["--min-size", "1", "--state"]).arg(home.path().join("state"));
         let mut process = host.spawn(&mut command);
         let base = process.wait_for_line("http://").trim().to_owned();
-        Self { host: host.clone(), process, base, _home: home }
+        Self { host: host.clone(), process, base, home }
     }
 
     /// The URL of a file.
     pub fn url(&self, name: &str) -> String {
         format!("{}{name}", self.base)
+    }
+
+    /// The content information of a file, of version 2.
+    ///
+    /// # Panics
+    /// If the answer is none.
+    pub fn content_information(&self, name: &str) -> ContentInformation {
+        let file = self.home.path().join("content-information");
+        let mut curl = Command::new(programs::find("curl"));
+        curl.args(["--silent", "--fail", "--output"]).arg(&file);
+        curl.args(PEERDIST_HEADERS.iter().flat_map(|header| ["--header", header])).arg(self.url(name));
+        self.host.run(&mut curl, PATIENCE).success();
+        let bytes = std::fs::read(&file).expect("curl wrote it");
+        ContentInformation::parse(bytes.into()).expect("the server sends content information")
     }
 
     /// Asks for a file until the answer is content information.
