@@ -49,7 +49,7 @@ impl Core {
         loop {
             let mut writer = lock(&self.writer);
             self.admit(&writer).map_err(|refusal| self.counters.refuse(refusal))?;
-            match policy::room(self.used(), needed(&entry), self.limit_now(), writer.packs.len()) {
+            match self.room(&writer, &entry) {
                 Room::Enough => {}
                 Room::AfterDrop => {
                     drop(writer);
@@ -84,6 +84,18 @@ impl Core {
             _ if writer.closed => Err(Refusal::Closed),
             Some((refusal, until)) if self.clock.now() < until => Err(refusal),
             _ => Ok(()),
+        }
+    }
+
+    fn room(&self, writer: &Writer, entry: &RecordEntry) -> Room {
+        let room = || policy::room(self.used(), needed(entry), self.limit_now(), writer.packs.len());
+        match room() {
+            Room::None(_) => {
+                // Others may have given space back.
+                self.refresh_limit();
+                room()
+            }
+            room => room,
         }
     }
 

@@ -35,7 +35,7 @@ impl Core {
         let _evictor = lock(&self.evictor);
         self.refresh_limit();
         self.erase_damaged();
-        while self.drop_next(policy::is_tight(self.used(), self.limit_now())) {}
+        while self.drop_next(policy::is_tight(self.used(), self.limit(), self.limit_now())) {}
     }
 
     /// Drops one pack. Returns whether there was one to drop. The caller is the evictor.

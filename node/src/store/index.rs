@@ -7,7 +7,7 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::sync::RwLock;
 
 use hashbrown::HashTable;
-use peerdist_protocol::content::{BlockIndex, SegmentId};
+use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 
 use super::entry::UnixTime;
 use super::locks::{read, write};
@@ -89,6 +89,13 @@ impl Index {
         let (hash, shard) = self.shard(id);
         let shard = read(shard);
         shard.bound(shard.find(hash, id)?, not_before)
+    }
+
+    /// The blocks of a segment that are bound and not older than `not_before`.
+    pub(super) fn bound_blocks(&self, id: &SegmentId, not_before: UnixTime) -> BlockRanges {
+        let (hash, shard) = self.shard(id);
+        let shard = read(shard);
+        shard.find(hash, id).map_or_else(BlockRanges::new, |slot| shard.bound_blocks(slot, not_before))
     }
 
     /// Everything of a segment.
@@ -282,6 +289,17 @@ impl Shard {
                 oldest: record.note.time(),
             }),
             Err(link) => self.many(link)?.bound(not_before),
+        }
+    }
+
+    fn bound_blocks(&self, slot: u32, not_before: UnixTime) -> BlockRanges {
+        let is_bound = |record: &Record| record.place.trust() == Trust::Bound && record.note.time() >= not_before;
+        match self.slot(slot).cell.get() {
+            Ok(record) => is_bound(&record).then_some(record.note.index()).into_iter().collect(),
+            Err(link) => {
+                let records = self.many(link).into_iter().flat_map(Many::records);
+                records.filter(is_bound).map(|record| record.note.index()).collect()
+            }
         }
     }
 
@@ -533,6 +551,7 @@ mod tests {
         assert_eq!(index.bound(&id, 0), Some(Bound { blocks: 2, block_count: 4, oldest: 7 }));
         assert_eq!(index.bound(&id, 8), Some(Bound { blocks: 1, block_count: 4, oldest: 9 }));
         assert_eq!(index.bound(&id, 10), None);
+        assert_eq!(index.bound_blocks(&id, 8), [2].into_iter().collect());
         assert!(index.raise(&id) && !index.raise(&id));
         assert_eq!(index.bound(&id, 0), Some(Bound { blocks: 3, block_count: 4, oldest: 5 }));
     }

@@ -19,6 +19,7 @@
 //! | `entry` | the formats on disk |
 //! | `pack`, `scan` | the files |
 //! | `place`, `index`, `tags` | the index in memory |
+//! | `serve` | the store as the source of a retrieval server |
 //! | `core` | what the operations share: `append`, `read`, `dropping`, `inspect`, `recover`, `maintain` |
 
 mod append;
@@ -36,6 +37,7 @@ mod policy;
 mod read;
 mod recover;
 mod scan;
+mod serve;
 mod stats;
 mod tags;
 #[cfg(test)]
@@ -145,7 +147,7 @@ impl Store {
     /// The blocks of a segment that peers may have.
     #[must_use]
     pub fn bound_blocks(&self, id: &SegmentId) -> BlockRanges {
-        self.held(id).map_or_else(BlockRanges::new, |held| held.bound)
+        self.0.core.index.bound_blocks(id, self.0.core.not_before())
     }
 
     /// What a probe is told of a segment: bound blocks only.

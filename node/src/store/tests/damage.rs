@@ -34,7 +34,7 @@ fn check(bench: &mut Bench, context: &str) -> u32 {
     let mut found = 0;
     for number in 0..BLOCKS {
         if let Some(block) = bench.read(&key(number, 2).id, 0) {
-            assert_eq!(block, tail(&key(number, 2).id, 0, SIZE), "{context}");
+            assert!(block == tail(&key(number, 2).id, 0, SIZE), "{context}");
             assert_ne!(number, 2, "{context}: a removed block came back");
             found += 1;
         }
@@ -42,10 +42,10 @@ fn check(bench: &mut Bench, context: &str) -> u32 {
     let new = key(100, 2);
     bench.append(new, 1, SIZE, Trust::Bound);
     bench.reopen();
-    assert_eq!(bench.read(&new.id, 1), Some(tail(&new.id, 1, SIZE)), "{context}: the new block is lost");
+    assert!(bench.read(&new.id, 1) == Some(tail(&new.id, 1, SIZE)), "{context}: the new block is lost");
     for number in 0..BLOCKS {
         if let Some(block) = bench.read(&key(number, 2).id, 0) {
-            assert_eq!(block, tail(&key(number, 2).id, 0, SIZE), "{context}, opened again");
+            assert!(block == tail(&key(number, 2).id, 0, SIZE), "{context}, opened again");
             assert_ne!(number, 2, "{context}: a removed block came back the second time");
         }
     }
@@ -168,7 +168,7 @@ fn damage_is_found_when_a_block_is_read_and_costs_it_alone() {
     assert_eq!(bench.store().availability(&key(4, 2).id), None);
     bench.append(key(4, 2), 0, SIZE, Trust::Bound);
     bench.reopen();
-    assert_eq!(bench.read(&key(4, 2).id, 0), Some(tail(&key(4, 2).id, 0, SIZE)));
+    assert!(bench.read(&key(4, 2).id, 0) == Some(tail(&key(4, 2).id, 0, SIZE)));
 }
 
 #[test]
@@ -202,7 +202,7 @@ fn a_killed_process_loses_nothing_that_was_appended() {
         bench.append(key(number, 1), 0, 40_000, Trust::Bound);
         let killed = bench.killed();
         assert_eq!(killed.store().stats().blocks, u64::from(number) + 1);
-        assert_eq!(killed.read(&key(number, 1).id, 0), Some(tail(&key(number, 1).id, 0, 40_000)));
+        assert!(killed.read(&key(number, 1).id, 0) == Some(tail(&key(number, 1).id, 0, 40_000)));
     }
     bench.reopen();
     assert_eq!(bench.store().stats().blocks, 50);
@@ -272,7 +272,7 @@ fn both_copies_of_a_block_that_was_being_carried_are_removed() {
     }
     old.open();
     assert_eq!(old.store().stats().blocks, 2);
-    assert_eq!(old.read(&key(1, 1).id, 0), Some(tail(&key(1, 1).id, 0, SIZE)));
+    assert!(old.read(&key(1, 1).id, 0) == Some(tail(&key(1, 1).id, 0, SIZE)));
     old.store().remove(&key(1, 1).id).unwrap();
     for lose_sidecars in [false, true] {
         old.close();
