@@ -60,7 +60,7 @@ pub(crate) struct Port {
     address: IpAddr,
     listening: Result<UdpSocket, io::ErrorKind>,
     probing: Result<UdpSocket, io::ErrorKind>,
-    /// Whether a failure to send was logged.
+    /// Whether the last failure to send was logged and nothing has been sent since.
     complained: bool,
 }
 
@@ -145,13 +145,16 @@ impl Port {
         let socket = if probe { &self.probing } else { &self.listening };
         let Ok(socket) = socket else { return false };
         match socket.try_send_to(payload, to) {
-            Ok(_) => true,
+            Ok(_) => {
+                self.complained = false;
+                true
+            }
             Err(error) => {
                 // A full buffer is the network's pace, not a fault of the interface.
                 if error.kind() != io::ErrorKind::WouldBlock && !self.complained {
                     self.complained = true;
                     let (interface, family) = (&self.link.name, self.family);
-                    tracing::warn!(%interface, ?family, %to, %error, "cannot send here; not saying it again");
+                    tracing::warn!(%interface, ?family, %to, %error, "cannot send here; saying it again only after it has worked");
                 }
                 false
             }

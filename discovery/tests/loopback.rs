@@ -64,36 +64,39 @@ async fn two_instances_find_each_other_in_both_forms() {
     let (port, _taken) = free_port();
     let (one, mut one_events) = start(config(port), &[id(1), id(3)]);
     let (two, mut two_events) = start(Config { retrieval_port: 9090, ..config(port) }, &[id(2)]);
-    for form in [Form::V1, Form::V2] {
-        for (asking, events, answering, wanted, retrieval_port) in [
-            (&two, &mut two_events, &one, vec![id(1), id(2), id(3)], 8080),
-            (&one, &mut one_events, &two, vec![id(2)], 9090),
-        ] {
-            let key = asking.probe(wanted.clone(), form).await.unwrap();
-            let (host, peers, segments) = event(events, |event| match event {
-                Event::Match { probe, host, peers, segments } if probe == key => Some((host, peers, segments)),
-                _ => None,
-            })
-            .await;
-            assert_eq!(host, *answering.address());
-            assert_eq!(peers, [SocketAddr::from((Ipv4Addr::LOCALHOST, retrieval_port))]);
-            let others: Vec<_> =
-                wanted.iter().copied().filter(|id| segments.iter().any(|(held, _)| held == id)).collect();
-            assert_eq!(segments.iter().map(|(id, _)| *id).collect::<Vec<_>>(), others);
-            match form {
-                Form::V1 => assert_eq!(segments[0].1.blocks, Some(2)),
-                Form::V2 => {
-                    assert_eq!((segments[0].1.complete, segments[0].1.age), (Some(true), Some(Duration::from_secs(9))))
-                }
-            }
-            let unanswered = event(events, |event| match event {
-                Event::Expired { probe, unanswered } if probe == key => Some(unanswered),
-                _ => None,
-            })
-            .await;
-            let expected: Vec<_> = wanted.iter().copied().filter(|id| !others.contains(id)).collect();
-            assert_eq!(unanswered, expected);
+    for (asking, events, answering, wanted, held, retrieval_port) in [
+        (&two, &mut two_events, &one, vec![id(1), id(2), id(3)], vec![id(1), id(3)], 8080),
+        (&one, &mut one_events, &two, vec![id(2)], vec![id(2)], 9090),
+    ] {
+        let mut asked = BTreeMap::new();
+        for form in [Form::V1, Form::V2] {
+            asked.insert(asking.probe(wanted.clone(), form).await.unwrap(), form);
         }
+        let mut matched = vec![];
+        let mut expired = vec![];
+        while expired.len() < 2 {
+            match event(events, Some).await {
+                Event::Match { probe, host, peers, segments } => {
+                    assert_eq!(host, *answering.address());
+                    assert_eq!(peers, [SocketAddr::from((Ipv4Addr::LOCALHOST, retrieval_port))]);
+                    assert_eq!(segments.iter().map(|(id, _)| *id).collect::<Vec<_>>(), held);
+                    let said = segments[0].1;
+                    match asked[&probe] {
+                        Form::V1 => assert_eq!((said.blocks, said.complete, said.age), (Some(2), None, None)),
+                        Form::V2 => assert_eq!((said.complete, said.age), (Some(true), Some(Duration::from_secs(9)))),
+                    }
+                    matched.push(probe);
+                }
+                Event::Expired { probe, unanswered } => {
+                    assert!(wanted.iter().all(|id| held.contains(id) != unanswered.contains(id)));
+                    expired.push(probe);
+                }
+                // The other node asks too.
+                Event::Overheard { .. } => {}
+            }
+        }
+        matched.sort();
+        assert!(matched.iter().eq(asked.keys()), "one match for each: {matched:?}");
     }
     let counters = one.counters();
     assert!(counters.answers_sent >= 2 && counters.answers_taken >= 2, "{counters:?}");
