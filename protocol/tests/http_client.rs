@@ -57,6 +57,7 @@ fn our_requests_are_understood_by_our_server() {
         ]
     );
     assert!(matches!(read_request("GET", true, &pairs(&plain_headers(None))), Ask::Nothing(_)));
+    assert_eq!(plain_headers(Some(&(7..u64::MAX)))[1], ("Range", "bytes=7-".to_owned()));
 }
 
 #[test]

@@ -17,7 +17,8 @@ use crate::content::{ContentInformation, ContentVersion, ParseError};
 pub struct Asked {
     /// The versions of content information that are understood.
     pub content: ContentVersions,
-    /// The range of the identity content that was asked for, `None` for all of it.
+    /// The range of the identity content that was asked for, `None` for all of it. An end of `u64::MAX` is the end of
+    /// the content, wherever that is.
     pub range: Option<Range<u64>>,
     /// Whether this repeats a request after `MakeHashRequest`.
     pub is_hash_request: bool,
@@ -55,7 +56,13 @@ pub fn plain_headers(range: Option<&Range<u64>>) -> Vec<(&'static str, String)> 
 }
 
 fn range_header(range: Option<&Range<u64>>) -> Option<(&'static str, String)> {
-    range.map(|range| ("Range", format!("bytes={}-{}", range.start, range.end.saturating_sub(1))))
+    range.map(|range| {
+        let last = match range.end {
+            u64::MAX => String::new(),
+            end => end.saturating_sub(1).to_string(),
+        };
+        ("Range", format!("bytes={}-{last}", range.start))
+    })
 }
 
 /// What a response to an [`Asked`] carries.

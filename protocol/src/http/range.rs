@@ -23,10 +23,10 @@ impl ByteRange {
     fn parse(text: &str) -> Option<Self> {
         let (first, last) = text.split_once('-')?;
         match (trim(first), trim(last)) {
-            ("", count) => digits(count).map(Self::Last),
-            (first, "") => digits(first).map(Self::From),
+            ("", count) => position(count).map(Self::Last),
+            (first, "") => position(first).map(Self::From),
             (first, last) => {
-                let (first, last) = (digits(first)?, digits(last)?);
+                let (first, last) = (position(first)?, position(last)?);
                 (first <= last).then_some(Self::FromTo(first, last))
             }
         }
@@ -41,6 +41,11 @@ impl ByteRange {
         };
         (range.start < range.end).then_some(range)
     }
+}
+
+/// A position in a request. One beyond 64 bits lies behind every content and is as good as the last of them.
+fn position(text: &str) -> Option<u64> {
+    digits(text).or_else(|| (text.bytes().all(|byte| byte.is_ascii_digit()) && !text.is_empty()).then_some(u64::MAX))
 }
 
 /// A `Range` header in bytes.
@@ -170,7 +175,11 @@ mod tests {
             ("bytes=-3", Some(Resolved::Single(7..10))),
             ("bytes=-30", Some(Resolved::Single(0..10))),
             ("bytes=5-99999999999999", Some(Resolved::Single(5..10))),
-            ("bytes=0-18446744073709551615", None),
+            ("bytes=5-18446744073709551614", Some(Resolved::Single(5..10))),
+            ("bytes=5-99999999999999999999999", Some(Resolved::Single(5..10))),
+            ("bytes=99999999999999999999999-", Some(Resolved::Unsatisfiable)),
+            ("bytes=-99999999999999999999999", Some(Resolved::Single(0..10))),
+            ("bytes=5-1e9", None),
             ("bytes=10-", Some(Resolved::Unsatisfiable)),
             ("bytes=-0", Some(Resolved::Unsatisfiable)),
             ("bytes=0-1, 4-5", Some(Resolved::Several(vec![0..2, 4..6]))),
