@@ -10,5 +10,6 @@
 
 pub mod content_server;
 pub mod hashing;
+mod http_client;
 pub mod origin;
 pub mod retrieval;

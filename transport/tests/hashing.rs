@@ -59,7 +59,7 @@ struct Trickle<'a>(&'a [u8], usize);
 impl Read for Trickle<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         self.1 += 1;
-        if self.1 % 5 == 0 {
+        if self.1.is_multiple_of(5) {
             return Err(io::ErrorKind::Interrupted.into());
         }
         let limit = buffer.len().min(1 + self.1 * 37 % 5000);

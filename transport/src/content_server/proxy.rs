@@ -26,6 +26,7 @@ use super::idle::IdleTimer;
 use super::kept::ContentKey;
 use super::offered::{Answered, describe_headers, header_pairs, try_later_headers};
 use super::{Shared, StartError, fetch, forward, plain_response};
+use crate::http_client;
 
 /// Idle connections to the upstream server end before its own time limit for them, which is five seconds or more in
 /// common servers: a request on a connection that just ends cannot always be repeated.
@@ -44,14 +45,15 @@ impl Upstream {
         if !usable || url.fragment().is_some() {
             return Err(StartError::UpstreamUrl { url: url.to_string() });
         }
-        let client = Client::builder()
-            .no_proxy()
-            .referer(false)
-            .redirect(redirect::Policy::none())
-            .connect_timeout(limits.upstream_connect)
-            .pool_idle_timeout(UPSTREAM_IDLE)
-            .build()
-            .map_err(StartError::Client)?;
+        let client = http_client::build(|client| {
+            client
+                .no_proxy()
+                .referer(false)
+                .redirect(redirect::Policy::none())
+                .connect_timeout(limits.upstream_connect)
+                .pool_idle_timeout(UPSTREAM_IDLE)
+        })
+        .map_err(StartError::Client)?;
         Ok(Self { base: url.clone(), client })
     }
 
