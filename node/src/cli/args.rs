@@ -26,6 +26,9 @@ pub struct DaemonArguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE", default_value = DEFAULT_PATH)]
     pub config: PathBuf,
+    /// End when the process that started this one ends.
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
 }
 
 /// What to do.
@@ -35,6 +38,10 @@ pub enum Verb {
     Hash(HashArguments),
     /// Show content information, every field, with segment ids derived
     Show(ShowArguments),
+    /// Look into the cache, check it, empty it, add to it
+    Cache(CacheArguments),
+    /// Show what the daemon does
+    Status(StatusArguments),
     /// Check a configuration file
     CheckConfig(CheckConfigArguments),
 }
@@ -64,9 +71,22 @@ pub struct ServeArguments {
     /// Where to listen; port 0 takes any free one.
     #[arg(long, value_name = "ADDR:PORT")]
     pub listen: SocketAddr,
-    /// The server secret, raw bytes; servers with the same one share peers. Without it a secret is made for this run.
+    /// The server secret, raw bytes; servers with the same one share peers. Without it one is made and kept in the
+    /// state directory.
     #[arg(long, value_name = "FILE")]
     pub secret_key: Option<PathBuf>,
+    /// Where content information is kept across restarts; $STATE_DIRECTORY or ~/.local/state/peerdist unless named.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// Hash a folder's files when they are asked for, not from the start.
+    #[arg(long)]
+    pub no_hash_ahead: bool,
+    /// Content of fewer bytes is served as it is.
+    #[arg(long, value_name = "BYTES", default_value_t = 65_536)]
+    pub min_size: u64,
+    /// End when the process that started this one ends.
+    #[arg(long, hide = true)]
+    pub with_parent: bool,
 }
 
 /// The arguments of `peerdist get`.
@@ -306,6 +326,12 @@ mod tests {
             "hash FILE --secret-key-hex 00ff -o OUT",
             "hash FILE --passphrase TEXT -o OUT",
             "show CI --json",
+            "cache stats --json",
+            "cache list",
+            "cache verify",
+            "cache clear",
+            "cache add FILE --content-information CI",
+            "status --json",
             "check-config FILE",
         ] {
             let words = std::iter::once("peerdist").chain(line.split(' '));

@@ -4,18 +4,22 @@
 //! |---|---|
 //! | `hash` | [`hash`] |
 //! | `show` | [`show`] |
+//! | `cache stats`, `list`, `verify`, `clear`, `add` | [`cache`] |
+//! | `status` | [`status`] |
 //! | `check-config` | [`check_config`] |
 //!
 //! Results go to standard output, with `--json` as exactly one object; everything else goes to standard error. Colour
 //! and progress bars appear on terminals alone. Exit statuses are [`ExitStatus`].
 
 mod args;
+pub mod cache;
 pub mod check_config;
 mod exit;
 pub mod hash;
 mod output;
 mod progress;
 pub mod show;
+pub mod status;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -24,8 +28,8 @@ use clap::Parser;
 
 pub use args::{
     Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CheckConfigArguments, ContentInfoVersion,
-    DaemonArguments, DemoArguments, GetArguments, HashArguments, HashName, ProbeArguments, SecretArguments, ServeArguments,
-    ShowArguments, StatusArguments, Verb,
+    DaemonArguments, DemoArguments, GetArguments, HashArguments, HashName, ProbeArguments, SecretArguments,
+    ServeArguments, ShowArguments, StatusArguments, Verb,
 };
 pub use exit::{ExitStatus, Failure};
 pub use output::Output;
@@ -46,7 +50,20 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Verb::CheckConfig(arguments) => check_config::run(&arguments),
         Verb::Hash(arguments) => hash::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
+        Verb::Cache(arguments) => block_on(cache::run(arguments)),
+        Verb::Status(arguments) => block_on(status::run(arguments)),
     })
+}
+
+fn block_on(verb: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ExitStatus::Failure, error))?;
+    let result = runtime.block_on(verb);
+    // A verb that was interrupted leaves file operations on the blocking threads; they are not worth waiting for.
+    runtime.shutdown_background();
+    result
 }
 
 fn usage(error: &clap::Error) -> ExitStatus {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use thiserror::Error;
 use tracing_subscriber::EnvFilter;
 
+use crate::store::{Limits, SizeLimit, StoreConfig};
+
 use super::value::{self, ParseSizeError, parse_size, size_text};
 
 /// `[node]`: the node's part in the LAN and where it listens.
@@ -164,6 +166,22 @@ impl Default for Cache {
             keep_free: 256 << 20,
             max_age: Duration::from_secs(28 * 86_400),
         }
+    }
+}
+
+impl From<&Cache> for Limits {
+    fn from(cache: &Cache) -> Self {
+        let size = match cache.size {
+            CacheSize::Bytes(bytes) => SizeLimit::Bytes(bytes),
+            CacheSize::Percent(percent) => SizeLimit::PercentOfDisk(percent),
+        };
+        Self { size, keep_free: cache.keep_free, max_age: cache.max_age }
+    }
+}
+
+impl From<&Cache> for StoreConfig {
+    fn from(cache: &Cache) -> Self {
+        Self { limits: Limits::from(cache), ..Self::new(&cache.dir) }
     }
 }
 

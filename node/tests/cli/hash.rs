@@ -8,6 +8,7 @@ use peerdist_protocol::content::{ContentInformation, ContentVersion, HashOptions
 use peerdist_protocol::crypto::HashAlgorithm;
 use tempfile::TempDir;
 
+use crate::fixture::content;
 use crate::run::{Ran, peerdist};
 
 /// Two segments of version 1, the second one not full.
@@ -21,15 +22,7 @@ struct Fixture {
 impl Fixture {
     fn new(length: usize) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
-        let content: Vec<u8> = (0..length)
-            .map(|_| {
-                state ^= state << 13;
-                state ^= state >> 7;
-                state ^= state << 17;
-                state as u8
-            })
-            .collect();
+        let content = content(length);
         fs::write(dir.path().join("content"), &content).unwrap();
         Self { dir, content }
     }

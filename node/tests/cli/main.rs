@@ -1,7 +1,11 @@
-//! The command line as its users meet it: the real binaries, their words, their output and their exit status.
+//! The command line, the daemon and its control sockets as their users meet them: the real binaries, their words, their
+//! output and their exit status.
 #![allow(clippy::unwrap_used)]
 
+mod cache;
 mod config;
+mod fixture;
 mod hash;
+mod home;
 mod run;
 mod show;

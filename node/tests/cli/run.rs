@@ -12,7 +12,9 @@ pub(crate) struct Ran {
 }
 
 impl Ran {
-    fn new(output: Output) -> Self {
+    /// Runs a command to its end.
+    pub(crate) fn of(mut command: Command) -> Self {
+        let output: Output = command.output().unwrap();
         Self {
             status: output.status.code().expect("it ended by itself"),
             stdout: String::from_utf8(output.stdout).unwrap(),
@@ -46,7 +48,7 @@ impl Ran {
 
 /// `peerdist` with these words.
 pub(crate) fn peerdist<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Ran {
-    Ran::new(command(words).output().unwrap())
+    Ran::of(command(words))
 }
 
 /// `peerdist` with these words, not started yet.
