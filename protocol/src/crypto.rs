@@ -1,5 +1,8 @@
 //! Hashes, HMAC and AES-CBC: the only file that names the crates behind them.
 
+mod fips180;
+mod lanes;
+
 use std::fmt;
 
 use aes::cipher::block_padding::{NoPadding, Pkcs7};
@@ -44,6 +47,29 @@ impl HashAlgorithm {
             Self::Sha256 => HashValue::cut(&Sha256::digest(data), self.size()),
             Self::Sha384 => HashValue::cut(&Sha384::digest(data), self.size()),
             Self::Sha512 | Self::TruncatedSha512 => HashValue::cut(&Sha512::digest(data), self.size()),
+        }
+    }
+
+    /// The hashes of independent messages, each as [`Self::hash`] makes it. On most processors this takes half the
+    /// time or less, because messages are hashed side by side.
+    #[must_use]
+    pub fn hash_each(self, messages: &[&[u8]]) -> Vec<HashValue> {
+        use sha2::block_api::{compress256, compress512};
+        let hashes = match self {
+            _ if messages.len() < 2 => None,
+            Self::Sha256 => lanes::hash_each(messages, fips180::SHA256_START, |state: &mut [u32; 8], blocks| {
+                compress256(state, blocks.as_chunks().0);
+            }),
+            Self::Sha384 | Self::Sha512 | Self::TruncatedSha512 => {
+                let start = if self == Self::Sha384 { fips180::SHA384_START } else { fips180::SHA512_START };
+                lanes::hash_each(messages, start, |state: &mut [u64; 8], blocks| {
+                    compress512(state, blocks.as_chunks().0);
+                })
+            }
+        };
+        match hashes {
+            Some(hashes) => hashes.iter().map(|hash| HashValue::cut(hash, self.size())).collect(),
+            None => messages.iter().map(|message| self.hash(message)).collect(),
         }
     }
 
@@ -251,6 +277,31 @@ mod tests {
             format!("{:?}", HashAlgorithm::Sha256.hash(b"abc")),
             "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         );
+    }
+
+    #[test]
+    fn hashing_side_by_side_changes_nothing() {
+        let data: Vec<u8> = (0..200_000u32).map(|i| (i.wrapping_mul(i) / 7) as u8).collect();
+        let near = |length: usize| [length.saturating_sub(1), length, length + 1];
+        let short = (0..300).chain(near(1024)).chain([65_536, 100_000, 131_072]).collect::<Vec<_>>();
+        let batches = [
+            vec![],
+            vec![0],
+            vec![77_777],
+            vec![65_536; 16],
+            vec![65_536; 31],
+            vec![1, 131_072],
+            (1..10).map(|i| i * 12_345).collect(),
+            short,
+        ];
+        let all = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512, HashAlgorithm::TruncatedSha512];
+        for lengths in batches {
+            let messages: Vec<&[u8]> = lengths.iter().enumerate().map(|(i, n)| &data[i..i + n]).collect();
+            for algorithm in all {
+                let expected: Vec<_> = messages.iter().map(|message| algorithm.hash(message)).collect();
+                assert_eq!(algorithm.hash_each(&messages), expected);
+            }
+        }
     }
 
     #[test]

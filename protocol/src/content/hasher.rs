@@ -17,9 +17,9 @@ use super::{
 };
 use crate::crypto::{HashAlgorithm, HashValue};
 
-/// How many bytes a piece holds at most. It fits into the second-level cache of current processors, and what is
-/// carried from one piece into the next (less than 128 KiB) is small beside it.
-const PIECE_SIZE: usize = 1 << 20;
+/// How many bytes a piece holds at most: enough blocks and segments to be hashed side by side without idle lanes, and
+/// little is carried (less than 128 KiB) from one piece into the next.
+const PIECE_SIZE: usize = 2 << 20;
 const BLOCK_SIZE: usize = BLOCK_SIZE_V1 as usize;
 
 /// Which content information to make.
@@ -62,7 +62,7 @@ pub enum HashError {
     },
 }
 
-/// Makes content information of bytes that come in any portions. Holds two mebibytes and the hashes.
+/// Makes content information of bytes that come in any portions. Holds a few mebibytes and the hashes.
 #[derive(Debug)]
 pub struct Hasher {
     splitter: Splitter,
@@ -148,7 +148,7 @@ impl Splitter {
         self.cut(true)
     }
 
-    /// Takes back memory that [`Assembler::add`] gave out. Without it every piece takes a mebibyte from the allocator.
+    /// Takes back memory that [`Assembler::add`] gave out. Without it every piece takes two mebibytes from the allocator.
     pub fn recycle(&mut self, buffer: Buffer) {
         self.spare.push(buffer);
     }
@@ -232,12 +232,13 @@ impl Units {
 
     fn hash(&self, buffer: &[u8]) -> Vec<(u32, HashValue)> {
         let mut left = buffer.get(self.start..).unwrap_or_default();
-        let units = self.lengths.iter().map_while(|&length| left.split_off(..length));
-        units.map(|unit| (unit.len() as u32, self.algorithm.hash(unit))).collect()
+        let units: Vec<&[u8]> = self.lengths.iter().map_while(|&length| left.split_off(..length)).collect();
+        let hashes = self.algorithm.hash_each(&units);
+        units.iter().map(|unit| unit.len() as u32).zip(hashes).collect()
     }
 }
 
-/// A part of the content, about a mebibyte, whose blocks and segments can be hashed on any thread.
+/// A part of the content, about two mebibytes, whose blocks and segments can be hashed on any thread.
 #[derive(Debug)]
 pub struct Piece {
     sequence: u64,

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::support::{BOTH, generated_content, hashed, server_secret};
 
-const LENGTH: usize = 5_000_001;
+const LENGTH: usize = 9_000_001;
 static CONTENT: LazyLock<Vec<u8>> = LazyLock::new(|| generated_content(LENGTH));
 static HASHED: LazyLock<Hashed> = LazyLock::new(|| hashed(&CONTENT, BOTH));
 
@@ -81,7 +81,7 @@ fn both_versions_follow_from_the_definitions() {
 #[test]
 fn lengths_around_every_boundary() {
     let content = &*CONTENT;
-    let boundaries = [1, 65_536, 131_072, 1 << 20, (1 << 20) + 65_536, 2 << 20, 3 << 20];
+    let boundaries = [1, 65_536, 131_072, 2 << 20, (2 << 20) + 65_536, 4 << 20];
     for length in boundaries.into_iter().flat_map(|length| [length - 1, length, length + 1]).filter(|l| *l > 0) {
         for algorithm in [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512] {
             let options = HashOptions { v1: Some(algorithm), v2: algorithm == HashAlgorithm::Sha256 };
@@ -158,7 +158,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
 
     #[test]
-    fn portions_do_not_matter(portions in prop::collection::vec(1..900_000usize, 1..20)) {
+    fn portions_do_not_matter(portions in prop::collection::vec(1..1_500_000usize, 1..20)) {
         let mut hasher = Hasher::new(BOTH, &server_secret());
         let mut left = CONTENT.as_slice();
         for portion in portions {
