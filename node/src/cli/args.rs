@@ -34,16 +34,27 @@ pub struct DaemonArguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub enum Verb {
+    /// Show it at work: a content server and several peers on this host, one file
+    Demo(DemoArguments),
+    /// Serve a folder, or stand before a web server, and hand out content information
+    Serve(ServeArguments),
+    /// Download a URL, from peers where they have it
+    Get(GetArguments),
     /// Make content information of a file
     Hash(HashArguments),
     /// Show content information, every field, with segment ids derived
     Show(ShowArguments),
+    /// Ask the LAN who holds segments
+    Probe(ProbeArguments),
     /// Look into the cache, check it, empty it, add to it
     Cache(CacheArguments),
     /// Show what the daemon does
     Status(StatusArguments),
     /// Check a configuration file
     CheckConfig(CheckConfigArguments),
+    /// Run the daemon in the foreground, as peerdistd does
+    #[command(hide = true)]
+    Daemon(DaemonArguments),
 }
 
 /// The arguments of `peerdist demo`.
@@ -326,6 +337,7 @@ mod tests {
             "hash FILE --secret-key-hex 00ff -o OUT",
             "hash FILE --passphrase TEXT -o OUT",
             "show CI --json",
+            "probe 00ff 11ee --v2 --interface eth0 --json",
             "cache stats --json",
             "cache list",
             "cache verify",

@@ -2,8 +2,12 @@
 //!
 //! | verb | module |
 //! |---|---|
+//! | `demo` | [`demo`] |
+//! | `serve` | [`serve`] |
+//! | `get` | [`get`] |
 //! | `hash` | [`hash`] |
 //! | `show` | [`show`] |
+//! | `probe` | [`probe`] |
 //! | `cache stats`, `list`, `verify`, `clear`, `add` | [`cache`] |
 //! | `status` | [`status`] |
 //! | `check-config` | [`check_config`] |
@@ -14,10 +18,15 @@
 mod args;
 pub mod cache;
 pub mod check_config;
+pub mod demo;
 mod exit;
+pub mod get;
 pub mod hash;
 mod output;
+pub mod probe;
+mod process;
 mod progress;
+pub mod serve;
 pub mod show;
 pub mod status;
 
@@ -41,17 +50,37 @@ pub fn main() -> ExitCode {
     run(std::env::args_os()).into()
 }
 
+/// Runs `peerdistd` with the process's arguments.
+#[must_use]
+pub fn daemon_main() -> ExitCode {
+    match DaemonArguments::try_parse() {
+        Ok(arguments) => finish(daemon(&arguments)),
+        Err(error) => usage(&error),
+    }
+    .into()
+}
+
+fn daemon(arguments: &DaemonArguments) -> Result<(), Failure> {
+    process::follow_parent(arguments.with_parent)?;
+    crate::daemon::run(&arguments.config)
+}
+
 fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
     let arguments = match Arguments::try_parse_from(arguments) {
         Ok(arguments) => arguments,
         Err(error) => return usage(&error),
     };
     finish(match arguments.verb {
+        Verb::Demo(arguments) => block_on(demo::run(arguments)),
+        Verb::Serve(arguments) => block_on(serve::run(arguments)),
+        Verb::Get(arguments) => block_on(get::run(arguments)),
         Verb::CheckConfig(arguments) => check_config::run(&arguments),
         Verb::Hash(arguments) => hash::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
+        Verb::Probe(arguments) => block_on(probe::run(arguments)),
         Verb::Cache(arguments) => block_on(cache::run(arguments)),
         Verb::Status(arguments) => block_on(status::run(arguments)),
+        Verb::Daemon(arguments) => daemon(&arguments),
     })
 }
 

@@ -7,5 +7,6 @@ mod config;
 mod fixture;
 mod hash;
 mod home;
+mod probe;
 mod run;
 mod show;
