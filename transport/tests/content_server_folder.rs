@@ -540,7 +540,12 @@ async fn curl_and_wget_fetch_files() {
 async fn broken_http_gets_an_end() {
     let (folder, _) = folder();
     let running = Running::folder(folder.path()).await;
-    for request in ["GET\r\n\r\n", "GET /file.bin HTTP/1.1\r\nbad header\r\n\r\n", "\u{0}\u{1}\u{2}\r\n\r\n"] {
+    for request in [
+        "GET\r\n\r\n",
+        "GET /file.bin HTTP/1.1\r\nConnection: close\r\n\r\n",
+        "GET /file.bin HTTP/1.1\r\nbad header\r\n\r\n",
+        "\u{0}\u{1}\u{2}\r\n\r\n",
+    ] {
         assert_eq!(send(running.address, request).await.status, 400, "{request:?}");
     }
     running.stop().await;

@@ -54,6 +54,52 @@ async fn the_second_offer_is_answered_with_content_information() {
 }
 
 #[tokio::test]
+async fn a_described_content_costs_upstream_a_byte_per_answer() {
+    let (upstream, bytes) = file_server(TAGGED).await;
+    let running = Running::start(upstream.config()).await;
+    running.get_described("/file", OFFER).await.content_information();
+    let confirmed = upstream.last("GET");
+    assert_eq!(confirmed.header("range"), Some("bytes=0-0"));
+    running.get("/file", &format!("Range: bytes=100000-199999\r\n{OFFER}")).await.content_information();
+    assert_eq!(upstream.last("GET").header("range"), Some("bytes=100000-100000"));
+    let before = upstream.requests().len();
+    let short = running.get("/file", &format!("Range: bytes=5-24\r\n{OFFER}")).await;
+    assert_eq!((short.status, &short.body[..]), (206, &bytes[5..25]));
+    let outdated = running.get("/file", &format!("Range: bytes=100000-199999\r\nIf-Range: \"old\"\r\n{OFFER}")).await;
+    assert_eq!(upstream.last("GET").header("if-range"), Some("\"old\""));
+    assert_eq!(outdated.status, 206, "the server of this test does not know If-Range");
+    assert_eq!(upstream.requests().len() - before, 2);
+    running.stop().await;
+}
+
+#[tokio::test]
+async fn what_upstream_says_to_a_described_content_counts() {
+    let (state, bytes) = (Arc::new(AtomicUsize::new(0)), content(LENGTH));
+    let (now, served) = (state.clone(), bytes.clone());
+    let upstream = Scripted::start(move |request| match now.load(Ordering::Relaxed) {
+        0 => file_answer(request, TAGGED, &served),
+        1 => b"HTTP/1.1 404 Not Found\r\nContent-Length: 4\r\n\r\ngone".to_vec(),
+        2 => b"HTTP/1.1 416 X\r\nContent-Length: 0\r\n\r\n".to_vec(),
+        3 => file_answer(request, "ETag: \"two\"\r\n", &served),
+        _ => file_answer(request, "ETag: \"one\"\r\nCache-Control: private\r\n", &served),
+    })
+    .await;
+    let running = Running::start(upstream.config()).await;
+    running.get_described("/file", OFFER).await.content_information();
+    for (now, status, body) in [(1, 404, &b"gone"[..]), (2, 416, b""), (3, 200, &bytes), (4, 200, &bytes)] {
+        state.store(now, Ordering::Relaxed);
+        let reply = running.get("/file", OFFER).await;
+        assert_eq!((reply.status, &reply.body[..]), (status, body), "state {now}");
+        running.server.wait_idle().await;
+        state.store(0, Ordering::Relaxed);
+        running.get("/file", OFFER).await;
+        running.server.wait_idle().await;
+        running.get("/file", OFFER).await.content_information();
+    }
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn what_upstream_gets_and_what_comes_back() {
     let upstream = Scripted::start(|request| match request.line.as_str() {
         "POST /form HTTP/1.1" => {

@@ -29,7 +29,8 @@ pub struct ContentServerConfig {
     pub state_directory: Option<PathBuf>,
     /// How many bytes the state directory may hold.
     pub state_size: u64,
-    /// About how many bytes of content information stay in memory.
+    /// About how many bytes of content information stay in memory; with 0 none does. That of one content may exceed
+    /// it, and is alone then.
     pub memory_size: u64,
     /// Which versions of content information are made.
     pub versions: HashOptions,

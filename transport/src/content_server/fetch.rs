@@ -4,16 +4,18 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use hyper::StatusCode;
-use hyper::header::{ACCEPT_ENCODING, HeaderValue, IF_RANGE, RANGE};
+use http_body_util::BodyExt;
+use hyper::header::{ACCEPT_ENCODING, HeaderMap, HeaderValue, IF_RANGE, RANGE};
+use hyper::{Method, Response, StatusCode};
 use peerdist_protocol::content::Hashed;
-use reqwest::{RequestBuilder, Response, Url};
+use reqwest::Url;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
 use super::Shared;
 use super::jobs::{Cancellable, HashFailure, blocking};
-use super::proxy::{Subject, Upstream};
+use super::subject::Subject;
+use super::upstream::Upstream;
 use crate::hashing::hash_reader;
 
 /// How many pieces of the body, as they come from the socket, wait for the hashing.
@@ -29,44 +31,36 @@ pub(super) async fn hash(
     url: Url,
     subject: Subject,
 ) -> Result<Hashed, HashFailure> {
-    let whole = send(&shared, identity(&upstream, &url)).await?;
+    let mut headers = HeaderMap::new();
+    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
+    let whole = upstream.send(Method::GET, url.clone(), headers.clone(), None).await?;
     if whole.status() != StatusCode::OK {
-        return Err(HashFailure::Status(whole.status().as_u16()));
+        return Err(HashFailure::Status(whole.status()));
     }
     unchanged(&whole, &subject)?;
     let hashed = receive(&shared, whole, subject.length).await?;
-    let mut first_byte = identity(&upstream, &url).header(RANGE, "bytes=0-0");
-    if let Some(tag) = subject.strong_tag() {
-        first_byte = first_byte.header(IF_RANGE, tag);
+    headers.insert(RANGE, HeaderValue::from_static("bytes=0-0"));
+    if let Some(tag) = subject.strong_tag().and_then(|tag| HeaderValue::try_from(tag).ok()) {
+        headers.insert(IF_RANGE, tag);
     }
-    let first_byte = send(&shared, first_byte).await?;
+    let first_byte = upstream.send(Method::GET, url, headers, None).await?;
     unchanged(&first_byte, &subject)?;
     match first_byte.status() {
         StatusCode::PARTIAL_CONTENT => Ok(hashed),
-        status => Err(HashFailure::Status(status.as_u16())),
+        status => Err(HashFailure::Status(status)),
     }
 }
 
-fn identity(upstream: &Upstream, url: &Url) -> RequestBuilder {
-    let request = upstream.client().get(url.clone());
-    request.header(ACCEPT_ENCODING, HeaderValue::from_static("identity"))
-}
-
-async fn send(shared: &Shared, request: RequestBuilder) -> Result<Response, HashFailure> {
-    let limit = shared.config.limits.no_progress;
-    Ok(timeout(limit, request.send()).await.map_err(|_| HashFailure::Stalled)??)
-}
-
-fn unchanged(response: &Response, subject: &Subject) -> Result<(), HashFailure> {
+fn unchanged(response: &Response<reqwest::Body>, subject: &Subject) -> Result<(), HashFailure> {
     match Subject::of(response.status(), response.headers()) {
         Some(now) if now.is_same_content(subject) => Ok(()),
         Some(_) => Err(HashFailure::Changed),
-        None => Err(HashFailure::Status(response.status().as_u16())),
+        None => Err(HashFailure::Status(response.status())),
     }
 }
 
 /// Hashes the body while it comes. Memory is bounded by [`PIECES_WAITING`].
-async fn receive(shared: &Arc<Shared>, mut response: Response, length: u64) -> Result<Hashed, HashFailure> {
+async fn receive(shared: &Arc<Shared>, response: Response<reqwest::Body>, length: u64) -> Result<Hashed, HashFailure> {
     let (pieces, received) = mpsc::channel(PIECES_WAITING);
     let with = shared.clone();
     let hashing = blocking(move || {
@@ -75,10 +69,12 @@ async fn receive(shared: &Arc<Shared>, mut response: Response, length: u64) -> R
         hash_reader(reader, with.config.versions, &with.secret, with.config.hash_threads)
     });
     let receiving = async {
+        let mut body = response.into_body();
         let mut left = length;
         loop {
-            let piece = timeout(shared.config.limits.no_progress, response.chunk()).await;
-            let Some(piece) = piece.map_err(|_| HashFailure::Stalled)?? else { break };
+            let frame = timeout(shared.config.limits.no_progress, body.frame()).await;
+            let Some(frame) = frame.map_err(|_| HashFailure::Stalled)? else { break };
+            let Ok(piece) = frame?.into_data() else { continue };
             left = left.checked_sub(piece.len() as u64).ok_or(HashFailure::Changed)?;
             if pieces.send(piece).await.is_err() {
                 // The hashing ended with an error, which is the one to report.

@@ -5,6 +5,7 @@ use std::io::{self, Read};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use hyper::StatusCode;
 use peerdist_protocol::content::{HashError, Hashed};
 use thiserror::Error;
 use tokio::sync::{Semaphore, watch};
@@ -14,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::counters::LiveCounters;
 use super::kept::{ContentKey, Kept, KeptContent};
+use super::upstream::SendError;
 use crate::hashing::HashReaderError;
 
 /// How many contents may wait to be hashed; more are hashed when somebody asks for them again.
@@ -33,9 +35,11 @@ pub(super) enum HashFailure {
     #[error("the content has no content information")]
     Hash(#[from] HashError),
     #[error("the upstream server does not give the content to everybody, or not by ranges: status {0}")]
-    Status(u16),
-    #[error("the upstream server failed")]
-    Upstream(#[from] reqwest::Error),
+    Status(StatusCode),
+    #[error("the upstream server broke off")]
+    Broken(#[from] reqwest::Error),
+    #[error("the upstream server does not answer")]
+    Upstream(#[from] SendError),
     #[error("the upstream server made no progress within the time limit")]
     Stalled,
     #[error("the content server is closing")]

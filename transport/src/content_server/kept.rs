@@ -104,10 +104,16 @@ impl KeptContent {
 
     /// What is kept of this state of the resource. Blocks if it has to come from disk.
     pub(super) fn get(&self, key: &ContentKey) -> Option<Arc<Kept>> {
-        if let Some(kept) = self.memory().get(key) {
+        if let Some(kept) = self.get_from_memory(key) {
             return Some(kept);
         }
-        let kept = match self.disk.as_ref()?.read(key) {
+        let disk = self.disk.as_ref()?;
+        // Whoever comes second finds in memory what the first one read.
+        let _reading = disk.reading.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(kept) = self.get_from_memory(key) {
+            return Some(kept);
+        }
+        let kept = match disk.read(key) {
             Ok(kept) => Arc::new(kept?),
             Err(error) => {
                 self.counters.state_failures.add(1);
@@ -122,6 +128,11 @@ impl KeptContent {
     /// What is in memory, without a look at the disk.
     pub(super) fn get_from_memory(&self, key: &ContentKey) -> Option<Arc<Kept>> {
         self.memory().get(key)
+    }
+
+    /// The state of the resource that is in memory, be it current or not.
+    pub(super) fn last_state(&self, resource: &[u8]) -> Option<(ContentKey, Arc<Kept>)> {
+        self.memory().entries.get(resource).map(|entry| (entry.key.clone(), entry.kept.clone()))
     }
 
     /// Whether there is a disk to look at beyond memory.
@@ -146,7 +157,8 @@ impl KeptContent {
     }
 }
 
-/// The least recently used goes first when the limit is passed.
+/// The least recently used goes first when the limit is passed. What passes the limit by itself stays until the next
+/// one comes: reading it anew for every request would take as much memory, and seconds.
 #[derive(Debug, Default)]
 struct Memory {
     limit: u64,
@@ -175,11 +187,11 @@ impl Memory {
     }
 
     fn put(&mut self, key: &ContentKey, kept: Arc<Kept>) {
-        self.remove(&key.resource.clone());
-        let weight = kept.weight() + (key.resource.len() + key.stamp.len()) as u64;
-        if weight > self.limit {
+        self.remove(&key.resource);
+        if self.limit == 0 {
             return;
         }
+        let weight = kept.weight() + (key.resource.len() + key.stamp.len()) as u64;
         while self.used + weight > self.limit
             && let Some((_, oldest)) = self.by_use.first_key_value()
         {
@@ -206,6 +218,7 @@ struct Disk {
     directory: PathBuf,
     limit: u64,
     used: AtomicU64,
+    reading: Mutex<()>,
     /// Secret, options and chunker: with other ones, content information is another.
     generation: Vec<u8>,
 }
@@ -226,7 +239,13 @@ impl Disk {
         }
         let key_id = CHECKSUM.hmac(secret.as_bytes(), &[b"peerdist key id"]);
         let generation = format!("{CHUNKER}\n{options:?}\n{key_id:?}").into_bytes();
-        Ok(Self { directory: directory.to_owned(), limit, used: AtomicU64::new(used), generation })
+        Ok(Self {
+            directory: directory.to_owned(),
+            limit,
+            used: AtomicU64::new(used),
+            reading: Mutex::new(()),
+            generation,
+        })
     }
 
     fn path(&self, resource: &[u8]) -> PathBuf {

@@ -49,15 +49,17 @@ fn memory_keeps_what_was_used_last() {
     let keys = ["a", "b", "c"].map(|resource| key(resource, 100_000, "1"));
     content.put(&keys[0], kept(100_000));
     content.put(&keys[1], kept(100_000));
-    assert!(content.get(&keys[0]).is_some());
+    assert!(content.get_from_memory(&keys[0]).is_some());
     content.put(&keys[2], kept(100_000));
-    assert!(content.get(&keys[0]).is_some());
-    assert!(content.get(&keys[1]).is_none());
-    assert!(content.get(&keys[2]).is_some());
-    assert!(content.get(&key("a", 100_000, "2")).is_none(), "another state");
+    assert!(content.get_from_memory(&keys[0]).is_some());
+    assert!(content.get_from_memory(&keys[1]).is_none());
+    assert!(content.get_from_memory(&keys[2]).is_some());
+    assert!(content.get_from_memory(&key("a", 100_000, "2")).is_none(), "another state");
     let tiny = open(10, None, 0);
     tiny.put(&keys[0], kept(100_000));
-    assert!(tiny.get(&keys[0]).is_none());
+    assert!(tiny.get_from_memory(&keys[0]).is_some(), "alone");
+    tiny.put(&keys[1], kept(100_000));
+    assert!(tiny.get_from_memory(&keys[0]).is_none());
 }
 
 #[test]

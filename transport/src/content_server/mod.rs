@@ -5,7 +5,8 @@
 //! | `config`, `counters`, `secret` | what the server is told, what it counts, its key file |
 //! | `connections`, `idle`, `body` | connections and bodies, with their limits |
 //! | `folder`, `folder_answer`, `conditions`, `ahead` | files: finding, answering, conditional requests, hashing ahead |
-//! | `proxy`, `forward`, `fetch` | requests before another server: answering, headers, hashing |
+//! | `upstream`, `proxy`, `forward` | before another server: requests to it, answering, headers on their way |
+//! | `subject`, `fetch` | what of it may be described, fetching that to hash it |
 //! | `offered`, `kept`, `jobs` | content information: whether, from where, made in the background |
 //!
 //! Trouble with content information never fails a request: the answer is identity then.
@@ -26,6 +27,8 @@ mod kept;
 mod offered;
 mod proxy;
 pub mod secret;
+mod subject;
+mod upstream;
 
 use std::io;
 use std::net::SocketAddr;
@@ -33,8 +36,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Request, Response, StatusCode};
+use hyper::header::{CONTENT_TYPE, HOST, HeaderValue};
+use hyper::{Request, Response, StatusCode, Version};
 use peerdist_protocol::content::{ContentVersion, ServerSecret};
 use peerdist_protocol::http::Ask;
 use thiserror::Error;
@@ -49,7 +52,7 @@ use self::counters::LiveCounters;
 use self::folder::Folder;
 use self::jobs::Jobs;
 use self::kept::KeptContent;
-use self::proxy::Upstream;
+use self::upstream::Upstream;
 
 /// Why a content server cannot begin. The remedy is the administrator's.
 #[derive(Debug, Error)]
@@ -175,6 +178,10 @@ impl ContentServer {
 impl Shared {
     async fn answer(self: Arc<Self>, request: Request<Incoming>, peer: SocketAddr) -> Response<Body> {
         self.counters.requests.add(1);
+        if request.version() == Version::HTTP_11 && !request.headers().contains_key(HOST) {
+            // RFC 9112 3.2.
+            return plain_response(StatusCode::BAD_REQUEST, &self.counters);
+        }
         match &self.content {
             Content::Folder(folder) => folder_answer::answer(&self, folder, request).await,
             Content::Upstream(upstream) => proxy::answer(&self, upstream, request, peer).await,

@@ -55,14 +55,13 @@ impl Shared {
     }
 
     async fn kept(self: &Arc<Self>, key: &ContentKey) -> Option<Arc<Kept>> {
-        if let Some(kept) = self.kept.get_from_memory(key) {
-            return Some(kept);
+        match self.kept.get_from_memory(key) {
+            None if self.kept.has_disk() => {
+                let (shared, key) = (self.clone(), key.clone());
+                blocking(move || shared.kept.get(&key)).await.ok().flatten()
+            }
+            kept => kept,
         }
-        if !self.kept.has_disk() {
-            return None;
-        }
-        let (shared, key) = (self.clone(), key.clone());
-        blocking(move || shared.kept.get(&key)).await.ok().flatten()
     }
 }
 

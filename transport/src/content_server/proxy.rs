@@ -1,75 +1,22 @@
 //! Requests answered from another HTTP server.
 
 use std::net::SocketAddr;
-use std::ops::Range;
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, ready};
+use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
-use hyper::header::{
-    ACCEPT_RANGES, AUTHORIZATION, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE,
-    HeaderMap, HeaderName, HeaderValue, SET_COOKIE, VARY,
-};
-use hyper::http::request::Parts;
-use hyper::{Method, Request, Response, StatusCode, Uri, Version};
-use peerdist_protocol::http::{self, Ask, ContentRange, Representation, Validators, may_encode, read_request};
-use reqwest::{Client, Url, redirect};
-use thiserror::Error;
-use tokio::time::{Instant, sleep_until};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use hyper::header::{ACCEPT_RANGES, AUTHORIZATION, CONTENT_RANGE, HeaderMap, HeaderValue, RANGE, VARY};
+use hyper::{Method, Request, Response, StatusCode, Version};
+use peerdist_protocol::http::{self, Ask, ByteRangeSet, ContentRange, Offer, Resolved, read_request};
+use reqwest::Url;
+use tokio::time::timeout;
 
 use super::body::{Body, Meter};
-use super::config::ContentServerLimits;
-use super::idle::IdleTimer;
-use super::kept::ContentKey;
 use super::offered::{Answered, describe_headers, header_pairs, try_later_headers};
-use super::{Shared, StartError, fetch, forward, plain_response};
-use crate::http_client;
-
-/// Idle connections to the upstream server end before its own time limit for them, which is five seconds or more in
-/// common servers: a request on a connection that just ends cannot always be repeated.
-const UPSTREAM_IDLE: Duration = Duration::from_secs(4);
-
-/// The server behind the reverse proxy.
-#[derive(Debug, Clone)]
-pub(super) struct Upstream {
-    base: Url,
-    client: Client,
-}
-
-impl Upstream {
-    pub(super) fn new(url: &Url, limits: &ContentServerLimits) -> Result<Self, StartError> {
-        let usable = matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none();
-        if !usable || url.fragment().is_some() {
-            return Err(StartError::UpstreamUrl { url: url.to_string() });
-        }
-        let client = http_client::build(|client| {
-            client
-                .no_proxy()
-                .referer(false)
-                .redirect(redirect::Policy::none())
-                .connect_timeout(limits.upstream_connect)
-                .pool_idle_timeout(UPSTREAM_IDLE)
-        })
-        .map_err(StartError::Client)?;
-        Ok(Self { base: url.clone(), client })
-    }
-
-    pub(super) fn client(&self) -> &Client {
-        &self.client
-    }
-
-    /// The URL behind a request's target: the same path and query below ours. The target never decides about the host.
-    fn url_of(&self, target: &Uri) -> Option<Url> {
-        let path = target.path_and_query().map(|path| path.as_str()).filter(|path| path.starts_with('/'))?;
-        let url: Url = format!("{}{path}", self.base.as_str().trim_end_matches('/')).parse().ok()?;
-        // Dot segments were resolved; they must not lead above our own path.
-        let base = self.base.path().trim_end_matches('/');
-        url.path().strip_prefix(base).is_some_and(|below| below.starts_with('/')).then_some(url)
-    }
-}
+use super::subject::Subject;
+use super::upstream::{SendError, Upstream};
+use super::{Shared, fetch, forward, plain_response};
 
 /// Answers a request with what the upstream server has, or with content information of it.
 pub(super) async fn answer(
@@ -85,57 +32,139 @@ pub(super) async fn answer(
     let is_1_1 = parts.version == Version::HTTP_11;
     let ask = read_request(parts.method.as_str(), is_1_1, &header_pairs(&parts.headers));
     let headers = forward::request_headers(&parts.headers, &ask, peer);
-    let limit = shared.config.limits.no_progress;
-    match send(upstream, parts.method.clone(), url.clone(), headers, body, limit).await {
-        Ok(response) => respond(shared, upstream, &parts, url, ask, response).await,
-        Err(SendError::Unreachable(error)) => {
-            let error: &dyn std::error::Error = &error;
-            tracing::warn!(error, "the upstream server cannot be reached");
-            shared.counters.upstream_failures.add(1);
-            plain_response(StatusCode::BAD_GATEWAY, &shared.counters)
+    let forwarded = Forwarded { shared, upstream, url, ask, headers };
+    forwarded.answer(parts.method, body).await.unwrap_or_else(|error| {
+        let status = match &error {
+            SendError::Unreachable(_) => {
+                shared.counters.upstream_failures.add(1);
+                StatusCode::BAD_GATEWAY
+            }
+            SendError::TimedOut => {
+                shared.counters.upstream_timeouts.add(1);
+                StatusCode::GATEWAY_TIMEOUT
+            }
+        };
+        let error: &dyn std::error::Error = &error;
+        tracing::warn!(error, "no answer from the upstream server");
+        plain_response(status, &shared.counters)
+    })
+}
+
+/// A request on its way to the upstream server.
+struct Forwarded<'a> {
+    shared: &'a Arc<Shared>,
+    upstream: &'a Upstream,
+    url: Url,
+    ask: Ask,
+    /// As the upstream server gets them.
+    headers: HeaderMap,
+}
+
+impl Forwarded<'_> {
+    async fn answer(&self, method: Method, body: Incoming) -> Result<Response<Body>, SendError> {
+        if let Ask::Offer(offer) = &self.ask
+            && let Some(response) = self.confirm(offer).await?
+        {
+            return Ok(response);
         }
-        Err(SendError::TimedOut) => {
-            shared.counters.upstream_timeouts.add(1);
-            plain_response(StatusCode::GATEWAY_TIMEOUT, &shared.counters)
+        let received = self.upstream.send(method, self.url.clone(), self.headers.clone(), Some(body)).await?;
+        Ok(self.respond(received).await)
+    }
+
+    /// Answers an offer with content information that is in memory, once the upstream server has shown with a single
+    /// byte that this client may have the content and that it is still the same: the request goes there as it is, but
+    /// for the end of its range. `None` if the request has to go there as it is altogether.
+    ///
+    /// Otherwise content would be asked for whole and its connection broken off for every such answer.
+    async fn confirm(&self, offer: &Offer) -> Result<Option<Response<Body>>, SendError> {
+        let Some((key, kept)) = self.shared.kept.last_state(self.url.as_str().as_bytes()) else { return Ok(None) };
+        let range = self.headers.get(RANGE).and_then(|range| ByteRangeSet::parse(range.to_str().ok()?));
+        let (status, range) = match range.map(|range| range.resolve(key.length)) {
+            None | Some(Resolved::Whole) => (StatusCode::OK, 0..key.length),
+            Some(Resolved::Single(range)) => (StatusCode::PARTIAL_CONTENT, range),
+            Some(Resolved::Several(_) | Resolved::Unsatisfiable) => return Ok(None),
+        };
+        let Some(body) = kept.describe(offer.content, &range).filter(|_| !self.has_credentials()) else {
+            return Ok(None);
+        };
+        let mut headers = self.headers.clone();
+        let first_byte = format!("bytes={}-{}", range.start, range.start);
+        headers.insert(RANGE, HeaderValue::try_from(first_byte).unwrap_or(HeaderValue::from_static("bytes=0-0")));
+        let received = self.upstream.send(Method::GET, self.url.clone(), headers, None).await?;
+        match received.status() {
+            StatusCode::PARTIAL_CONTENT => {}
+            StatusCode::RANGE_NOT_SATISFIABLE => return Ok(None),
+            // The whole content, or a refusal: either is the answer to the client's own request.
+            _ => return Ok(Some(self.respond(received).await)),
         }
+        if Subject::of(received.status(), received.headers()).is_none_or(|now| now.key(&self.url) != key) {
+            return Ok(None);
+        }
+        let mut headers = forward::response_headers(received.headers(), self.upstream.base());
+        headers.append(VARY, HeaderValue::from_static(http::VARY));
+        headers.remove(CONTENT_RANGE);
+        if status == StatusCode::PARTIAL_CONTENT
+            && let Some(content_range) = ContentRange::new(range.clone(), Some(key.length))
+            && let Ok(content_range) = HeaderValue::try_from(content_range.to_string())
+        {
+            headers.insert(CONTENT_RANGE, content_range);
+        }
+        finish(received, self.shared.config.limits.no_progress).await;
+        Ok(Some(self.described(offer, status, headers, range.end - range.start, body)))
+    }
+
+    async fn respond(&self, received: Response<reqwest::Body>) -> Response<Body> {
+        let status = received.status();
+        let mut headers = forward::response_headers(received.headers(), self.upstream.base());
+        let subject = Subject::of(status, received.headers())
+            .filter(|subject| self.shared.describes(subject.length) && !self.has_credentials());
+        if subject.is_some() || status == StatusCode::NOT_MODIFIED {
+            headers.append(VARY, HeaderValue::from_static(http::VARY));
+        }
+        if let (Ask::Offer(offer), Some(subject)) = (&self.ask, subject) {
+            let key = subject.key(&self.url);
+            let range = subject.range.clone();
+            let hash = fetch::hash(self.shared.clone(), self.upstream.clone(), self.url.clone(), subject);
+            match self.shared.answer_offer(offer, &key, &range, hash).await {
+                Answered::Described(body) => {
+                    return self.described(offer, status, headers, range.end - range.start, body);
+                }
+                Answered::TryLater if try_later_headers(&mut headers, offer) => {
+                    self.shared.counters.make_hash_requests.add(1);
+                }
+                Answered::TryLater | Answered::Identity => {}
+            }
+        }
+        let meter = self.shared.meter(&self.ask);
+        let no_progress = self.shared.config.limits.no_progress;
+        response(status, headers, Body::upstream(received.into_body(), no_progress, meter, &self.shared.counters))
+    }
+
+    fn described(
+        &self,
+        offer: &Offer,
+        status: StatusCode,
+        mut headers: HeaderMap,
+        content_length: u64,
+        body: bytes::Bytes,
+    ) -> Response<Body> {
+        describe_headers(&mut headers, offer, content_length, &body);
+        // Hashing found that the server does ranges, and the client will depend on them.
+        headers.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
+        self.shared.counters.content_information_answers.add(1);
+        response(status, headers, Body::bytes(body, Meter::ContentInformation, &self.shared.counters))
+    }
+
+    /// Whether the content may be one for this user.
+    fn has_credentials(&self) -> bool {
+        self.headers.contains_key(AUTHORIZATION)
     }
 }
 
-async fn respond(
-    shared: &Arc<Shared>,
-    upstream: &Upstream,
-    request: &Parts,
-    url: Url,
-    ask: Ask,
-    received: Response<reqwest::Body>,
-) -> Response<Body> {
-    let status = received.status();
-    let mut headers = forward::response_headers(received.headers(), &upstream.base);
-    let subject = Subject::of(status, received.headers())
-        .filter(|subject| shared.describes(subject.length) && !request.headers.contains_key(AUTHORIZATION));
-    if subject.is_some() || status == StatusCode::NOT_MODIFIED {
-        headers.append(VARY, HeaderValue::from_static(http::VARY));
-    }
-    if let (Ask::Offer(offer), Some(subject)) = (ask, subject) {
-        let key = subject.key(&url);
-        let range = subject.range.clone();
-        let hash = fetch::hash(shared.clone(), upstream.clone(), url, subject);
-        match shared.answer_offer(&offer, &key, &range, hash).await {
-            Answered::Described(body) => {
-                describe_headers(&mut headers, &offer, range.end - range.start, &body);
-                // Hashing found that it does ranges, and the client will depend on them.
-                headers.entry(ACCEPT_RANGES).or_insert(HeaderValue::from_static("bytes"));
-                shared.counters.content_information_answers.add(1);
-                let body = Body::bytes(body, Meter::ContentInformation, &shared.counters);
-                return response(status, headers, body);
-            }
-            Answered::TryLater if try_later_headers(&mut headers, &offer) => shared.counters.make_hash_requests.add(1),
-            Answered::TryLater | Answered::Identity => {}
-        }
-    }
-    let meter = shared.meter(&ask);
-    let body = Body::upstream(received.into_body(), shared.config.limits.no_progress, meter, &shared.counters);
-    response(status, headers, body)
+/// Reads the end of a short body, so that its connection can be used again.
+async fn finish(received: Response<reqwest::Body>, limit: Duration) {
+    // Nothing of it is needed.
+    let _ = timeout(limit, Limited::new(received.into_body(), 1024).collect()).await;
 }
 
 fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body> {
@@ -143,250 +172,4 @@ fn response(status: StatusCode, headers: HeaderMap, body: Body) -> Response<Body
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
-}
-
-/// A content that may be described, as a response to anybody's request shows it.
-///
-/// What is meant for one user is not: `Cache-Control: private` and `no-store`, cookies that are set, `Vary: *`. A
-/// request with `Authorization` is answered with identity besides. Every other request goes upstream itself before
-/// content information is given, so that access rules are those of the upstream server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Subject {
-    /// The whole content's length in bytes.
-    pub(super) length: u64,
-    range: Range<u64>,
-    validators: Validators,
-}
-
-impl Subject {
-    /// `None` if the response is not one that content information may stand for.
-    pub(super) fn of(status: StatusCode, headers: &HeaderMap) -> Option<Self> {
-        let forbids = lists(headers, CACHE_CONTROL, &["no-store", "private"])
-            || lists(headers, VARY, &["*"])
-            || lists(headers, ACCEPT_RANGES, &["none"])
-            || headers.contains_key(SET_COOKIE);
-        if forbids {
-            return None;
-        }
-        let text = |name| headers.get(name).and_then(|value: &HeaderValue| value.to_str().ok());
-        let (length, range) = match status {
-            StatusCode::PARTIAL_CONTENT => {
-                let content_range = ContentRange::parse(text(CONTENT_RANGE)?)?;
-                (content_range.total()?, content_range.range())
-            }
-            _ => {
-                let length = text(CONTENT_LENGTH)?.parse().ok()?;
-                (length, 0..length)
-            }
-        };
-        let validators = Validators::read(&header_pairs(headers));
-        let representation = Representation {
-            status: status.as_u16(),
-            multipart: text(CONTENT_TYPE)
-                .is_some_and(|kind| kind.to_ascii_lowercase().contains("multipart/byteranges")),
-            validators: &validators,
-            content_encoding: text(CONTENT_ENCODING),
-            length: range.end - range.start,
-        };
-        may_encode(&representation).is_ok().then_some(Self { length, range, validators })
-    }
-
-    /// Whether two responses show the same state of the content.
-    pub(super) fn is_same_content(&self, other: &Self) -> bool {
-        self.length == other.length && self.validators == other.validators
-    }
-
-    /// The tag as a condition for a request, if it can be one.
-    pub(super) fn strong_tag(&self) -> Option<String> {
-        self.validators.etag.as_ref().filter(|tag| !tag.is_weak()).map(ToString::to_string)
-    }
-
-    fn key(&self, url: &Url) -> ContentKey {
-        let tag = self.validators.etag.as_ref().map(ToString::to_string).unwrap_or_default();
-        let date = self.validators.last_modified.as_deref().unwrap_or_default();
-        ContentKey {
-            resource: url.as_str().as_bytes().into(),
-            length: self.length,
-            stamp: format!("{tag}\n{date}").into(),
-        }
-    }
-}
-
-/// Whether a list header has one of these words, with or without an argument.
-fn lists(headers: &HeaderMap, name: HeaderName, words: &[&str]) -> bool {
-    headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')).any(
-        |element| {
-            let word = element.split_once('=').map_or(element, |(word, _)| word).trim();
-            words.iter().any(|listed| word.eq_ignore_ascii_case(listed))
-        },
-    )
-}
-
-/// Why the upstream server gave no response.
-#[derive(Debug, Error)]
-enum SendError {
-    #[error("the upstream server cannot be reached")]
-    Unreachable(#[from] reqwest::Error),
-    #[error("the upstream server made no progress within the time limit")]
-    TimedOut,
-}
-
-/// Sends a request on. The time limit counts from the last byte of the request's body that was taken.
-async fn send(
-    upstream: &Upstream,
-    method: Method,
-    url: Url,
-    headers: HeaderMap,
-    body: Incoming,
-    limit: Duration,
-) -> Result<Response<reqwest::Body>, SendError> {
-    let progress = Arc::new(Progress(Mutex::new(Instant::now())));
-    let mut request = upstream.client.request(method, url).headers(headers);
-    if !body.is_end_stream() {
-        let body = RequestBody { body, idle: IdleTimer::new(limit), progress: progress.clone() };
-        request = request.body(reqwest::Body::wrap(body));
-    }
-    let mut sending = std::pin::pin!(request.send());
-    loop {
-        let deadline = progress.last() + limit;
-        tokio::select! {
-            response = &mut sending => return match response {
-                Ok(response) => Ok(response.into()),
-                Err(error) if error.is_timeout() => Err(SendError::TimedOut),
-                Err(error) => Err(error.into()),
-            },
-            () = sleep_until(deadline) => {
-                if progress.last() + limit <= Instant::now() {
-                    return Err(SendError::TimedOut);
-                }
-            }
-        }
-    }
-}
-
-/// When a request's body last went on.
-#[derive(Debug)]
-struct Progress(Mutex<Instant>);
-
-impl Progress {
-    fn last(&self) -> Instant {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn now(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-}
-
-/// A request's body on its way upstream.
-#[derive(Debug)]
-struct RequestBody {
-    body: Incoming,
-    idle: IdleTimer,
-    progress: Arc<Progress>,
-}
-
-/// Why a request's body ended early. The client's fault.
-#[derive(Debug, Error)]
-enum RequestBodyError {
-    #[error("the client broke off")]
-    Broken(#[from] hyper::Error),
-    #[error("the client made no progress within the time limit")]
-    Stalled,
-}
-
-impl HttpBody for RequestBody {
-    type Data = Bytes;
-    type Error = RequestBodyError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, RequestBodyError>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Ready(frame) => {
-                self.idle.progress();
-                self.progress.now();
-                Poll::Ready(frame.map(|frame| Ok(frame?)))
-            }
-            Poll::Pending => {
-                ready!(self.idle.poll_expired(cx));
-                Poll::Ready(Some(Err(RequestBodyError::Stalled)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn upstream(base: &str) -> Upstream {
-        Upstream { base: base.parse().unwrap(), client: Client::new() }
-    }
-
-    #[test]
-    fn targets_stay_below_the_upstream_url() {
-        for (base, target, expected) in [
-            ("http://10.0.0.1:8080", "/a%20b?c=d&e", Some("http://10.0.0.1:8080/a%20b?c=d&e")),
-            ("http://10.0.0.1/base/", "/a", Some("http://10.0.0.1/base/a")),
-            ("http://10.0.0.1/base", "/", Some("http://10.0.0.1/base/")),
-            ("http://10.0.0.1/", "//evil.example/a", Some("http://10.0.0.1//evil.example/a")),
-            ("http://10.0.0.1/", "http://evil.example/a", Some("http://10.0.0.1/a")),
-            ("http://10.0.0.1/base", "/x/../a", Some("http://10.0.0.1/base/a")),
-            ("http://10.0.0.1/base", "/../a", None),
-            ("http://10.0.0.1/base", "/%2e%2e/a", None),
-            ("http://10.0.0.1/base", "/../basement/a", None),
-            ("http://10.0.0.1/", "*", None),
-            ("http://10.0.0.1/", "evil.example:80", None),
-        ] {
-            let url = upstream(base).url_of(&target.parse().unwrap());
-            assert_eq!(url.as_ref().map(Url::as_str), expected, "{base} {target}");
-        }
-    }
-
-    #[test]
-    fn what_is_for_everybody_may_be_described() {
-        let subject = |status: u16, lines: &[(&'static str, &'static str)]| {
-            let mut headers = HeaderMap::new();
-            for (name, value) in lines {
-                headers.append(*name, HeaderValue::from_static(value));
-            }
-            Subject::of(StatusCode::from_u16(status).unwrap(), &headers)
-        };
-        let (length, tag) = (("content-length", "100"), ("etag", "\"a\""));
-        let range = ("content-range", "bytes 10-19/100");
-        assert_eq!(subject(200, &[length, tag]).map(|subject| (subject.range, subject.length)), Some((0..100, 100)));
-        assert_eq!(subject(206, &[tag, range]).map(|subject| (subject.range, subject.length)), Some((10..20, 100)));
-        assert!(subject(200, &[length, ("last-modified", "Mon, 01 Jan 2024 00:00:00 GMT")]).is_some());
-        assert!(subject(200, &[length, tag, ("cache-control", "public, max-age=5")]).is_some());
-        assert!(subject(200, &[length, tag, ("vary", "Accept-Encoding")]).is_some());
-        for (status, lines) in [
-            (200, vec![tag]),
-            (200, vec![length]),
-            (200, vec![length, ("etag", "W/\"a\"")]),
-            (200, vec![length, tag, ("content-encoding", "gzip")]),
-            (200, vec![length, tag, ("cache-control", "max-age=5, No-Store")]),
-            (200, vec![length, tag, ("cache-control", "private=\"x\"")]),
-            (200, vec![length, tag, ("set-cookie", "a=b")]),
-            (200, vec![length, tag, ("vary", "accept"), ("vary", "*")]),
-            (200, vec![length, tag, ("accept-ranges", "none")]),
-            (200, vec![("content-length", "0"), tag]),
-            (206, vec![length, tag]),
-            (206, vec![tag, ("content-range", "bytes 10-19/*")]),
-            (206, vec![tag, range, ("content-type", "multipart/byteranges; boundary=x")]),
-            (404, vec![length, tag]),
-            (304, vec![length, tag]),
-        ] {
-            assert_eq!(subject(status, &lines), None, "{status} {lines:?}");
-        }
-    }
 }
