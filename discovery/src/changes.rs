@@ -40,10 +40,10 @@ impl Changes {
         Ok(Self(socket))
     }
 
-    /// Waits for a change. What has changed is asked of the system anew, so the message itself does not matter, and an
-    /// error means no more than that messages were lost.
-    pub(crate) async fn next(&self) {
-        let _ = self.0.recv_from_full().await;
+    /// Waits for a change. What has changed is asked of the system anew, so the message itself does not matter. An
+    /// error means that messages were lost; the socket is of no use any more.
+    pub(crate) async fn next(&self) -> io::Result<()> {
+        self.0.recv_from_full().await.map(drop)
     }
 }
 

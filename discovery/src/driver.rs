@@ -21,7 +21,7 @@ use crate::port::{Family, InterfaceState, Port};
 
 /// How many datagrams are read from one socket before the others have their turn.
 const BATCH: usize = 64;
-/// Interfaces change in several steps; they are looked at when it has been quiet for so long.
+/// Interfaces change in several steps; they are looked at so long after the first.
 const SETTLE: Duration = Duration::from_millis(50);
 /// When a socket that could not be opened is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -63,7 +63,7 @@ enum Wake {
     Command(Option<Command>),
     Readable,
     Due,
-    Changed,
+    Changed(io::Result<()>),
 }
 
 impl Driver {
@@ -74,21 +74,21 @@ impl Driver {
         commands: mpsc::Receiver<Command>,
         shared: Arc<Shared>,
     ) -> io::Result<Self> {
-        let changes = Changes::watch()
-            .inspect_err(|error| tracing::warn!(%error, "cannot watch interfaces; looking at them now and then"))
-            .ok();
         let mut driver = Self {
             config,
             engine,
             ports: vec![],
             next_key: 0,
-            changes,
+            changes: None,
             refresh_at: None,
             commands,
             shared,
             buffer: vec![0; MAX_DATAGRAM_SIZE],
         };
         driver.refresh()?;
+        if driver.changes.is_none() {
+            tracing::warn!("cannot watch interfaces; looking at them every {} seconds", RETRY.as_secs());
+        }
         if let Interfaces::Only(names) = &driver.config.interfaces {
             let absent = |name: &&String| driver.ports.iter().all(|port| port.link.name != **name);
             for interface in names.iter().filter(absent) {
@@ -116,7 +116,13 @@ impl Driver {
                 Wake::Command(Some(Command::Stop(stopped))) => break Some(stopped),
                 Wake::Command(None) => break None,
                 Wake::Readable => self.receive(),
-                Wake::Changed => self.refresh_at = Some(Instant::now() + SETTLE),
+                Wake::Changed(intact) => {
+                    let settled = Instant::now() + SETTLE;
+                    self.refresh_at = Some(self.refresh_at.map_or(settled, |at| at.min(settled)));
+                    if intact.is_err() {
+                        self.changes = None;
+                    }
+                }
                 Wake::Due => {
                     if self.refresh_at.is_some_and(|at| at <= Instant::now()) {
                         self.refresh_or_retry();
@@ -138,7 +144,7 @@ impl Driver {
             biased;
             command = self.commands.recv() => Wake::Command(command),
             () = readable(&self.ports) => Wake::Readable,
-            () = changed(self.changes.as_ref()) => Wake::Changed,
+            intact = changed(self.changes.as_ref()) => Wake::Changed(intact),
             // The permit is given back at once: this task is the only sender.
             _ = self.engine.events.reserve(), if room => Wake::Due,
             () = sleep_until(due) => Wake::Due,
@@ -182,6 +188,9 @@ impl Driver {
     /// Opens and closes sockets so that they fit the interfaces there are.
     fn refresh(&mut self) -> io::Result<()> {
         self.refresh_at = None;
+        if self.changes.is_none() {
+            self.changes = Changes::watch().ok();
+        }
         let links = interfaces::list(&self.config.interfaces)?;
         let families = [(Family::V4, self.config.ipv4), (Family::V6, self.config.ipv6)];
         let mut before = std::mem::take(&mut self.ports);
@@ -260,7 +269,7 @@ async fn readable(ports: &[Port]) {
     .await;
 }
 
-async fn changed(changes: Option<&Changes>) {
+async fn changed(changes: Option<&Changes>) -> io::Result<()> {
     match changes {
         Some(changes) => changes.next().await,
         None => pending().await,
