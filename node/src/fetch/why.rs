@@ -77,6 +77,8 @@ pub enum PeerNote {
     Refused,
     /// Its bytes had the wrong hash.
     BadHash,
+    /// This host had no means to ask it.
+    NotAsked,
 }
 
 impl fmt::Display for PeerNote {
@@ -91,6 +93,7 @@ impl fmt::Display for PeerNote {
             Self::Unreachable => "unreachable",
             Self::Refused => "sent no valid answer",
             Self::BadHash => "sent wrong bytes",
+            Self::NotAsked => "could not be asked: this host has no means for another connection",
         })
     }
 }

@@ -39,12 +39,21 @@ pub enum Basis {
 }
 
 impl Holding {
+    /// Whether it is all blocks of a segment of so many.
+    #[must_use]
+    pub fn is_all(&self, block_count: u32) -> bool {
+        match self {
+            // Some of one block is that block.
+            Self::Claimed(availability) => block_count == 1 || availability.is_all_of(block_count),
+            Self::Listed(blocks) => blocks.len() >= block_count,
+        }
+    }
+
     /// How sure it is that the block is among them; `None` where it is not.
     #[must_use]
     pub fn basis(&self, block: BlockIndex, block_count: u32) -> Option<Basis> {
         match self {
-            // Some of one block is that block.
-            Self::Claimed(availability) if block_count == 1 || availability.is_all_of(block_count) => Some(Basis::Sure),
+            Self::Claimed(_) if self.is_all(block_count) => Some(Basis::Sure),
             Self::Claimed(_) => Some(Basis::Perhaps),
             Self::Listed(blocks) => blocks.contains(block).then_some(Basis::Sure),
         }

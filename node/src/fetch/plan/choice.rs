@@ -301,14 +301,28 @@ impl Plan {
             add(host, Some(holding.clone()));
         }
         let Some(run) = self.run_of(index) else { return View { candidates } };
+        // Silence of a host about a segment that was named is an answer.
         let in_run = run.neighbours(index).filter(|_| !run.is_sample(index));
-        // Silence about a whole run may be a lost Probe: who holds what is before it is worth one question.
-        let before = run.segments.start.checked_sub(1).filter(|_| run.nobody);
-        for neighbour in in_run.chain(before).filter_map(|neighbour| self.layout.get(neighbour)) {
+        for neighbour in in_run.filter_map(|neighbour| self.layout.get(neighbour)) {
             for (host, _) in book.holders(now, &neighbour.id) {
-                let mut asked = run.samples.iter().filter(|_| run.nobody).filter_map(|sample| self.layout.get(*sample));
-                if !book.is_absent(now, &segment.id, host) && !asked.any(|s| book.is_absent(now, &s.id, host)) {
+                if !book.is_absent(now, &segment.id, host) {
                     add(host, None);
+                }
+            }
+        }
+        // Who holds all of what adjoins the run probably holds this, too. That spares the wait for the run's own
+        // answers, and makes up for a Probe that was lost.
+        if run.nobody || !run.settled {
+            let adjoining = run.segments.start.checked_sub(1).into_iter().chain([run.segments.end]);
+            for neighbour in adjoining.filter_map(|neighbour| self.layout.get(neighbour)) {
+                for (host, holding) in book.holders(now, &neighbour.id) {
+                    let mut samples = run.samples.iter().filter_map(|sample| self.layout.get(*sample));
+                    if holding.is_all(neighbour.block_count())
+                        && !book.is_absent(now, &segment.id, host)
+                        && !samples.any(|sample| book.is_absent(now, &sample.id, host))
+                    {
+                        add(host, None);
+                    }
                 }
             }
         }

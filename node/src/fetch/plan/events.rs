@@ -24,6 +24,8 @@ pub enum Answer {
     Refused,
     /// A block with the wrong hash.
     BadHash,
+    /// This host could not ask: no fault of the peer's.
+    Local,
 }
 
 /// What becomes of a delivered block.
@@ -125,6 +127,7 @@ impl Plan {
             Answer::TimedOut => (Outcome::TimedOut, Trouble::Slow, PeerNote::TimedOut),
             Answer::Unreachable => (Outcome::Unreachable, Trouble::Slow, PeerNote::Unreachable),
             Answer::Refused => (Outcome::Refused, Trouble::Final, PeerNote::Refused),
+            Answer::Local => (Outcome::Cancelled, Trouble::Slow, PeerNote::NotAsked),
             Answer::BadHash if bound => (Outcome::BadHash, Trouble::Final, PeerNote::BadHash),
             Answer::BadHash => {
                 // The list that says so proves nothing: it counts against the peer here and nowhere else.
@@ -167,6 +170,7 @@ impl Plan {
             }
             Err(Answer::TimedOut) => (Outcome::TimedOut, PeerNote::TimedOut),
             Err(Answer::Unreachable) => (Outcome::Unreachable, PeerNote::Unreachable),
+            Err(Answer::Local) => (Outcome::Cancelled, PeerNote::NotAsked),
             Err(_) => (Outcome::Refused, PeerNote::Refused),
         };
         book.finish(now, listing.host, failure.0);

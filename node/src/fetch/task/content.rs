@@ -1,0 +1,375 @@
+//! The handle of one content: read it, and add what had to come from the origin.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use peerdist_protocol::content::{BlockIndex, ContentInformation, ContentVersion, WrongHash};
+use peerdist_protocol::crypto::HashValue;
+use thiserror::Error;
+use tokio::task::AbortHandle;
+
+use super::drive::{Shared, State};
+use super::node::lock;
+use super::work::{Kept, Work};
+use crate::fetch::plan::{BlockAt, LayoutError, PlannedSegment};
+use crate::fetch::why::{Explanation, MissingReason, Source};
+
+/// One content that is being fetched. Dropping it ends everything that is under way for it.
+#[derive(Debug)]
+pub struct Content {
+    shared: Arc<Shared>,
+    clock: AbortHandle,
+}
+
+/// What a read gives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Read {
+    /// Verified bytes, or bytes that were added to this handle and cannot be verified.
+    Data {
+        /// Where they are in the content: from the position asked for to the end of a block, at most.
+        range: Range<u64>,
+        /// The bytes.
+        bytes: Bytes,
+        /// Where they came from.
+        source: Source,
+    },
+    /// Nobody near can give these bytes: they have to come from the origin, in one request.
+    Missing {
+        /// From the position asked for to the end of the last block of the run.
+        range: Range<u64>,
+        /// Why the first of its blocks is missing.
+        reason: MissingReason,
+    },
+}
+
+/// Why a read makes no sense; the caller's fault.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum NextError {
+    /// No content information says what is there.
+    #[error("no content information describes byte {position}")]
+    NotDescribed {
+        /// The position asked for.
+        position: u64,
+    },
+}
+
+/// Why further content information was not taken; the origin's fault, or the caller's who mixed contents.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum AddContentInformationError {
+    /// It is of another version or hash.
+    #[error("the content has content information of version {has}, this is version {given} or has another hash")]
+    OtherKind {
+        /// The version of the content.
+        has: ContentVersion,
+        /// The version given.
+        given: ContentVersion,
+    },
+    /// It contradicts what came before.
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+}
+
+/// Why added bytes were not taken; the origin's fault.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum AddDataError {
+    /// They are not what content information describes. Blocks beside this one may have been taken.
+    #[error("bytes {} to {} are not what content information describes: the content has changed", range.start, range.end)]
+    WrongHash {
+        /// The first block that is wrong.
+        range: Range<u64>,
+    },
+}
+
+/// What became of added bytes.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AddOutcome {
+    /// Blocks that these bytes completed and that have the right hash, in content order.
+    pub verified: Vec<VerifiedBytes>,
+    /// How many of these bytes wait for the rest of their block, or for content information.
+    pub staged: u64,
+    /// How many of these bytes are of no segment that is known.
+    pub ignored: u64,
+}
+
+/// A verified block.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VerifiedBytes {
+    /// Where it is in the content.
+    pub offset: u64,
+    /// Its bytes.
+    pub bytes: Bytes,
+}
+
+/// A block that added bytes completed.
+enum Added {
+    /// Its hash is known.
+    Listed(BlockAt, Range<u64>, Box<Work>, Bytes),
+    /// It is not.
+    Unlisted(BlockAt, Bytes),
+}
+
+enum Done {
+    Verified(BlockAt, Range<u64>, Result<(Bytes, Kept), WrongHash>),
+    Hashed(BlockAt, HashValue),
+    Nothing,
+}
+
+impl Content {
+    pub(super) fn start(shared: Arc<Shared>) -> Self {
+        let clock = tokio::spawn(Arc::clone(&shared).keep_time()).abort_handle();
+        Self { shared, clock }
+    }
+
+    /// Takes in content information of a further part of the same content. Segments that are known already may come
+    /// again, whole.
+    pub fn add_content_information(&self, information: ContentInformation) -> Result<(), AddContentInformationError> {
+        let mut state = lock(&self.shared.state);
+        if !state.known.is_of(&information) {
+            let (has, given) = (state.known.version(), information.version());
+            return Err(AddContentInformationError::OtherKind { has, given });
+        }
+        state.plan.add_segments(information.segments().iter().map(PlannedSegment::from).collect())?;
+        let offsets: Vec<_> = information.segments().iter().map(|segment| segment.offset()).collect();
+        state.known.add(information);
+        for offset in offsets {
+            self.list_may_be_complete(&mut state, offset);
+        }
+        self.shared.step(&mut state);
+        drop(state);
+        self.shared.changed.notify_waiters();
+        Ok(())
+    }
+
+    /// How far from `position` on content information describes the content without a gap; `position` itself where it
+    /// does not.
+    #[must_use]
+    pub fn described_until(&self, position: u64) -> u64 {
+        lock(&self.shared.state).known.described_at(position).map_or(position, |range| range.end)
+    }
+
+    /// The bytes at `position`, or the run of blocks from there on that has to come from the origin. Waits while
+    /// somebody near may give them. One read at a time: a second one waits for the first.
+    ///
+    /// Blocks ahead of `position` are fetched meanwhile, and between reads.
+    pub async fn next(&self, position: u64) -> Result<Read, NextError> {
+        let _turn = self.shared.turn.lock().await;
+        loop {
+            let changed = self.shared.changed.notified();
+            tokio::pin!(changed);
+            // What happens between the look and the wait counts.
+            changed.as_mut().enable();
+            if let Some(read) = self.look(position)? {
+                return Ok(read);
+            }
+            changed.await;
+        }
+    }
+
+    /// Gives bytes of the content that came from the origin, in any pieces. A block is verified as soon as all of it is
+    /// there, and only then stored. The bytes of verified blocks come back, so that a caller that writes nothing else
+    /// writes nothing wrong.
+    pub async fn add_data(&self, offset: u64, bytes: Bytes) -> Result<AddOutcome, AddDataError> {
+        let mut outcome = AddOutcome::default();
+        let blocks = self.split(&mut lock(&self.shared.state), offset, &bytes, &mut outcome);
+        let done: Vec<_> = stream::iter(blocks)
+            .map(|added| self.verify(added))
+            .buffered(self.shared.node.workers_count)
+            .collect()
+            .await;
+        let mut wrong = None;
+        let mut state = lock(&self.shared.state);
+        for done in done {
+            match done {
+                Done::Verified(at, range, Ok((bytes, kept))) => {
+                    self.shared.kept(kept);
+                    self.shared.node.counters.update(|counters| counters.bytes_from_origin += bytes.len() as u64);
+                    state.staging.remove(at);
+                    state.plan.added(self.shared.node.now(), &mut self.shared.node.book(), at);
+                    outcome.verified.push(VerifiedBytes { offset: range.start, bytes });
+                }
+                Done::Verified(at, range, Err(WrongHash)) => {
+                    self.shared.node.counters.update(|counters| counters.wrong_origin_blocks += 1);
+                    state.staging.remove(at);
+                    wrong.get_or_insert(range);
+                }
+                Done::Hashed(at, hash) => {
+                    state.known.computed(at, hash);
+                    self.list_may_be_complete(&mut state, at.segment);
+                }
+                Done::Nothing => {}
+            }
+        }
+        self.shared.step(&mut state);
+        drop(state);
+        self.shared.changed.notify_waiters();
+        match wrong {
+            Some(range) => Err(AddDataError::WrongHash { range }),
+            None => Ok(outcome),
+        }
+    }
+
+    /// Bytes in memory that were added and cannot be verified yet.
+    #[must_use]
+    pub fn staged_bytes(&self) -> u64 {
+        lock(&self.shared.state).staging.size()
+    }
+
+    /// The whole story so far.
+    #[must_use]
+    pub fn explanation(&self) -> Explanation {
+        lock(&self.shared.state).plan.explain()
+    }
+
+    /// What a read can say at the moment.
+    fn look(&self, position: u64) -> Result<Option<Read>, NextError> {
+        let mut state = lock(&self.shared.state);
+        let state = &mut *state;
+        let now = self.shared.node.now();
+        while state.ready.first_key_value().is_some_and(|(start, ready)| start + ready.bytes.len() as u64 <= position) {
+            state.ready.pop_first();
+        }
+        let (at, start) = block_around(state, position).ok_or(NextError::NotDescribed { position })?;
+        let described = state.known.described_at(position).filter(|_| state.known.check(at).is_some());
+        let Some(described) = described else {
+            let staged = usize::try_from(position - start).ok().and_then(|skip| state.staging.read(at, skip));
+            let bytes = staged.ok_or(NextError::NotDescribed { position })?;
+            return Ok(Some(Read::Data {
+                range: position..position + bytes.len() as u64,
+                bytes,
+                source: Source::Origin,
+            }));
+        };
+        if let Some(ready) = state.ready.get(&start) {
+            let end = (start + ready.bytes.len() as u64).min(described.end);
+            let bytes = ready.bytes.slice((position - start) as usize..(end - start) as usize);
+            let source = ready.source;
+            state.wanted = None;
+            let next = start + ready.bytes.len() as u64;
+            if state.plan.read_at(now, next) {
+                state.ready.retain(|kept, _| *kept == start);
+            }
+            self.shared.step(state);
+            return Ok(Some(Read::Data { range: position..end, bytes, source }));
+        }
+        if state.plan.wait_at(now, position) {
+            state.ready.clear();
+        }
+        self.shared.step(state);
+        let missing = state.plan.take_missing(now, &self.shared.node.book(), position);
+        let Some(missing) = missing else {
+            state.wanted = Some(position);
+            return Ok(None);
+        };
+        state.wanted = None;
+        self.shared.node.counters.update(|counters| *counters.missing.entry(missing.reason).or_default() += 1);
+        let range = position..missing.range.end.min(described.end);
+        Ok(Some(Read::Missing { range, reason: missing.reason }))
+    }
+
+    /// Cuts added bytes at blocks; what is less than a block is staged.
+    fn split(&self, state: &mut State, offset: u64, bytes: &Bytes, outcome: &mut AddOutcome) -> Vec<Added> {
+        let mut blocks = Vec::new();
+        let mut done = 0;
+        while done < bytes.len() {
+            let position = offset + done as u64;
+            let left = bytes.len() - done;
+            let Some((at, range)) = block_around(state, position).and_then(|(at, start)| {
+                let segment = state.known.segment(at.segment)?;
+                Some((at, start..segment.block_range(at.block)?.end))
+            }) else {
+                outcome.ignored += left as u64;
+                break;
+            };
+            let length = usize::try_from(range.end - range.start).unwrap_or(usize::MAX);
+            let skip = usize::try_from(position - range.start).unwrap_or(usize::MAX);
+            let take = left.min(length - skip);
+            let piece = bytes.slice(done..done + take);
+            done += take;
+            let work = self.shared.work_on(state, at);
+            let whole = if take == length && work.is_some() {
+                Some(piece)
+            } else {
+                outcome.staged += take as u64;
+                state.staging.add(at, length, skip, &piece)
+            };
+            match (whole, work) {
+                (Some(whole), Some(work)) => blocks.push(Added::Listed(at, range, Box::new(work), whole)),
+                (Some(whole), None) => blocks.push(Added::Unlisted(at, whole)),
+                (None, _) => {}
+            }
+        }
+        blocks
+    }
+
+    async fn verify(&self, added: Added) -> Done {
+        let done = match added {
+            Added::Listed(at, range, work, bytes) => {
+                self.shared.node.work(move || Done::Verified(at, range, work.add(bytes))).await
+            }
+            Added::Unlisted(at, bytes) => {
+                let segment = lock(&self.shared.state).known.segment(at.segment).map(|segment| segment.algorithm());
+                let Some(algorithm) = segment else { return Done::Nothing };
+                self.shared.node.work(move || Done::Hashed(at, algorithm.hash(&bytes))).await
+            }
+        };
+        done.unwrap_or(Done::Nothing)
+    }
+
+    /// Raises a segment to Bound if the hashes of all its blocks are known by now and are those of its HoD.
+    fn list_may_be_complete(&self, state: &mut State, offset: u64) {
+        if !state.known.is_complete(offset) {
+            return;
+        }
+        if !state.known.proven(offset) {
+            state.known.forget_computed(offset);
+            return;
+        }
+        state.plan.set_bound(offset);
+        let staged = state.staging.whole_blocks(offset);
+        let adds: Vec<_> = staged
+            .into_iter()
+            .filter_map(|(at, bytes)| {
+                state.staging.remove(at);
+                Some((self.shared.work_on(state, at)?, bytes))
+            })
+            .collect();
+        let Some(segment) = state.known.segment(offset) else { return };
+        let (id, count) = (segment.id(), segment.block_count());
+        let works: Vec<_> = (0..count)
+            .filter_map(|block: BlockIndex| self.shared.work_on(state, BlockAt { segment: offset, block }))
+            .collect();
+        let node = Arc::clone(&self.shared.node);
+        tokio::spawn(async move {
+            let raised = node.work({
+                let node = Arc::clone(&node);
+                move || {
+                    for (work, bytes) in adds {
+                        // The hash was computed from these very bytes.
+                        let _ = work.add(bytes);
+                    }
+                    // Reading verifies, removes what is wrong and raises the rest, block by block.
+                    let held = node.cached(&id);
+                    works.iter().filter(|work| held.contains(work.index)).for_each(|work| drop(work.read()));
+                }
+            });
+            raised.await;
+        });
+    }
+}
+
+impl Drop for Content {
+    fn drop(&mut self) {
+        self.clock.abort();
+        self.shared.close();
+    }
+}
+
+/// The block around a position, and where it begins.
+fn block_around(state: &State, position: u64) -> Option<(BlockAt, u64)> {
+    let segment = state.known.segment_around(position)?;
+    let index = (position - segment.offset()) / u64::from(segment.block_size());
+    let block = BlockIndex::try_from(index).ok()?;
+    Some((BlockAt { segment: segment.offset(), block }, segment.block_range(block)?.start))
+}

@@ -1,0 +1,346 @@
+//! Does what the plan of one content wants: Probes, exchanges, reads from the cache, timers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use peerdist_protocol::content::{BlockRanges, ContentInformation, CryptoAlgoId, SegmentId};
+use peerdist_protocol::retrieval::{Answer as PeerAnswer, Exchange};
+use peerdist_transport::retrieval::client::ExchangeError;
+use tokio::sync::Notify;
+use tokio::task::AbortHandle;
+
+use super::known::Known;
+use super::node::{ContentSummary, Node, form_of, lock};
+use super::staging::Staging;
+use super::work::{Cached, Kept, Work};
+use crate::fetch::Moment;
+use crate::fetch::plan::{Action, Answer, BlockAt, Delivery, FetchId, Plan, PlanConfig, PlannedSegment, ProbeTicket};
+use crate::fetch::why::Source;
+use crate::store::{SegmentKey, Trust};
+
+/// One open content, as its handle and its tasks share it.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub(super) node: Arc<Node>,
+    pub(super) id: u64,
+    name: String,
+    opened: Moment,
+    pub(super) state: Mutex<State>,
+    /// Something happened that a waiting reader wants to look at.
+    pub(super) changed: Notify,
+    /// The next alarm is earlier than it was.
+    alarm: Notify,
+    /// Readers take turns.
+    pub(super) turn: tokio::sync::Mutex<()>,
+}
+
+/// What changes. Held for moments only, never while anything is waited for.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) plan: Plan,
+    pub(super) known: Known,
+    /// Verified blocks that the reader has not passed, by where they begin.
+    pub(super) ready: BTreeMap<u64, Ready>,
+    pub(super) staging: Staging,
+    /// Where the reader waits.
+    pub(super) wanted: Option<u64>,
+    exchanges: HashMap<FetchId, AbortHandle>,
+    alarm_at: Option<Moment>,
+    closed: bool,
+}
+
+/// A verified block in memory.
+#[derive(Debug)]
+pub(super) struct Ready {
+    pub(super) bytes: Bytes,
+    pub(super) source: Source,
+}
+
+impl Shared {
+    pub(super) fn new(node: Arc<Node>, id: u64, name: String, information: ContentInformation) -> Arc<Self> {
+        let config = PlanConfig {
+            look_ahead: node.config.look_ahead,
+            max_in_flight: node.config.max_in_flight,
+            patience: node.config.patience,
+            discovery: node.discovery.is_some(),
+        };
+        let mut seed = [0; 8];
+        // Without randomness all nodes choose alike, which is no harm.
+        let _ = getrandom::fill(&mut seed);
+        let mut plan = Plan::new(config, form_of(information.version()), u64::from_le_bytes(seed));
+        let segments = information.segments().iter().map(PlannedSegment::from).collect();
+        if let Err(error) = plan.add_segments(segments) {
+            // Parsed content information has no such fault; without segments every read says that nothing is described.
+            tracing::error!(%error, "content information contradicts itself");
+        }
+        let state = State {
+            plan,
+            known: Known::new(information),
+            ready: BTreeMap::new(),
+            staging: Staging::new(node.config.staging),
+            wanted: None,
+            exchanges: HashMap::new(),
+            alarm_at: None,
+            closed: false,
+        };
+        Arc::new(Self {
+            opened: node.now(),
+            node,
+            id,
+            name,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            alarm: Notify::new(),
+            turn: tokio::sync::Mutex::default(),
+        })
+    }
+
+    pub(super) fn summary(&self, open: bool) -> ContentSummary {
+        let state = lock(&self.state);
+        let summary = ContentSummary {
+            id: self.id,
+            name: self.name.clone(),
+            version: state.known.version().to_string(),
+            open,
+            opened_ms: u64::try_from(self.opened.as_millis()).unwrap_or(u64::MAX),
+            sources: state.plan.sources().clone(),
+            origin_reasons: state.plan.origin_reasons().clone(),
+            explanation: state.plan.explain(),
+        };
+        summary.shorten()
+    }
+
+    /// Ends everything that is under way.
+    pub(super) fn close(&self) {
+        {
+            let mut state = lock(&self.state);
+            state.closed = true;
+            state.plan.close(self.node.now(), &mut self.node.book());
+            for (_, exchange) in state.exchanges.drain() {
+                exchange.abort();
+            }
+        }
+        self.node.forget(self.id, self.summary(false));
+    }
+
+    /// Lets the plan go on, and starts what it wants.
+    pub(super) fn step(self: &Arc<Self>, state: &mut State) {
+        if state.closed {
+            return;
+        }
+        let now = self.node.now();
+        let step = state.plan.poll(now, &mut self.node.book(), |id| self.node.cached(id));
+        if let Some(wake) = step.wake
+            && state.alarm_at.is_none_or(|alarm| wake < alarm)
+        {
+            state.alarm_at = Some(wake);
+            self.alarm.notify_one();
+        }
+        for action in step.actions {
+            self.start(state, action);
+        }
+    }
+
+    /// Wakes the plan when its time has come.
+    pub(super) async fn keep_time(self: Arc<Self>) {
+        loop {
+            let alarm = lock(&self.state).alarm_at;
+            let Some(at) = alarm else {
+                self.alarm.notified().await;
+                continue;
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(self.node.instant(at).into()) => {
+                    let mut state = lock(&self.state);
+                    state.alarm_at = None;
+                    self.step(&mut state);
+                    drop(state);
+                    self.changed.notify_waiters();
+                }
+                () = self.alarm.notified() => {}
+            }
+        }
+    }
+
+    pub(super) fn matched(self: &Arc<Self>, peer: SocketAddr, ids: &[SegmentId]) {
+        let mut state = lock(&self.state);
+        state.plan.matched(self.node.now(), peer, ids);
+        self.step(&mut state);
+    }
+
+    pub(super) fn probe_ended(self: &Arc<Self>, ticket: ProbeTicket) {
+        let mut state = lock(&self.state);
+        state.plan.probe_ended(self.node.now(), &mut self.node.book(), ticket);
+        self.step(&mut state);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    pub(super) fn probe_failed(self: &Arc<Self>, ticket: ProbeTicket) {
+        let mut state = lock(&self.state);
+        state.plan.probe_failed(self.node.now(), &self.node.book(), ticket);
+        self.step(&mut state);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// What has to be known to take a block in; `None` where its hash is not.
+    pub(super) fn work_on(&self, state: &State, at: BlockAt) -> Option<Work> {
+        let segment = state.known.segment(at.segment)?;
+        Some(Work {
+            store: self.node.store.clone(),
+            key: SegmentKey { id: segment.id(), block_count: segment.block_count() },
+            index: at.block,
+            check: state.known.check(at)?,
+            secret: segment.secret().clone(),
+            trust: if state.known.proven(at.segment) { Trust::Bound } else { Trust::Claimed },
+        })
+    }
+
+    /// Counts a verified block that the cache did not take. It is no reason to stop.
+    pub(super) fn kept(&self, kept: Kept) {
+        if let Kept::No(error) = kept {
+            self.node.counters.update(|counters| counters.not_cached += 1);
+            tracing::debug!(%error, "a block is not kept");
+        }
+    }
+
+    fn start(self: &Arc<Self>, state: &mut State, action: Action) {
+        match action {
+            Action::Probe { ticket, ids } => {
+                let (node, id, form) = (Arc::clone(&self.node), self.id, state.plan.form());
+                tokio::spawn(async move { node.probe(id, ticket, ids, form).await });
+            }
+            Action::Read(at) => {
+                let work = self.work_on(state, at);
+                tokio::spawn(Arc::clone(self).read(at, work));
+            }
+            Action::Fetch { id, at, peer } => {
+                let work = self.work_on(state, at);
+                let exchange = tokio::spawn(Arc::clone(self).fetch(id, at, peer, work));
+                // The task cannot end before this: its end takes the lock that is held here.
+                state.exchanges.insert(id, exchange.abort_handle());
+            }
+            Action::List { id, segment, blocks, peer } => {
+                let segment = state.known.segment(segment).map(|segment| segment.id());
+                let exchange = tokio::spawn(Arc::clone(self).list(id, segment, blocks, peer));
+                state.exchanges.insert(id, exchange.abort_handle());
+            }
+            Action::Cancel(id) => {
+                if let Some(exchange) = state.exchanges.remove(&id) {
+                    exchange.abort();
+                }
+            }
+        }
+    }
+
+    async fn read(self: Arc<Self>, at: BlockAt, work: Option<Work>) {
+        let cached = match work {
+            Some(work) => self.node.work(move || work.read()).await,
+            None => None,
+        };
+        let bytes = match cached {
+            Some(Cached::Block(bytes)) => Some(bytes),
+            Some(Cached::Bad) => {
+                self.node.counters.update(|counters| counters.bad_cache_records += 1);
+                None
+            }
+            Some(Cached::Gone) | None => None,
+        };
+        let mut state = lock(&self.state);
+        let delivery = state.plan.cache_read(at, bytes.is_some());
+        if let Some(bytes) = &bytes {
+            self.node.counters.update(|counters| counters.bytes_from_cache += bytes.len() as u64);
+        }
+        self.deliver(state, at, delivery, bytes, Source::Cache);
+    }
+
+    async fn fetch(self: Arc<Self>, id: FetchId, at: BlockAt, peer: SocketAddr, work: Option<Work>) {
+        let (answer, bytes) = match work {
+            Some(work) => self.exchange_block(peer, work).await,
+            None => (Answer::Local, None),
+        };
+        self.node.counters.answered(answer, bytes.as_ref().map_or(0, Bytes::len));
+        let mut state = lock(&self.state);
+        state.exchanges.remove(&id);
+        let delivery = state.plan.answered(self.node.now(), &mut self.node.book(), id, answer);
+        self.deliver(state, at, delivery, bytes, Source::Peer(peer));
+    }
+
+    async fn exchange_block(&self, peer: SocketAddr, work: Work) -> (Answer, Option<Bytes>) {
+        let exchange = Exchange::get_block(work.key.id, work.index, CryptoAlgoId::Aes128);
+        let block = match self.node.client.exchange(peer, &exchange).await {
+            Ok(PeerAnswer::Block(block, _)) => block,
+            Ok(PeerAnswer::Empty) => return (Answer::Empty, None),
+            Ok(_) => return (Answer::Refused, None),
+            Err(error) => return (answer_of(&error), None),
+        };
+        match self.node.work(move || work.take_in(&block)).await {
+            Some(Ok((bytes, kept))) => {
+                self.kept(kept);
+                (Answer::Block, Some(bytes))
+            }
+            Some(Err(_)) => (Answer::BadHash, None),
+            None => (Answer::Local, None),
+        }
+    }
+
+    async fn list(self: Arc<Self>, id: FetchId, segment: Option<SegmentId>, blocks: BlockRanges, peer: SocketAddr) {
+        let result = match segment {
+            Some(segment) => {
+                let exchange = Exchange::get_block_list(segment, &blocks);
+                match self.node.client.exchange(peer, &exchange).await {
+                    Ok(PeerAnswer::BlockList { ranges, .. }) => Ok(ranges),
+                    Ok(_) => Err(Answer::Refused),
+                    Err(error) => Err(answer_of(&error)),
+                }
+            }
+            None => Err(Answer::Local),
+        };
+        let mut state = lock(&self.state);
+        state.exchanges.remove(&id);
+        state.plan.listed(self.node.now(), &mut self.node.book(), id, result);
+        self.step(&mut state);
+        drop(state);
+        self.changed.notify_waiters();
+    }
+
+    /// Puts a block where the reader finds it, and goes on.
+    fn deliver(
+        self: &Arc<Self>,
+        mut state: std::sync::MutexGuard<'_, State>,
+        at: BlockAt,
+        delivery: Delivery,
+        bytes: Option<Bytes>,
+        source: Source,
+    ) {
+        // A reader that waits for another block has nothing to look at.
+        let mut tell = true;
+        if let Some(bytes) = bytes
+            && delivery == Delivery::Wanted
+            && let Some(range) = state.known.segment(at.segment).and_then(|segment| segment.block_range(at.block))
+        {
+            tell = state.wanted.is_some_and(|wanted| range.contains(&wanted));
+            state.ready.insert(range.start, Ready { bytes, source });
+        }
+        self.step(&mut state);
+        drop(state);
+        if tell {
+            self.changed.notify_waiters();
+        }
+    }
+}
+
+fn answer_of(error: &ExchangeError) -> Answer {
+    match error {
+        ExchangeError::Local(_) => Answer::Local,
+        ExchangeError::TimedOut(_) => Answer::TimedOut,
+        ExchangeError::Connect(_) | ExchangeError::Http(_) => Answer::Unreachable,
+        ExchangeError::Status(_)
+        | ExchangeError::TooLarge { .. }
+        | ExchangeError::Rejected(_)
+        | ExchangeError::Incompatible { .. } => Answer::Refused,
+    }
+}
