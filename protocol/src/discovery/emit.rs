@@ -181,5 +181,11 @@ fn v2_scopes(scopes: &[Scope]) -> Vec<u8> {
 }
 
 fn push_escaped(out: &mut String, text: &str) {
-    out.push_str(&escape(text));
+    // Nearly always a UUID. Without an early exit the search takes whole registers at a time.
+    let special = |byte| matches!(byte, b'<' | b'>' | b'&' | b'\'' | b'"');
+    if text.bytes().fold(false, |found, byte| found | special(byte)) {
+        out.push_str(&escape(text));
+    } else {
+        out.push_str(text);
+    }
 }
