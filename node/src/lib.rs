@@ -4,6 +4,8 @@
 //! |---|---|
 //! | [`store`] | encrypted blocks on disk, and which of them may be served |
 //! | [`fetch`] | whom to ask for which block, and why |
+//! | [`node`] | store, fetcher, discovery and retrieval server, put together |
+//! | [`download`] | a URL's bytes: from the cache, from peers, from the origin |
 //! | [`config`] | the TOML configuration |
 //! | [`control`] | HTTP over unix sockets: administration and the PeerDist API |
 //! | [`daemon`] | orderly start, reload and stop of `peerdistd` |
@@ -14,5 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod download;
 pub mod fetch;
+pub mod node;
 pub mod store;

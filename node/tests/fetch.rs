@@ -478,6 +478,30 @@ async fn a_partial_list_is_claimed_until_it_is_complete() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_staged_is_stored_when_its_description_comes() {
+    let sample = sample(10 * BLOCK as usize);
+    let dir = TempDir::new().unwrap();
+    let (fetcher, store) = alone(&dir);
+    let content = fetcher.open(sample.v1.slice(0..4 * BLOCK).unwrap());
+    let id = sample.v1.segments()[0].id();
+    read(&content, &sample.bytes, 0..4 * BLOCK).await;
+    let beyond = sample.bytes.slice(4 * BLOCK as usize..9 * BLOCK as usize);
+    assert_eq!(content.add_data(4 * BLOCK, beyond).await.unwrap().staged, 5 * BLOCK);
+    assert_eq!(content.staged_bytes(), 5 * BLOCK);
+    content.add_content_information(sample.v1.clone()).unwrap();
+    assert_eq!(content.staged_bytes(), 0);
+    timeout(PATIENCE, async {
+        while store.availability(&id).is_none_or(|held| held.blocks != 9) {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .unwrap();
+    let sources = read(&content, &sample.bytes, 0..10 * BLOCK).await;
+    assert_eq!((sources.cache, sources.origin), (9 * BLOCK, BLOCK));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn content_information_may_come_in_parts_but_not_of_another_content() {
     let sample = sample(3_000_000);
     let other = sample_with(3_000_000, 1);

@@ -1,3 +1,7 @@
-//! The daemon.
+//! `peerdistd`, the daemon.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    peerdist_node::cli::daemon_main()
+}

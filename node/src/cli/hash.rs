@@ -1,20 +1,21 @@
 //! `peerdist hash FILE`: content information of a file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
+use std::num::NonZeroUsize;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use peerdist_protocol::content::{ContentInformation, HashError, HashOptions, Hasher, RangeError, ServerSecret};
+use peerdist_protocol::content::{ContentInformation, HashError, HashOptions, RangeError, ServerSecret};
 use peerdist_protocol::crypto::HashAlgorithm;
+use peerdist_transport::hashing::{HashReaderError, hash_reader};
 use serde::Serialize;
 use tempfile::NamedTempFile;
 
 use super::args::{ByteRange, ContentInfoVersion, HashArguments, SecretArguments};
 use super::{BytesFrom, ExitStatus, Failure, Output, Progress, output};
 
-/// How much of the file is read at once.
-const READ_SIZE: usize = 1 << 20;
 /// A server secret is read up to this many bytes.
 const MAX_SECRET_SIZE: u64 = 1 << 20;
 
@@ -114,24 +115,37 @@ pub(super) fn read_secret(path: &Path) -> Result<ServerSecret, Failure> {
 
 fn hash_file(path: &Path, options: HashOptions, secret: &ServerSecret) -> Result<ContentInformation, Failure> {
     let fail = |error| Failure::file("read", path, error);
-    let mut file = File::open(path).map_err(fail)?;
-    let progress = Progress::new("hashing", file.metadata().ok().filter(|m| m.is_file()).map(|m| m.len()));
-    let mut hasher = Hasher::new(options, secret);
-    let mut buffer = vec![0; READ_SIZE];
-    loop {
-        match file.read(&mut buffer) {
-            Ok(0) => break,
-            Ok(count) => {
-                hasher.update(&buffer[..count]);
-                progress.add(BytesFrom::File, count as u64);
-            }
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(fail(error)),
-        }
-    }
+    let file = File::open(path).map_err(fail)?;
+    let before = file.metadata().map_err(fail)?;
+    let length = before.is_file().then_some(before.len());
+    let reader = Counted { file: &file, progress: Progress::new("hashing", length) };
+    let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let refused = |source| Failure::new(ExitStatus::Failure, NotHashed { path: path.to_owned(), source });
-    let hashed = hasher.finish().map_err(refused)?;
+    let hashed = hash_reader(reader, options, secret, threads).map_err(|error| match error {
+        HashReaderError::Read(error) => fail(error),
+        HashReaderError::Hash(source) => refused(source),
+    })?;
+    let after = file.metadata().map_err(fail)?;
+    let state = |metadata: &Metadata| (metadata.len(), metadata.mtime(), metadata.mtime_nsec());
+    if before.is_file() && (state(&before) != state(&after) || hashed.length != before.len()) {
+        let changed = io::Error::other("it changed while it was hashed");
+        return Err(Failure::file("hash", path, changed).help("try again when nobody writes to it"));
+    }
     hashed.v1.or(hashed.v2).ok_or_else(|| refused(HashError::Empty))
+}
+
+/// A file whose bytes are counted as they are read.
+struct Counted<'a> {
+    file: &'a File,
+    progress: Progress,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(buffer)?;
+        self.progress.add(BytesFrom::File, count as u64);
+        Ok(count)
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

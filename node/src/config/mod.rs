@@ -64,6 +64,13 @@ impl Config {
         toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))
     }
 
+    /// The configuration as a file, without comments.
+    #[must_use]
+    pub fn to_toml(&self) -> String {
+        // A configuration is made of tables, texts and numbers, all of which TOML can hold.
+        toml::to_string(self).unwrap_or_default()
+    }
+
     /// The configuration of a node that a command hosts in its own process where no daemon runs: it asks peers, serves
     /// nobody, and keeps a cache of the user's own under `$XDG_CACHE_HOME` or `$HOME/.cache`.
     pub fn embedded() -> Result<Self, ConfigError> {

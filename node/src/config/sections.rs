@@ -265,33 +265,30 @@ impl Default for Retrieval {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Fetch {
-    /// Hosts asked at once for one content.
-    pub max_peers: NonZeroU32,
-    /// Connections to one host.
-    pub connections_per_peer: NonZeroU32,
+    /// How far ahead of the reader blocks are fetched, in bytes: what one download takes in memory.
+    #[serde(with = "value::bytes")]
+    pub look_ahead: u64,
+    /// Blocks asked for at once for one content, from all peers together.
+    pub max_in_flight: NonZeroU32,
     /// A block request without progress for this long is given up.
     #[serde(with = "value::duration")]
     pub request_timeout: Duration,
     /// How long answers to a Probe are waited for.
     #[serde(with = "value::duration")]
     pub probe_timeout: Duration,
-    /// A segment that nobody answered for is not asked for again during this time.
+    /// How long a reader waits for peers that claim to hold a block before the origin is asked for it.
     #[serde(with = "value::duration")]
-    pub negative_cache: Duration,
-    /// A host that sent wrong bytes is not asked again during this time.
-    #[serde(with = "value::duration")]
-    pub penalty: Duration,
+    pub patience: Duration,
 }
 
 impl Default for Fetch {
     fn default() -> Self {
         Self {
-            max_peers: count(16),
-            connections_per_peer: count(4),
+            look_ahead: 8 << 20,
+            max_in_flight: count(32),
             request_timeout: Duration::from_secs(2),
             probe_timeout: Duration::from_millis(300),
-            negative_cache: Duration::from_secs(15),
-            penalty: Duration::from_secs(300),
+            patience: Duration::from_secs(5),
         }
     }
 }

@@ -10,6 +10,102 @@
 //! cancels what is under way. Every operation names its session in the header `Peerdist-Session`, and is cancelled by
 //! closing its own connection.
 
+mod admin;
+mod api;
 pub mod client;
+mod listener;
+mod metrics;
 pub mod paths;
+mod refusal;
+mod server;
+mod sessions;
 pub mod wire;
+
+use serde::Serialize;
+use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::listener::ControlListener;
+use self::server::ConnectionLimits;
+use self::sessions::{Quotas, Sessions};
+use self::wire::{Held, PublicStatus, Reloaded, ServiceStatus};
+use crate::config;
+use crate::fetch::Content;
+use crate::node::{Node, NodeStatus};
+
+pub use listener::BindError;
+
+/// Connections of the admin socket.
+const ADMIN_CONNECTIONS: ConnectionLimits = ConnectionLimits { all: 64, per_user: 64 };
+/// Connections of the api socket: an anchor and a few operations at once for each of many programs.
+const API_CONNECTIONS: ConnectionLimits = ConnectionLimits { all: 2048, per_user: 512 };
+
+/// Somebody wants the configuration to be read again, and waits for what came of it: the error is for people.
+pub type ReloadRequest = oneshot::Sender<Result<Reloaded, String>>;
+
+/// The two sockets, being served.
+#[derive(Debug)]
+pub struct Control {
+    sessions: Sessions<Content>,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// What the handlers of both sockets work with.
+#[derive(Debug, Clone)]
+struct Context {
+    node: Node,
+    sessions: Sessions<Content>,
+    reload: mpsc::Sender<ReloadRequest>,
+    stop: CancellationToken,
+}
+
+impl Control {
+    /// Binds both sockets and serves them. Reload requests go to `reload`. Needs a tokio runtime.
+    pub fn start(config: &config::Control, node: Node, reload: mpsc::Sender<ReloadRequest>) -> Result<Self, BindError> {
+        let admin = ControlListener::bind(&config.admin_socket, config.admin_mode)?;
+        let api = ControlListener::bind(&config.api_socket, config.api_mode)?;
+        let sessions = Sessions::new(Quotas::from(config));
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let context = Context { node, sessions: sessions.clone(), reload, stop: stop.clone() };
+        let admin_router = admin::router(context.clone());
+        tasks.spawn(server::serve(admin, admin_router, ADMIN_CONNECTIONS, stop.clone()));
+        tasks.spawn(server::serve(api, api::router(context), API_CONNECTIONS, stop.clone()));
+        tasks.close();
+        Ok(Self { sessions, stop, tasks })
+    }
+
+    /// Takes new quotas. What users hold beyond them stays theirs.
+    pub fn reconfigure(&self, config: &config::Control) {
+        self.sessions.set_quotas(Quotas::from(config));
+    }
+
+    /// Removes the sockets, ends the sessions, and waits for requests under way.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+    }
+}
+
+/// What the admin socket tells.
+#[derive(Debug, Serialize)]
+struct AdminStatus {
+    version: &'static str,
+    #[serde(flatten)]
+    node: NodeStatus,
+    /// What users hold on the api socket.
+    api: Held,
+}
+
+impl Context {
+    fn status(&self) -> AdminStatus {
+        AdminStatus { version: env!("CARGO_PKG_VERSION"), node: self.node.status(), api: self.sessions.held() }
+    }
+
+    fn public_status(&self) -> PublicStatus {
+        let status = if self.stop.is_cancelled() { ServiceStatus::Unavailable } else { ServiceStatus::Available };
+        PublicStatus { status, version: env!("CARGO_PKG_VERSION").to_owned() }
+    }
+}

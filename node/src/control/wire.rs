@@ -14,11 +14,15 @@ use crate::store::{SegmentListing, Store, StoreStats, Trust};
 
 /// The header with the session's token.
 pub const SESSION_HEADER: &str = "peerdist-session";
+/// The header with a content's name, for people; longer ones than [`MAX_NAME_SIZE`] are cut.
+pub const NAME_HEADER: &str = "peerdist-name";
 /// The header that says where the bytes of an answer came from: `cache`, or `peer ADDRESS:PORT`.
 pub const SOURCE_HEADER: &str = "peerdist-source";
 /// The header with the range of the content that the bytes of an answer are: `FIRST-LAST`.
 pub const RANGE_HEADER: &str = "peerdist-range";
 
+/// How many bytes of a content's name are kept.
+pub const MAX_NAME_SIZE: usize = 512;
 /// How much data one `PUT` may carry, in bytes.
 pub const MAX_DATA_SIZE: usize = 4 << 20;
 /// How many segments one page of the cache's list has at most.
@@ -120,15 +124,15 @@ impl Bytes {
 pub struct Opened {
     /// Names the content in its session.
     pub id: ContentId,
-    /// What its content information describes.
-    pub ranges: Vec<Bytes>,
+    /// What this content information describes.
+    pub range: Bytes,
 }
 
 /// The answer to more content information.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
-    /// What the content's content information describes now.
-    pub ranges: Vec<Bytes>,
+    /// What this content information describes.
+    pub range: Bytes,
 }
 
 /// The answer where bytes are to be had from the origin only.

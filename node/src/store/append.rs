@@ -127,7 +127,7 @@ impl Core {
             place: Place::new(pack.slot, entry.offset, entry.size_of_block, entry.algorithm, entry.trust),
             note: Note::new(entry.time, tag, entry.index),
         };
-        if let Inserted::Replaced(old) = self.insert(&entry.id, entry.block_count, record) {
+        if let Inserted::Replaced(old) = self.insert(&pack, &entry.id, entry.block_count, record) {
             self.erase_from_files(writer, &entry.id, &[old]);
         }
         writer.pause = None;

@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
-use std::time::SystemTime;
 
 use peerdist_protocol::content::{BlockIndex, SegmentId};
+use rustix::time::{ClockId, clock_gettime};
 
 use super::buffers::Buffers;
 use super::entry::{Entry, UnixTime};
-use super::index::{Index, Inserted};
+use super::index::{Index, Inserted, NewRecord};
 use super::locks::{lock, read, write};
 use super::pack::{OpenFiles, Pack};
 use super::place::{PackSlot, Place, Record};
@@ -27,7 +27,8 @@ pub(super) struct Core {
     /// The directory; the lock on it goes with this.
     pub(super) dir_file: File,
     pub(super) clock: Clock,
-    limits: RwLock<Limits>,
+    max_age: AtomicU32,
+    keep_free: AtomicU64,
     /// The limit that was configured and the one that holds now, in bytes.
     limit: AtomicU64,
     limit_now: AtomicU64,
@@ -78,16 +79,14 @@ pub(super) enum Clock {
     #[default]
     System,
     #[cfg(test)]
-    Manual(Arc<std::sync::atomic::AtomicU32>),
+    Manual(Arc<AtomicU32>),
 }
 
 impl Clock {
     pub(super) fn now(&self) -> UnixTime {
         match self {
-            Self::System => {
-                let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-                u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
-            }
+            // Seconds do, and this clock is ticked by the kernel anyway.
+            Self::System => u32::try_from(clock_gettime(ClockId::RealtimeCoarse).tv_sec).unwrap_or(UnixTime::MAX),
             #[cfg(test)]
             Self::Manual(now) => now.load(Ordering::Relaxed),
         }
@@ -95,12 +94,13 @@ impl Clock {
 }
 
 impl Core {
-    pub(super) fn new(dir: Arc<Path>, dir_file: File, clock: Clock, limits: Limits, limit: u64) -> Self {
+    pub(super) fn new(dir: Arc<Path>, dir_file: File, clock: Clock, limits: &Limits, limit: u64) -> Self {
         Self {
             dir,
             dir_file,
             clock,
-            limits: RwLock::new(limits),
+            max_age: AtomicU32::new(policy::max_age(limits)),
+            keep_free: AtomicU64::new(limits.keep_free),
             limit: AtomicU64::new(limit),
             limit_now: AtomicU64::new(limit),
             used: AtomicU64::new(0),
@@ -118,7 +118,11 @@ impl Core {
 
     /// The entry time from which blocks are young enough to be read.
     pub(super) fn not_before(&self) -> UnixTime {
-        policy::not_before(self.clock.now(), &read(&self.limits))
+        self.not_before_at(self.clock.now())
+    }
+
+    pub(super) fn not_before_at(&self, now: UnixTime) -> UnixTime {
+        now.saturating_sub(self.max_age.load(Ordering::Relaxed))
     }
 
     pub(super) fn limit(&self) -> u64 {
@@ -129,15 +133,16 @@ impl Core {
         self.limit_now.load(Ordering::Relaxed)
     }
 
-    pub(super) fn set_limits(&self, limits: Limits, limit: u64) {
-        *write(&self.limits) = limits;
+    pub(super) fn set_limits(&self, limits: &Limits, limit: u64) {
+        self.max_age.store(policy::max_age(limits), Ordering::Relaxed);
+        self.keep_free.store(limits.keep_free, Ordering::Relaxed);
         self.limit.store(limit, Ordering::Relaxed);
         self.refresh_limit();
     }
 
     /// Finds out how much others left of the volume.
     pub(super) fn refresh_limit(&self) {
-        let keep_free = read(&self.limits).keep_free;
+        let keep_free = self.keep_free.load(Ordering::Relaxed);
         if let Ok(disk) = self.disk() {
             self.limit_now.store(policy::limit_now(self.limit(), keep_free, self.used(), disk), Ordering::Relaxed);
         }
@@ -197,8 +202,8 @@ impl Core {
         }
     }
 
-    /// Puts a record into the index and counts it.
-    pub(super) fn insert(&self, id: &SegmentId, block_count: u32, record: Record) -> Inserted {
+    /// Puts a record of a pack into the index and counts it.
+    pub(super) fn insert(&self, pack: &Pack, id: &SegmentId, block_count: u32, record: Record) -> Inserted {
         let inserted = self.index.insert(id, block_count, record);
         match &inserted {
             Inserted::New => {}
@@ -208,10 +213,31 @@ impl Core {
                 return inserted;
             }
         }
-        if let Some(pack) = self.pack(record.place.slot()) {
-            pack.add_live(record.place.record_size(), record.note.time());
-        }
+        pack.add_live(1, record.place.record_size(), record.note.time());
         inserted
+    }
+
+    /// Puts many records of a pack into the index and counts them. Shows those that they replaced.
+    pub(super) fn insert_all(&self, pack: &Pack, batch: &[NewRecord], mut replaced: impl FnMut(&NewRecord, &Record)) {
+        let mut replacements = Vec::new();
+        let (mut count, mut size, mut newest) = (0, 0, 0);
+        self.index.insert_all(batch, |new, inserted| {
+            if let Inserted::BlockCountConflict(_) = inserted {
+                self.tags.release(new.record.note.tag());
+                return;
+            }
+            count += 1;
+            size += new.record.place.record_size();
+            newest = newest.max(new.record.note.time());
+            if let Inserted::Replaced(old) = inserted {
+                replacements.push((*new, old));
+            }
+        });
+        pack.add_live(count, size, newest);
+        for (new, old) in replacements {
+            self.forget(&old);
+            replaced(&new, &old);
+        }
     }
 
     /// Takes a record out of the index, if it is still the one at `place`.

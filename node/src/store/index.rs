@@ -1,27 +1,26 @@
 //! The index in memory: from segment ids to records, in shards that each have their own lock.
 //!
-//! A segment whose only block is block 0, as all of version 2 are, costs its id and its record: 48 bytes and a bucket
-//! of 5 bytes. Any other segment has its records beside, sorted by block index.
+//! A segment whose only block is block 0, as all of version 2 are, costs its id and its record: 48 bytes, and 6 to 9 in
+//! the hash table. Any other segment has its records beside, sorted by block index.
 
 use std::hash::{BuildHasher as _, RandomState};
+use std::hint::black_box;
 use std::sync::RwLock;
 
-use hashbrown::HashTable;
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 
 use super::entry::UnixTime;
 use super::locks::{read, write};
 use super::place::{Cell, PackSlot, Place, Record};
+use super::table::Table;
 use super::types::Trust;
 
 const SHARDS: usize = 64;
 const ID_SIZE: usize = 32;
-/// Slots are allocated in chunks, so that an index grows without being copied.
-const CHUNK: usize = 128;
 
 /// The index of a store.
 pub(super) struct Index {
-    hasher: RandomState,
+    hasher: Hasher,
     shards: Vec<RwLock<Shard>>,
 }
 
@@ -34,6 +33,14 @@ pub(super) enum Inserted {
     Replaced(Record),
     /// The segment is known with so many blocks; nothing was inserted.
     BlockCountConflict(u32),
+}
+
+/// A record on its way into the index.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct NewRecord {
+    pub(super) id: SegmentId,
+    pub(super) block_count: u32,
+    pub(super) record: Record,
 }
 
 /// A segment's records, copied out.
@@ -56,7 +63,7 @@ pub(super) struct Bound {
 impl Index {
     pub(super) fn new() -> Self {
         let shards = (0..SHARDS).map(|_| RwLock::new(Shard::default())).collect();
-        Self { hasher: RandomState::new(), shards }
+        Self { hasher: Hasher::new(), shards }
     }
 
     /// The record of a block.
@@ -111,6 +118,23 @@ impl Index {
         write(shard).insert(&self.hasher, hash, id, block_count, record)
     }
 
+    /// Puts many records in, and shows what [`Self::insert`] would return for each: much faster than one by one, since
+    /// the processor waits for many places in memory at once.
+    pub(super) fn insert_all(&self, batch: &[NewRecord], mut show: impl FnMut(&NewRecord, Inserted)) {
+        let mut by_shard: Vec<Vec<(u64, &NewRecord)>> = vec![Vec::new(); SHARDS];
+        for new in batch {
+            let hash = self.hasher.hash(&prefix(&new.id));
+            by_shard[shard_of(hash)].push((hash, new));
+        }
+        for (shard, batch) in self.shards.iter().zip(by_shard) {
+            let mut shard = write(shard);
+            black_box(batch.iter().map(|(hash, _)| shard.table.touch(*hash)).fold(0, u8::wrapping_add));
+            for (hash, new) in batch {
+                show(new, shard.insert(&self.hasher, hash, &new.id, new.block_count, new.record));
+            }
+        }
+    }
+
     /// Takes a record out if it is the one at `place`. Returns what was taken.
     pub(super) fn remove(&self, id: &SegmentId, index: BlockIndex, place: Place) -> Option<Record> {
         let (hash, shard) = self.shard(id);
@@ -135,7 +159,7 @@ impl Index {
     pub(super) fn remove_pack(&self, pack: PackSlot, mut removed: impl FnMut(&Record)) {
         for shard in &self.shards {
             let mut shard = write(shard);
-            for slot in 0..shard.end {
+            for slot in 0..shard.end() {
                 shard.retain(&self.hasher, slot, |record| {
                     let keep = record.place.slot() != pack;
                     if !keep {
@@ -162,10 +186,10 @@ impl Index {
             loop {
                 let (batch, end) = {
                     let shard = read(shard);
-                    let to = shard.end.min(from + BATCH);
+                    let to = shard.end().min(from + BATCH);
                     let batch: Vec<_> =
                         (from..to).filter(|slot| shard.is_taken(*slot)).map(|slot| shard.segment(slot)).collect();
-                    (batch, to == shard.end)
+                    (batch, to == shard.end())
                 };
                 batch.into_iter().for_each(&mut visit);
                 if end {
@@ -185,18 +209,42 @@ impl Index {
     }
 
     fn shard(&self, id: &SegmentId) -> (u64, &RwLock<Shard>) {
-        let hash = hash_of(&self.hasher, &prefix(id));
-        // The table below uses the lowest and the highest bits.
-        (hash, &self.shards[(hash >> 40) as usize % SHARDS])
+        let hash = self.hasher.hash(&prefix(id));
+        (hash, &self.shards[shard_of(hash)])
     }
 }
 
+/// The table of a shard uses the lowest and the highest bits.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
+}
+
+/// A hash for ids, which are hashes themselves. Its keys are secret, so that nobody can choose ids that collide.
+///
 /// Ids that share their first 32 bytes share their hash: that takes a collision of the hash that made them.
-fn hash_of(hasher: &RandomState, prefix: &[u8; ID_SIZE]) -> u64 {
-    hasher.hash_one(prefix)
+struct Hasher([u64; 4]);
+
+impl Hasher {
+    fn new() -> Self {
+        let random = RandomState::new();
+        Self([0, 1, 2, 3].map(|key| random.hash_one(key)))
+    }
+
+    fn hash(&self, prefix: &[u8; ID_SIZE]) -> u64 {
+        let (words, _) = prefix.as_chunks::<8>();
+        let word = |at: usize| u64::from_le_bytes(words[at]) ^ self.0[at];
+        let fold = |a: u64, b: u64| {
+            let product = u128::from(a) * u128::from(b);
+            product as u64 ^ (product >> 64) as u64
+        };
+        fold(fold(word(0), word(1)) ^ self.0[2], fold(word(2), word(3)) ^ self.0[1])
+    }
 }
 
 fn prefix(id: &SegmentId) -> [u8; ID_SIZE] {
+    if let Ok(whole) = id.as_bytes().try_into() {
+        return whole;
+    }
     let mut prefix = [0; ID_SIZE];
     let size = id.as_bytes().len().min(ID_SIZE);
     prefix[..size].copy_from_slice(&id.as_bytes()[..size]);
@@ -206,10 +254,8 @@ fn prefix(id: &SegmentId) -> [u8; ID_SIZE] {
 #[derive(Default)]
 struct Shard {
     /// Slot numbers by id.
-    table: HashTable<u32>,
-    chunks: Vec<Box<[Slot]>>,
-    /// Slots from here on were never taken.
-    end: u32,
+    table: Table,
+    slots: Vec<Slot>,
     free: Vec<u32>,
     many: Vec<Many>,
     free_many: Vec<u32>,
@@ -240,11 +286,16 @@ struct Many {
 
 impl Shard {
     fn slot(&self, slot: u32) -> &Slot {
-        &self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        &self.slots[slot as usize]
     }
 
     fn slot_mut(&mut self, slot: u32) -> &mut Slot {
-        &mut self.chunks[slot as usize / CHUNK][slot as usize % CHUNK]
+        &mut self.slots[slot as usize]
+    }
+
+    /// One more than the last slot.
+    fn end(&self) -> u32 {
+        self.slots.len() as u32
     }
 
     fn many(&self, link: u32) -> Option<&Many> {
@@ -257,8 +308,8 @@ impl Shard {
 
     fn find(&self, hash: u64, id: &SegmentId) -> Option<u32> {
         let (bytes, prefix) = (id.as_bytes(), prefix(id));
-        let is_it = |slot: &u32| {
-            let slot = self.slot(*slot);
+        let is_it = |slot: u32| {
+            let slot = self.slot(slot);
             slot.id == prefix
                 && match slot.cell.get() {
                     Ok(_) => bytes.len() == ID_SIZE,
@@ -267,7 +318,7 @@ impl Shard {
                     }),
                 }
         };
-        self.table.find(hash, is_it).copied()
+        self.table.find(hash, is_it)
     }
 
     fn cell(&self, slot: u32, index: BlockIndex) -> Option<&Cell> {
@@ -318,14 +369,7 @@ impl Shard {
         SegmentRecords { id, block_count, records }
     }
 
-    fn insert(
-        &mut self,
-        hasher: &RandomState,
-        hash: u64,
-        id: &SegmentId,
-        block_count: u32,
-        record: Record,
-    ) -> Inserted {
+    fn insert(&mut self, hasher: &Hasher, hash: u64, id: &SegmentId, block_count: u32, record: Record) -> Inserted {
         let Some(slot) = self.find(hash, id) else {
             self.insert_segment(hasher, hash, id, block_count, record);
             self.records += 1;
@@ -354,7 +398,7 @@ impl Shard {
         }
     }
 
-    fn insert_segment(&mut self, hasher: &RandomState, hash: u64, id: &SegmentId, block_count: u32, record: Record) {
+    fn insert_segment(&mut self, hasher: &Hasher, hash: u64, id: &SegmentId, block_count: u32, record: Record) {
         let bytes = id.as_bytes();
         let cell = if bytes.len() == ID_SIZE && block_count == 1 {
             record.into()
@@ -368,10 +412,12 @@ impl Shard {
             many.insert(record);
             Cell::link(self.add_many(many))
         };
+        if self.table.is_full() {
+            let taken = self.slots.iter().zip(0..).filter(|(slot, _)| slot.cell.get() != Err(VACANT));
+            self.table.grow(taken.map(|(slot, number)| (hasher.hash(&slot.id), number)));
+        }
         let slot = self.add_slot(Slot { id: prefix(id), cell });
-        let chunks = &self.chunks;
-        let rehash = |slot: &u32| hash_of(hasher, &chunks[*slot as usize / CHUNK][*slot as usize % CHUNK].id);
-        self.table.insert_unique(hash, slot, rehash);
+        self.table.insert(hash, slot);
     }
 
     fn add_many(&mut self, many: Many) -> u32 {
@@ -388,18 +434,12 @@ impl Shard {
             *self.slot_mut(slot) = new;
             return slot;
         }
-        let slot = self.end;
-        if slot as usize == self.chunks.len() * CHUNK {
-            let vacant = || Slot { id: [0; ID_SIZE], cell: Cell::link(VACANT) };
-            self.chunks.push(std::iter::repeat_with(vacant).take(CHUNK).collect());
-        }
-        self.end += 1;
-        *self.slot_mut(slot) = new;
-        slot
+        self.slots.push(new);
+        self.end() - 1
     }
 
     /// Keeps the records of a slot that `keep` says, and frees the slot with its last record.
-    fn retain(&mut self, hasher: &RandomState, slot: u32, mut keep: impl FnMut(&Record) -> bool) {
+    fn retain(&mut self, hasher: &Hasher, slot: u32, mut keep: impl FnMut(&Record) -> bool) {
         let (before, after) = match self.slot(slot).cell.get() {
             Ok(record) => (1, usize::from(keep(&record))),
             Err(VACANT) => return,
@@ -419,11 +459,8 @@ impl Shard {
         }
     }
 
-    fn free_slot(&mut self, hasher: &RandomState, slot: u32) {
-        let hash = hash_of(hasher, &self.slot(slot).id);
-        if let Ok(entry) = self.table.find_entry(hash, |found| *found == slot) {
-            entry.remove();
-        }
+    fn free_slot(&mut self, hasher: &Hasher, slot: u32) {
+        self.table.remove(hasher.hash(&self.slot(slot).id), slot);
         if let Err(link) = self.slot(slot).cell.get() {
             self.many[link as usize] = Many::default();
             self.free_many.push(link);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peerdist_protocol::content::{BlockRanges, SegmentId};
+use peerdist_protocol::discovery::Held;
 use serde::{Deserialize, Serialize};
 
 use super::core::Core;
@@ -47,6 +48,17 @@ impl Core {
             block_count: segment.block_count,
             trust: least_trust(&segment.records),
             age: self.age(oldest(&segment.records)),
+        })
+    }
+
+    /// What a probe is told of a segment. Hundreds of thousands are told in a second.
+    pub(super) fn availability(&self, id: &SegmentId) -> Option<Held> {
+        let now = self.clock.now();
+        let bound = self.index.bound(id, self.not_before_at(now))?;
+        Some(Held {
+            blocks: bound.blocks,
+            complete: bound.blocks == bound.block_count,
+            age: Some(Duration::from_secs(now.saturating_sub(bound.oldest).into())),
         })
     }
 

@@ -3,7 +3,7 @@
 //! A block is kept as it travels, as the tail of MSG_BLK ([MS-PCCRR] 2.2.5.3): the store has no key and needs none.
 //! Records are appended to *packs*; beside each pack a *sidecar* of small entries is the index on disk, from which the
 //! index in memory is made when the store is opened. In memory a version 2 segment costs 48 bytes (its id and 16 bytes
-//! for the record) and 5 to 10 bytes of hash table; a further block of a version 1 segment costs 16 bytes.
+//! for the record) and 6 to 8 of hash table; a further block of a version 1 segment costs 16 bytes.
 //!
 //! What holds, whatever happens to the process, the machine or the files:
 //! - a read gives the bytes that were appended, or nothing;
@@ -18,7 +18,7 @@
 //! | `policy` | what to keep and what to drop, as pure functions |
 //! | `entry` | the formats on disk |
 //! | `pack`, `scan` | the files |
-//! | `place`, `index`, `tags` | the index in memory |
+//! | `place`, `index`, `table`, `tags` | the index in memory |
 //! | `serve` | the store as the source of a retrieval server |
 //! | `core` | what the operations share: `append`, `read`, `dropping`, `inspect`, `recover`, `maintain` |
 
@@ -39,6 +39,7 @@ mod recover;
 mod scan;
 mod serve;
 mod stats;
+mod table;
 mod tags;
 #[cfg(test)]
 mod tests;
@@ -153,13 +154,7 @@ impl Store {
     /// What a probe is told of a segment: bound blocks only.
     #[must_use]
     pub fn availability(&self, id: &SegmentId) -> Option<Held> {
-        let core = &self.0.core;
-        let bound = core.index.bound(id, core.not_before())?;
-        Some(Held {
-            blocks: bound.blocks,
-            complete: bound.blocks == bound.block_count,
-            age: Some(core.age(bound.oldest)),
-        })
+        self.0.core.availability(id)
     }
 
     /// Says that the held blocks of a segment were verified against a complete list that matches HoD. Returns whether
@@ -221,7 +216,7 @@ impl Store {
     /// Changes the limits. A store that is larger than it may be shrinks at once.
     pub fn set_limits(&self, limits: Limits) -> Result<(), StoreError> {
         let limit = recover::limit(&self.0.core, &limits)?;
-        self.0.core.set_limits(limits, limit);
+        self.0.core.set_limits(&limits, limit);
         self.0.core.tidy();
         Ok(())
     }

@@ -287,11 +287,11 @@ impl Pack {
         self.synced.store(end, Ordering::Release);
     }
 
-    /// Counts a record that came into the index.
-    pub(super) fn add_live(&self, size: u64, time: UnixTime) {
+    /// Counts records that came into the index, of this size altogether.
+    pub(super) fn add_live(&self, records: u64, size: u64, newest: UnixTime) {
         self.live.fetch_add(size, Ordering::Relaxed);
-        self.live_records.fetch_add(1, Ordering::Relaxed);
-        self.newest.fetch_max(time, Ordering::Relaxed);
+        self.live_records.fetch_add(records, Ordering::Relaxed);
+        self.newest.fetch_max(newest, Ordering::Relaxed);
     }
 
     /// Counts a record that left the index.

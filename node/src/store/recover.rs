@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use super::core::{Clock, Core, Writer, disk};
 use super::entry::{ENTRY_SIZE, Entry, FileKind, Header, RecordEntry};
-use super::index::Inserted;
+use super::index::NewRecord;
 use super::locks::lock;
 use super::pack::{self, Found, Pack};
 use super::place::{Note, PackSlot, Place, Record};
@@ -27,9 +27,9 @@ pub(super) fn open(config: &StoreConfig, clock: Clock) -> Result<Core, StoreErro
     let files = list(&dir)?;
     restrict(&dir, &dir_file, files.foreign)?;
     let limit = policy::configured_limit(&config.limits, disk(&dir_file, &dir)?)?;
-    let core = Core::new(dir, dir_file, clock, config.limits, limit);
+    let core = Core::new(dir, dir_file, clock, &config.limits, limit);
     load(&core, files.packs)?;
-    core.set_limits(config.limits, limit);
+    core.set_limits(&config.limits, limit);
     Ok(core)
 }
 
@@ -169,7 +169,17 @@ fn load_pack(
     core.remove_used(pack.bytes());
 
     let sidecar = sidecar.filter(|_| sidecar_header == Some(Header::Mark(mark)));
-    let mut loader = Loader { core, pack: &pack, data: &data, length, later, end: ENTRY_SIZE as u64, unsynced: vec![] };
+    let mut loader = Loader {
+        core,
+        pack: &pack,
+        data: &data,
+        length,
+        later,
+        end: ENTRY_SIZE as u64,
+        synced: 0,
+        unsynced: Vec::new(),
+        batch: Vec::with_capacity(BATCH),
+    };
     let is_sound = sidecar.as_ref().is_some_and(|sidecar| loader.replay(sidecar));
     if is_sound {
         loader.read_rest();
@@ -194,28 +204,43 @@ struct Loader<'a> {
     later: &'a mut Later,
     /// Where the last record ends.
     end: u64,
-    /// Records of which it is not known that they reached the disk.
+    /// Up to where it is known that the pack reached the disk, and records after that.
+    synced: u64,
     unsynced: Vec<RecordEntry>,
+    /// Records on their way into the index.
+    batch: Vec<NewRecord>,
 }
+
+const BATCH: usize = 4096;
 
 impl Loader<'_> {
     /// Follows the sidecar. Returns whether all of it is sound.
     fn replay(&mut self, sidecar: &File) -> bool {
         let mark = self.pack.mark;
+        // After an orderly end the last entry says that everything before it reached the disk.
+        if let Some(Entry::Synced { offset }) = scan::last_entry(sidecar, mark) {
+            self.synced = offset.into();
+        }
         let mut is_sound = true;
         let end = scan::sidecar(sidecar, mark, |entry| match entry {
             Some(entry) => self.apply(entry),
             None => is_sound = false,
         });
+        self.flush();
         self.pack.set_sidecar(end.as_ref().ok().copied());
         is_sound && end.is_ok()
     }
 
     fn apply(&mut self, entry: Entry) {
+        if !matches!(entry, Entry::Record(_)) {
+            self.flush();
+        }
         match entry {
             Entry::Record(record) => {
                 self.insert(&record);
-                self.unsynced.push(record);
+                if record.end() > self.synced {
+                    self.unsynced.push(record);
+                }
             }
             Entry::Tombstone { id, index, offset } => {
                 self.later.replaced.remove(&(self.pack.slot, offset, id, index));
@@ -230,7 +255,10 @@ impl Loader<'_> {
                 self.core.index.raise(&id);
                 self.pack.set_speaks_of_older();
             }
-            Entry::Synced { offset } => self.unsynced.retain(|record| record.end() > u64::from(offset)),
+            Entry::Synced { offset } => {
+                self.synced = self.synced.max(offset.into());
+                self.unsynced.retain(|record| record.end() > u64::from(offset));
+            }
         }
     }
 
@@ -242,9 +270,19 @@ impl Loader<'_> {
         }
         let Some(tag) = self.core.tags.take(record.tag) else { return };
         let new = Record { place: place(self.pack, record), note: Note::new(record.time, tag, record.index) };
-        if let Inserted::Replaced(old) = self.core.insert(&record.id, record.block_count, new) {
-            self.later.replaced.insert((old.place.slot(), old.place.offset(), record.id, record.index));
+        self.batch.push(NewRecord { id: record.id, block_count: record.block_count, record: new });
+        if self.batch.len() == BATCH {
+            self.flush();
         }
+    }
+
+    /// Puts the records that were gathered into the index.
+    fn flush(&mut self) {
+        let later = &mut *self.later;
+        self.core.insert_all(self.pack, &self.batch, |new, old| {
+            later.replaced.insert((old.place.slot(), old.place.offset(), new.id, new.record.note.index()));
+        });
+        self.batch.clear();
     }
 
     /// Compares what may not have reached the disk, and takes up records that the sidecar does not know yet.
@@ -306,6 +344,7 @@ impl Loader<'_> {
             Scanned::Damaged => damaged += 1,
         });
         records.iter().for_each(|record| self.insert(record));
+        self.flush();
         if let Ok(end) = end {
             self.end = self.end.max(end);
         }

@@ -31,6 +31,14 @@ pub(super) fn sidecar(file: &File, mark: u64, mut show: impl FnMut(Option<Entry>
     }
 }
 
+/// The last entry of a sidecar.
+pub(super) fn last_entry(file: &File, mark: u64) -> Option<Entry> {
+    let mut bytes: EntryBytes = [0; ENTRY_SIZE];
+    let end = file.metadata().ok()?.len() / ENTRY_SIZE as u64;
+    file.read_exact_at(&mut bytes, end.checked_sub(1)? * ENTRY_SIZE as u64).ok()?;
+    Entry::decode(&bytes, mark)
+}
+
 /// What [`records`] found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Scanned {

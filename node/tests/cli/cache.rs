@@ -5,8 +5,8 @@ use std::fs;
 use peerdist_node::store::{Store, StoreConfig};
 use peerdist_protocol::content::{ContentInformation, ContentVersion};
 
+use crate::daemon::Home;
 use crate::fixture::{content, information};
-use crate::home::Home;
 
 /// More than one segment of version 2, two blocks of version 1.
 const LENGTH: usize = 100_000;
@@ -52,6 +52,14 @@ fn go_through(home: &Home) {
 }
 
 #[test]
+fn every_verb_works_on_the_daemons_cache() {
+    let home = Home::new("");
+    let _daemon = home.start();
+    go_through(&home);
+    assert!(!home.path("own").exists(), "the user's own cache is not touched");
+}
+
+#[test]
 fn every_verb_works_on_the_users_own_cache() {
     let home = Home::new("");
     go_through(&home);
@@ -67,8 +75,11 @@ fn other_bytes_than_described_are_not_added() {
     let mut wrong = bytes.clone();
     wrong[70_000] ^= 1;
     let [file, ci] = write(&home, &wrong, &information);
-    let error = home.peerdist(&["cache", "add", &file, "--content-information", &ci]).error(4);
-    assert!(error.contains(&file), "{error}");
+    for daemon in [None, Some(home.start())] {
+        let error = home.peerdist(&["cache", "add", &file, "--content-information", &ci]).error(4);
+        assert!(error.contains(&file), "{error}");
+        drop(daemon);
+    }
     let [file, ci] = write(&home, &bytes[..LENGTH - 1], &information);
     assert!(home.peerdist(&["cache", "add", &file, "--content-information", &ci]).error(4).contains(&file));
     assert!(home.peerdist(&["cache", "add", &file, "--content-information", &file]).error(8).contains(&file));

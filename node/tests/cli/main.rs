@@ -4,9 +4,11 @@
 
 mod cache;
 mod config;
+mod control;
+mod daemon;
 mod fixture;
 mod hash;
-mod home;
+mod lifecycle;
 mod probe;
 mod run;
 mod show;

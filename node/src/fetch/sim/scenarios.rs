@@ -153,7 +153,7 @@ fn a_lan_of_liars_does_not_hold_up_the_origin_for_long() {
         }
         vec![world.add_client(s(1))]
     };
-    each(4, SIZE, build, |world, client| {
+    each(2, SIZE / 2, build, |world, client| {
         assert_eq!(world.client(client).from_peers, 0);
         assert!(took(world, client) < s(45), "{:?}", took(world, client));
     });
@@ -207,7 +207,7 @@ fn a_crowd_shares_one_seeder_with_few_uploads() {
         world.add_seeder(Kind::Honest).upload_limit = 4;
         (0..20).map(|number| world.add_client(s(1) + Duration::from_millis(number * 150))).collect()
     };
-    each(3, SIZE / 2, build, |world, client| peers_gave(world, client, 95));
+    each(2, SIZE / 4, build, |world, client| peers_gave(world, client, 95));
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn who_comes_late_gets_it_from_those_who_came_early() {
     let build = |world: &mut World| {
         world.loss = 5;
         let first = world.add_client(s(1));
-        let later: Vec<_> = (1..12).map(|number| world.add_client(s(10 * number))).collect();
+        let later: Vec<_> = (1..6).map(|number| world.add_client(s(10 * number))).collect();
         assert_eq!(first, 0);
         later
     };
@@ -243,7 +243,7 @@ fn hundreds_of_hosts() {
         }
         (0..40).map(|number| world.add_client(s(1) + Duration::from_millis(number * 25))).collect()
     };
-    each(1, SIZE / 3, build, |world, client| peers_gave(world, client, 95));
+    each(1, SIZE / 6, build, |world, client| peers_gave(world, client, 95));
 }
 
 #[test]
@@ -266,7 +266,7 @@ fn any_world_comes_to_an_end() {
         }
         (0..1 + world.random.below(5)).map(|number| world.add_client(s(1 + number))).collect()
     };
-    each(20, SIZE / 4, build, |_, _| {});
+    each(16, SIZE / 6, build, |_, _| {});
 }
 
 #[test]

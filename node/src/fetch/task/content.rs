@@ -132,9 +132,12 @@ impl Content {
         }
         state.plan.add_segments(information.segments().iter().map(PlannedSegment::from).collect())?;
         let offsets: Vec<_> = information.segments().iter().map(|segment| segment.offset()).collect();
-        state.known.add(information);
-        for offset in offsets {
-            self.list_may_be_complete(&mut state, offset);
+        for offset in state.known.add(information) {
+            self.list_is_complete(&mut state, offset);
+        }
+        let listed: Vec<_> = offsets.iter().flat_map(|offset| self.take_staged(&mut state, *offset)).collect();
+        if !listed.is_empty() {
+            tokio::spawn(add_in_background(Arc::clone(&self.shared), listed));
         }
         self.shared.step(&mut state);
         drop(state);
@@ -196,7 +199,9 @@ impl Content {
                 }
                 Done::Hashed(at, hash) => {
                     state.known.computed(at, hash);
-                    self.list_may_be_complete(&mut state, at.segment);
+                    if state.known.is_complete(at.segment) {
+                        self.list_is_complete(&mut state, at.segment);
+                    }
                 }
                 Done::Nothing => {}
             }
@@ -317,45 +322,51 @@ impl Content {
         done.unwrap_or(Done::Nothing)
     }
 
-    /// Raises a segment to Bound if the hashes of all its blocks are known by now and are those of its HoD.
-    fn list_may_be_complete(&self, state: &mut State, offset: u64) {
-        if !state.known.is_complete(offset) {
-            return;
-        }
+    /// Raises a segment to Bound: the hashes of all its blocks are known by now, if they are those of its HoD.
+    fn list_is_complete(&self, state: &mut State, offset: u64) {
         if !state.known.proven(offset) {
             state.known.forget_computed(offset);
             return;
         }
         state.plan.set_bound(offset);
-        let staged = state.staging.whole_blocks(offset);
-        let adds: Vec<_> = staged
-            .into_iter()
-            .filter_map(|(at, bytes)| {
-                state.staging.remove(at);
-                Some((self.shared.work_on(state, at)?, bytes))
-            })
-            .collect();
+        let staged = self.take_staged(state, offset);
         let Some(segment) = state.known.segment(offset) else { return };
-        let (id, count) = (segment.id(), segment.block_count());
-        let works: Vec<_> = (0..count)
-            .filter_map(|block: BlockIndex| self.shared.work_on(state, BlockAt { segment: offset, block }))
-            .collect();
-        let node = Arc::clone(&self.shared.node);
+        let (id, blocks) = (segment.id(), 0..segment.block_count());
+        let works: Vec<_> =
+            blocks.filter_map(|block| self.shared.work_on(state, BlockAt { segment: offset, block })).collect();
+        let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
-            let raised = node.work({
-                let node = Arc::clone(&node);
-                move || {
-                    for (work, bytes) in adds {
-                        // The hash was computed from these very bytes.
-                        let _ = work.add(bytes);
-                    }
-                    // Reading verifies, removes what is wrong and raises the rest, block by block.
-                    let held = node.cached(&id);
-                    works.iter().filter(|work| held.contains(work.index)).for_each(|work| drop(work.read()));
-                }
-            });
-            raised.await;
+            add_in_background(Arc::clone(&shared), staged).await;
+            let held = shared.node.cached(&id);
+            for work in works.into_iter().filter(|work| held.contains(work.index)) {
+                // Reading verifies, removes what is wrong, and raises the rest.
+                shared.node.work(move || drop(work.read())).await;
+            }
         });
+    }
+
+    /// Takes those blocks of a segment out of the staging area whose hashes are known by now.
+    fn take_staged(&self, state: &mut State, offset: u64) -> Vec<(BlockAt, Work, Bytes)> {
+        let mut listed = Vec::new();
+        for (at, bytes) in state.staging.whole_blocks(offset) {
+            if let Some(work) = self.shared.work_on(state, at) {
+                state.staging.remove(at);
+                listed.push((at, work, bytes));
+            }
+        }
+        listed
+    }
+}
+
+/// Stores blocks that were staged until their hashes became known.
+async fn add_in_background(shared: Arc<Shared>, blocks: Vec<(BlockAt, Work, Bytes)>) {
+    for (at, work, bytes) in blocks {
+        let length = bytes.len() as u64;
+        if let Some(Ok((_, kept))) = shared.node.work(move || work.add(bytes)).await {
+            shared.kept(kept);
+            shared.node.counters.update(|counters| counters.bytes_from_origin += length);
+            lock(&shared.state).plan.added(shared.node.now(), &mut shared.node.book(), at);
+        }
     }
 }
 

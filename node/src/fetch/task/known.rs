@@ -43,28 +43,35 @@ impl Known {
         (self.version, self.algorithm) == (information.version(), information.algorithm())
     }
 
-    /// Takes in further content information that was found to fit.
-    pub(super) fn add(&mut self, information: ContentInformation) {
+    /// Takes in further content information that was found to fit. Returns the segments, by their offsets, of which all
+    /// hashes are known now and were not before.
+    pub(super) fn add(&mut self, information: ContentInformation) -> Vec<u64> {
         self.describe(information.range());
+        let mut complete = Vec::new();
         for segment in information.segments() {
+            let offset = segment.offset();
             if segment.is_bound() {
-                self.partial.remove(&segment.offset());
+                complete.extend(self.partial.remove(&offset).map(|_| offset));
                 continue;
             }
-            if self.segment(segment.offset()).is_some_and(Segment::is_bound) {
+            if self.segment(offset).is_some_and(Segment::is_bound) {
                 continue;
             }
-            let hashes =
-                self.partial.entry(segment.offset()).or_insert_with(|| vec![None; segment.block_count() as usize]);
-            for (index, hash) in hashes.iter_mut().zip(0..).map(|(hash, index)| (index, hash)) {
+            let was_complete = self.is_complete(offset);
+            let hashes = self.partial.entry(offset).or_insert_with(|| vec![None; segment.block_count() as usize]);
+            for (index, hash) in (0..).zip(hashes) {
                 if let Some(check) = segment.block_check(index) {
                     *hash = Some(check.hash);
                 }
+            }
+            if !was_complete && self.is_complete(offset) {
+                complete.push(offset);
             }
         }
         if let Some(first) = information.segments().first() {
             self.information.entry(first.offset()).or_default().push(information);
         }
+        complete
     }
 
     /// The described range that covers a position.

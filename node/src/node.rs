@@ -1,0 +1,301 @@
+//! A node: the store, the fetcher, discovery and the retrieval server, put together and taken down in order.
+
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use peerdist_discovery::Discovery;
+use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
+use peerdist_protocol::discovery::ClientConfig;
+use peerdist_protocol::retrieval::BlkTail;
+use peerdist_transport::retrieval::client::{Client, ClientLimits};
+use peerdist_transport::retrieval::server::{BlockSource, Server, ServerLimits};
+use socket2::{Domain, Protocol, Socket, Type};
+use tempfile::TempDir;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::{self, CacheSize, Config, Interfaces, Mode};
+use crate::fetch::{FetchConfig, Fetcher};
+use crate::store::{Limits, SizeLimit, Store, StoreConfig, StoreError};
+
+mod status;
+
+pub use status::NodeStatus;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: i32 = 1024;
+
+/// Why a node could not start. The remedies are the administrator's.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// The cache cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// No connection for retrieval can be accepted there.
+    #[error("cannot listen for peers on {address}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        #[source]
+        source: io::Error,
+    },
+    /// None of the configured addresses is of a family that this host has.
+    #[error("none of the addresses to listen on is of a family that this host has")]
+    NoAddress,
+    /// There is no place for a cache of this run alone.
+    #[error("no temporary directory for a cache")]
+    TemporaryCache(#[source] io::Error),
+    /// Discovery cannot begin at all.
+    #[error("discovery cannot start")]
+    Discovery(#[from] peerdist_discovery::StartError),
+}
+
+/// A running node. Clones are the same node; [`Node::stop`] ends it for all.
+#[derive(Clone)]
+pub struct Node(Arc<Inner>);
+
+struct Inner {
+    started: Instant,
+    mode: Mode,
+    store: Store,
+    fetcher: Fetcher,
+    discovery: Option<Discovery>,
+    server: Server<StoreSource>,
+    listeners: Vec<SocketAddr>,
+    stop: CancellationToken,
+    serving: Mutex<Option<JoinHandle<()>>>,
+    /// The cache's directory where it is for this run alone.
+    _temporary: Option<TempDir>,
+}
+
+impl fmt::Debug for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Node").field("listeners", &self.0.listeners).finish_non_exhaustive()
+    }
+}
+
+impl Node {
+    /// Starts what the configuration's mode asks for: the store, the retrieval server, discovery, the fetcher.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let store = Store::open(&store_config(&config.cache))?;
+        Self::assemble(config, store, None).await
+    }
+
+    /// Starts a node for one command. Where its cache cannot be used, because another command uses it or the disk is
+    /// full, a cache for this run alone takes its place: a download does not fail for want of a cache.
+    pub async fn start_embedded(config: Config) -> Result<Self, StartError> {
+        match Store::open(&store_config(&config.cache)) {
+            Ok(store) => Self::assemble(config, store, None).await,
+            Err(error) => {
+                tracing::info!(%error, "using a cache for this run alone");
+                let directory = TempDir::with_prefix("peerdist-").map_err(StartError::TemporaryCache)?;
+                let store = Store::open(&StoreConfig::new(directory.path().join("cache")))?;
+                Self::assemble(config, store, Some(directory)).await
+            }
+        }
+    }
+
+    async fn assemble(config: Config, store: Store, temporary: Option<TempDir>) -> Result<Self, StartError> {
+        let mode = config.node.mode;
+        let stop = CancellationToken::new();
+        let server = Server::new(Arc::new(StoreSource(store.clone())), server_limits(&config.retrieval));
+        let listeners = if mode.serves_peers() { listen(&config.node)? } else { Vec::new() };
+        let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let serving = mode.serves_peers().then(|| {
+            let (server, stop) = (server.clone(), stop.clone());
+            tokio::spawn(async move { server.serve(listeners, stop.cancelled_owned()).await })
+        });
+        let discovery = if mode.asks_peers() {
+            // The port that is really listened on: it may have been chosen by the system.
+            let port = addresses.first().map_or(config.node.port, SocketAddr::port);
+            let held = store.clone();
+            let lookup = Arc::new(move |id: &SegmentId| held.availability(id));
+            Some(Discovery::start(discovery_config(&config, port), lookup)?)
+        } else {
+            None
+        };
+        let client = Client::new(client_limits(&config.fetch));
+        let (discovery, events) = discovery.unzip();
+        let fetcher = Fetcher::new(store.clone(), discovery.clone().zip(events), client, fetch_config(&config.fetch));
+        Ok(Self(Arc::new(Inner {
+            started: Instant::now(),
+            mode,
+            store,
+            fetcher,
+            discovery,
+            server,
+            listeners: addresses,
+            stop,
+            serving: Mutex::new(serving),
+            _temporary: temporary,
+        })))
+    }
+
+    /// The cache.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// What fetches.
+    #[must_use]
+    pub fn fetcher(&self) -> &Fetcher {
+        &self.0.fetcher
+    }
+
+    /// Where peers may fetch blocks.
+    #[must_use]
+    pub fn listeners(&self) -> &[SocketAddr] {
+        &self.0.listeners
+    }
+
+    /// What the node does and did.
+    #[must_use]
+    pub fn status(&self) -> NodeStatus {
+        NodeStatus::of(&self.0)
+    }
+
+    /// Applies what a configuration may change while the node runs: the cache's limits and the
+    /// interfaces.
+    ///
+    /// # Errors
+    /// Where the cache cannot have these limits; it keeps the old ones.
+    pub async fn reconfigure(&self, config: &Config) -> Result<(), StoreError> {
+        if let Some(discovery) = &self.0.discovery {
+            discovery.set_interfaces(interfaces(&config.discovery.interfaces)).await;
+        }
+        self.0.store.set_limits(store_config(&config.cache).limits)
+    }
+
+    /// Stops answering Probes, lets uploads end within their limit, and closes the cache.
+    pub async fn stop(&self) {
+        if let Some(discovery) = &self.0.discovery {
+            discovery.clone().shutdown().await;
+        }
+        self.0.stop.cancel();
+        let serving = self.0.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(serving) = serving {
+            // It ends within its own limit; that it panicked was said when it did.
+            let _ = serving.await;
+        }
+        let store = self.0.store.clone();
+        let closed = tokio::task::spawn_blocking(move || store.close()).await;
+        if let Ok(Err(error)) = closed {
+            tracing::error!(%error, "the cache could not be closed properly");
+        }
+    }
+}
+
+/// The store as the retrieval server sees it: what is bound to content information, and nothing else.
+#[derive(Debug)]
+struct StoreSource(Store);
+
+impl BlockSource for StoreSource {
+    fn held(&self, segment: &SegmentId) -> BlockRanges {
+        self.0.bound_blocks(segment)
+    }
+
+    async fn read(&self, segment: &SegmentId, index: BlockIndex) -> Option<BlkTail> {
+        self.0.read_bound_async(segment, index).await.unwrap_or_else(|error| {
+            tracing::error!(%error, "a block cannot be read");
+            None
+        })
+    }
+}
+
+/// Binds every configured address of a family that this host has.
+fn listen(config: &config::Node) -> Result<Vec<TcpListener>, StartError> {
+    let mut listeners = Vec::new();
+    let mut port = config.port;
+    for ip in &config.listen {
+        let address = SocketAddr::new(*ip, port);
+        match bind(address) {
+            Ok(listener) => {
+                // With port 0 the first address chooses for all: there is one port in the answers to Probes.
+                if let (0, Ok(bound)) = (port, listener.local_addr()) {
+                    port = bound.port();
+                }
+                listeners.push(listener);
+            }
+            Err(source) if source.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {}
+            Err(source) => return Err(StartError::Listen { address, source }),
+        }
+    }
+    if listeners.is_empty() { Err(StartError::NoAddress) } else { Ok(listeners) }
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_nonblocking(true)?;
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // 0.0.0.0 and :: stand side by side.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn store_config(cache: &config::Cache) -> StoreConfig {
+    let size = match cache.size {
+        CacheSize::Bytes(bytes) => SizeLimit::Bytes(bytes),
+        CacheSize::Percent(percent) => SizeLimit::PercentOfDisk(percent),
+    };
+    StoreConfig {
+        limits: Limits { size, keep_free: cache.keep_free, max_age: cache.max_age },
+        ..StoreConfig::new(&cache.dir)
+    }
+}
+
+fn server_limits(retrieval: &config::Retrieval) -> ServerLimits {
+    ServerLimits {
+        connections: retrieval.max_connections.get() as usize,
+        connections_per_source: retrieval.max_connections_per_peer.get() as usize,
+        uploads: retrieval.max_uploads.get() as usize,
+        idle_time: retrieval.idle_timeout,
+        header_time: retrieval.request_timeout,
+        body_time: retrieval.request_timeout,
+        upload_time: retrieval.request_timeout,
+        ..ServerLimits::default()
+    }
+}
+
+fn client_limits(fetch: &config::Fetch) -> ClientLimits {
+    ClientLimits { progress_time: fetch.request_timeout, ..ClientLimits::default() }
+}
+
+fn fetch_config(fetch: &config::Fetch) -> FetchConfig {
+    FetchConfig {
+        look_ahead: fetch.look_ahead,
+        max_in_flight: fetch.max_in_flight.get() as usize,
+        patience: fetch.patience,
+        ..FetchConfig::default()
+    }
+}
+
+fn discovery_config(config: &Config, retrieval_port: u16) -> peerdist_discovery::Config {
+    peerdist_discovery::Config {
+        interfaces: interfaces(&config.discovery.interfaces),
+        ipv4: config.discovery.ipv4,
+        ipv6: config.discovery.ipv6,
+        port: config.discovery.port,
+        retrieval_port,
+        serve: config.node.mode.serves_peers(),
+        client: Some(ClientConfig { request_timer: config.fetch.probe_timeout, ..ClientConfig::default() }),
+        ..peerdist_discovery::Config::default()
+    }
+}
+
+fn interfaces(configured: &Interfaces) -> peerdist_discovery::Interfaces {
+    match configured {
+        Interfaces::All => peerdist_discovery::Interfaces::All,
+        Interfaces::Only(names) => peerdist_discovery::Interfaces::Only(names.clone()),
+    }
+}
