@@ -63,7 +63,8 @@ async fn files_as_they_are() {
 #[tokio::test]
 async fn what_is_not_served() {
     let (folder, _) = folder();
-    let outside = tempfile::tempdir().unwrap();
+    // Not a hidden name, which would be refused for that alone.
+    let outside = tempfile::Builder::new().prefix("outside").tempdir().unwrap();
     fs::write(outside.path().join("secret"), "secret").unwrap();
     fs::create_dir(folder.path().join("sub")).unwrap();
     fs::write(folder.path().join(".hidden"), "secret").unwrap();
