@@ -140,7 +140,7 @@ mod tests {
         fn behaves_like_a_map(steps in proptest::collection::vec((0..300u32, 0..6u64, any::<bool>()), 1..600)) {
             let (mut table, mut model) = (Table::default(), HashMap::new());
             for (number, kind, put) in steps {
-                let hash = kind * 0x3333_3333 | kind << 60;
+                let hash = (kind * 0x3333_3333) | (kind << 60);
                 let held: Option<u64> = model.get(&number).copied();
                 match held {
                     None if put => {
@@ -157,7 +157,7 @@ mod tests {
             }
             for number in 0..300 {
                 for kind in 0..6 {
-                    let hash = kind * 0x3333_3333 | kind << 60;
+                    let hash = (kind * 0x3333_3333) | (kind << 60);
                     let expected = (model.get(&number) == Some(&hash)).then_some(number);
                     prop_assert_eq!(table.find(hash, |found| found == number), expected);
                 }
