@@ -175,6 +175,24 @@ impl Node {
         command
     }
 
+    /// Puts content into the node's cache by hand, described by content information of `version`, `v1` or `v2`.
+    ///
+    /// # Panics
+    /// If the node does not take it.
+    pub fn add_to_cache(&self, content: &[u8], version: &str) -> ContentInformation {
+        let folder = home();
+        let [file, information] = ["content", "information"].map(|name| folder.path().join(name));
+        std::fs::write(&file, content).expect("a file in an empty folder");
+        let mut hash = self.peerdist();
+        hash.arg("hash").arg(&file).args(["--content-info", version, "--passphrase", "lab", "--output"]);
+        self.host.run(hash.arg(&information), PATIENCE).success();
+        let mut add = self.peerdist();
+        add.args(["cache", "add"]).arg(&file).arg("--content-information").arg(&information);
+        self.host.run(&mut add, PATIENCE).success();
+        let bytes = std::fs::read(&information).expect("peerdist wrote it");
+        ContentInformation::parse(bytes.into()).expect("peerdist makes content information")
+    }
+
     /// Starts a download through this node.
     ///
     /// # Panics
@@ -264,7 +282,8 @@ pub struct Download {
     pub content_information: Option<String>,
     /// Bytes by source.
     pub sources: Sources,
-    /// The reasons, in a form of their own.
+    /// The reasons, in a form of their own; none where the origin sent everything as it is.
+    #[serde(default)]
     pub explanation: serde_json::Value,
 }
 
