@@ -12,16 +12,11 @@ use crate::programs;
 #[track_caller]
 pub fn fields(capture: &Path, filter: &str, fields: &[&str]) -> Vec<String> {
     let mut command = Command::new(programs::find("tshark"));
-    // Name resolution would ask the network, and checksums are not looked at unless asked for.
-    command.args([
-        "-n",
-        "-o",
-        "ip.check_checksum:TRUE",
-        "-o",
-        "tcp.check_checksum:TRUE",
-        "-o",
-        "udp.check_checksum:TRUE",
-    ]);
+    // Without asking the network for names, with checksums looked at, and with datagrams of XML recognised as such.
+    command.args(["-n", "--enable-heuristic", "xml_udp"]);
+    command.args(
+        ["ip", "tcp", "udp"].iter().flat_map(|protocol| ["-o".to_owned(), format!("{protocol}.check_checksum:TRUE")]),
+    );
     command.arg("-r").arg(capture).args(["-Y", filter, "-T", "fields"]);
     command.args(fields.iter().flat_map(|field| ["-e", field]));
     let output = command.output().expect("tshark starts");

@@ -1,0 +1,39 @@
+//! A whole download as somebody else's dissectors see it.
+
+use peerdist_interop_tests::lab::{Lab, Lan, Plan};
+use peerdist_interop_tests::nodes::{ContentServer, Node, content};
+use peerdist_interop_tests::{isolated, tshark};
+
+#[test]
+fn tshark_finds_nothing_malformed_in_a_whole_download() {
+    isolated::run(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let capture = folder.path().join("download.pcapng");
+        let lab = Lab::new(Plan { hosts: 3, lan: Lan::Switch(1), ..Plan::default() });
+        let file = content(2 * 1024 * 1024, 1);
+        let server = ContentServer::folder(&lab.origin, &[("file", &file)]);
+        let [holder, other, reader] = [0, 1, 2].map(|index: usize| Node::start(&lab.hosts[index]));
+        for node in [&holder, &other] {
+            node.get(&server.url("file"), &file);
+        }
+        lab.switch().start_capture(&capture, &[reader.host().port()]);
+        let download = reader.get(&server.url("file"), &file);
+        lab.switch().stop_capture();
+        assert_eq!(download.sources.from_peers(), file.len() as u64, "{:#}", download.explanation);
+
+        assert_eq!(tshark::malformed(&capture), [""; 0]);
+        for protocol in ["ip", "tcp", "udp"] {
+            assert_eq!(tshark::count(&capture, &format!("{protocol}.checksum.status == 0")), 0, "{protocol}");
+        }
+        // Probes over both families and answers, all of them well-formed XML.
+        let xml = |filter: &str| tshark::count(&capture, &format!("udp.port == 3702 && xml && {filter}"));
+        assert!(
+            xml("ip.dst == 239.255.255.250") > 0 && xml("ipv6.dst == ff02::c") > 0 && xml("udp.srcport == 3702") > 0
+        );
+        assert_eq!(tshark::count(&capture, "udp.port == 3702 && !xml"), 0);
+        // Blocks, each asked for by a POST that was answered.
+        let asked = tshark::count(&capture, "http.request.method == \"POST\"");
+        assert!(asked > 0);
+        assert_eq!(tshark::count(&capture, "http.response.code == 200 && tcp.srcport == 80"), asked);
+    });
+}
