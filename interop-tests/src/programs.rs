@@ -45,11 +45,12 @@ fn ours(name: &str) -> PathBuf {
     binary
 }
 
-/// `target/debug` or its like: a test lies in `deps` below it.
+/// `target/debug` or its like: a program lies in it, a test in `deps` below it.
 fn profile_directory() -> PathBuf {
-    let own = std::env::current_exe().expect("the test has a binary");
-    let deps = own.parent().expect("the binary lies in a folder");
-    deps.parent().expect("deps lies in the profile's folder").to_owned()
+    let own = std::env::current_exe().expect("the program has a binary");
+    let folder = own.parent().expect("the binary lies in a folder");
+    let profile = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    profile.expect("deps lies in the profile's folder").to_owned()
 }
 
 fn target_directory() -> PathBuf {

@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a task speaks to the person who runs it")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+mod bench;
 mod ci;
 mod command;
 mod licences;
@@ -18,6 +19,8 @@ const USAGE: &str = "\
 usage: cargo xtask TASK
 
   test [ARGUMENTS]   set up what the tests need, build, and run all tests; ARGUMENTS go to `cargo test`
+  bench [--json] [GROUP...]
+                     measure speed beside the yardsticks; without words, keep the result in docs/benchmarks.md
   ci                 everything that continuous integration checks, then `test`
   rules              the rules of the tree alone: dependencies, lints, licences
 ";
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let outcome = match task.as_str() {
         "test" => test::run_all(&rest),
+        "bench" => bench::run_all(&rest),
         "ci" => ci::run_all(),
         "rules" => ci::check_rules(),
         "help" | "--help" | "-h" => {

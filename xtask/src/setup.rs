@@ -27,6 +27,17 @@ const TESTS: &[Program] = &[
     Program { name: "wsdd", package: "wsdd" },
 ];
 
+/// What the benchmarks start beside our own programs.
+const BENCHMARKS: &[Program] = &[
+    Program { name: "aria2c", package: "aria2" },
+    Program { name: "curl", package: "curl" },
+    Program { name: "mktorrent", package: "mktorrent" },
+    Program { name: "nginx", package: "nginx-light" },
+    Program { name: "openssl", package: "openssl" },
+    Program { name: "taskset", package: "util-linux" },
+    Program { name: "wrk", package: "wrk" },
+];
+
 /// The package from PyPI whose probes our node answers, with the version that the tests were written against.
 const WSDISCOVERY: &str = "WSDiscovery==2.1.2";
 
@@ -54,6 +65,11 @@ impl fmt::Display for Missing {
 pub(crate) fn for_tests() -> Result<(), Failure> {
     programs(TESTS)?;
     wsdiscovery()
+}
+
+/// Installs what the benchmarks start and this machine lacks.
+pub(crate) fn for_benchmarks() -> Result<(), Failure> {
+    programs(BENCHMARKS)
 }
 
 fn programs(wanted: &'static [Program]) -> Result<(), Failure> {

@@ -1,0 +1,68 @@
+//! Encrypted blocks served to peers, against nginx serving a file of the same size.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use bytes::Bytes;
+use peerdist_protocol::content::{ContentInformation, CryptoAlgoId};
+use peerdist_protocol::retrieval::{Exchange, PATH};
+
+use crate::row::{Row, in_turns};
+use crate::stage::{Nginx, Node, hash, write_content};
+use crate::tools::wrk;
+
+/// The content's length: one full segment of version 1, a few hundred of version 2.
+const LENGTH: u64 = 32 << 20;
+
+pub(crate) fn rows() -> Vec<Row> {
+    ["v1", "v2"].map(row).into()
+}
+
+fn row(version: &str) -> Row {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let (file, information) = (folder.path().join("content"), folder.path().join("information"));
+    write_content(&file, LENGTH);
+    hash(&file, version, &information);
+    let bytes = std::fs::read(&information).expect("it was just written");
+    let content = ContentInformation::parse(Bytes::from(bytes)).expect("our own content information");
+
+    let node = Node::start("0");
+    node.fill(&file, &information);
+    let script = folder.path().join("blocks.lua");
+    let body_size = write_script(&script, &content);
+    let url = format!("http://{}{PATH}", node.retrieval());
+
+    let root = folder.path().join("root");
+    std::fs::create_dir(&root).expect("a new folder");
+    write_content(&root.join("file"), body_size);
+    let (with, without) = (Nginx::start("0", &root, "on"), Nginx::start("0", &root, "off"));
+    let yardstick = || wrk(&with.url("file"), None).max(wrk(&without.url("file"), None));
+    let (ours, its) = in_turns(|| wrk(&url, Some(&script)), yardstick);
+    let work = format!("serving encrypted blocks {version} of {body_size} bytes, one core");
+    Row::against(&work, ours, "nginx, the better of sendfile on and off", its, "requests/s", 0.9, 1.2)
+}
+
+/// A script for `wrk` that asks for every block in turn. Returns the mean size of an answer's body in bytes.
+fn write_script(script: &Path, content: &ContentInformation) -> u64 {
+    let (mut bodies, mut sizes, mut count) = (String::new(), 0, 0);
+    for segment in content.segments() {
+        for index in 0..segment.block_count() {
+            let exchange = Exchange::get_block(segment.id(), index, CryptoAlgoId::Aes128);
+            let body: String = exchange.body().iter().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "\\{byte:03}");
+                text
+            });
+            let _ = writeln!(bodies, "bodies[#bodies + 1] = \"{body}\"");
+            let plain = segment.block_range(index).map_or(0, |range| range.end - range.start);
+            // Transport header, MSG_BLK with a 32-byte id, PKCS#7 padding, IV.
+            sizes += 4 + 88 + 16 * (plain / 16 + 1);
+            count += 1;
+        }
+    }
+    let text = format!(
+        "local bodies = {{}}\n{bodies}\nlocal at = 0\nfunction request()\n  at = at % #bodies + 1\n  \
+         return wrk.format(\"POST\", nil, nil, bodies[at])\nend\n"
+    );
+    std::fs::write(script, text).expect("a file in an empty folder");
+    sizes / count
+}
