@@ -251,7 +251,7 @@ impl<'a, P: FnMut(Progress<'_>)> Run<'a, P> {
                     self.put(bytes).await?;
                 }
                 Read::Missing { range, .. } => {
-                    self.from_origin(handle, blocks, range.start..range.end.min(end)).await?;
+                    self.fetch_missing(handle, blocks, range.start..range.end.min(end)).await?;
                 }
             }
         }
@@ -259,7 +259,7 @@ impl<'a, P: FnMut(Progress<'_>)> Run<'a, P> {
     }
 
     /// Fetches what nobody has and gives it to the node, block by block: each is verified before it is written.
-    async fn from_origin(
+    async fn fetch_missing(
         &mut self,
         handle: &Handle,
         blocks: &ContentInformation,

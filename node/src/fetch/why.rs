@@ -1,6 +1,6 @@
 //! Why: who was asked for which segment, who answered, who was skipped, and why bytes came from the origin.
 //!
-//! [`Why`] is what a plan writes down while it works, in bounded memory; [`Explanation`] is what people and programs
+//! `Why` is what a plan writes down while it works, in bounded memory; [`Explanation`] is what people and programs
 //! read.
 
 use std::collections::BTreeMap;
