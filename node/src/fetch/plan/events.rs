@@ -177,12 +177,14 @@ impl Plan {
         self.why.note(now, listing.segment, listing.peer, failure.1);
     }
 
-    /// A block came from the origin and was verified. The reader has its bytes.
+    /// A block came from the origin and was verified. The reader has its bytes, unless it waits for them: then somebody
+    /// else added them, and they are to be read from the cache.
     pub fn added(&mut self, now: Moment, book: &mut PeerBook, at: BlockAt) {
         let length = self.length_of(at);
         self.why.bytes(at.segment, Source::Origin, length);
+        let awaited = self.waiting.is_some_and(|(waiting, _)| waiting == at);
         if let Some(block) = self.block_mut(at) {
-            block.state = State::Added;
+            block.state = if awaited { State::Unknown } else { State::Added };
         }
         self.cancel_others(now, book, at);
         self.last_read = now;
