@@ -10,6 +10,7 @@ use super::core::{Core, Writer};
 use super::entry::{ENTRY_SIZE, Entry, FileKind, MAX_SIZE_OF_BLOCK, RecordEntry};
 use super::index::Inserted;
 use super::locks::lock;
+use super::maintain::Wake;
 use super::pack::{Found, Pack};
 use super::place::{Note, Place, Record};
 use super::policy::{self, Room};
@@ -189,6 +190,9 @@ impl Core {
             }
             self.seal(writer);
             self.refresh_limit();
+            if policy::is_tight(self.used(), self.limit(), self.limit_now()) {
+                self.signal.raise(Wake::Maintain);
+            }
         }
         let found = Found {
             sequence: writer.next_sequence,

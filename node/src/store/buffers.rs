@@ -27,6 +27,15 @@ impl Buffers {
         let bytes = kept.unwrap_or_else(|| vec![0; SIZES[class].max(size)].into_boxed_slice());
         Buffer { bytes, size, class, home: self.clone() }
     }
+
+    /// Gives back half of the buffers that nobody uses.
+    pub(super) fn trim(&self) {
+        for kept in &*self.0 {
+            let mut kept = lock(kept);
+            let half = kept.len() / 2;
+            kept.truncate(half);
+        }
+    }
 }
 
 /// A buffer in use; it goes back when the last [`Bytes`] of it is dropped.
@@ -81,5 +90,7 @@ mod tests {
         drop(many);
         assert_eq!(lock(&buffers.0[1]).len(), KEPT);
         assert_eq!(lock(&buffers.0[0]).len(), 1);
+        buffers.trim();
+        assert_eq!((lock(&buffers.0[0]).len(), lock(&buffers.0[1]).len()), (0, KEPT / 2));
     }
 }

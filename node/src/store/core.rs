@@ -14,12 +14,16 @@ use super::buffers::Buffers;
 use super::entry::{Entry, UnixTime};
 use super::index::{Index, Inserted, NewRecord};
 use super::locks::{lock, read, write};
+use super::maintain::Signal;
 use super::pack::{OpenFiles, Pack};
 use super::place::{PackSlot, Place, Record};
 use super::policy::{self, Disk};
 use super::stats::Counters;
 use super::tags::Tags;
 use super::types::{FileAction, FileError, Limits, Refusal};
+
+/// The type of a tmpfs, of statfs(2).
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
 
 /// An open store.
 pub(super) struct Core {
@@ -43,6 +47,10 @@ pub(super) struct Core {
     /// Held by whoever drops packs for space.
     pub(super) evictor: Mutex<()>,
     pub(super) writer: Mutex<Writer>,
+    /// Wakes the thread that maintains the store.
+    pub(super) signal: Signal,
+    /// Whether the files are in memory: then no read waits for a disk.
+    pub(super) is_in_memory: bool,
     /// Records that were found damaged: out of the index, but not yet out of the files.
     pub(super) damaged: Mutex<Vec<Damaged>>,
 }
@@ -95,6 +103,8 @@ impl Clock {
 
 impl Core {
     pub(super) fn new(dir: Arc<Path>, dir_file: File, clock: Clock, limits: &Limits, limit: u64) -> Self {
+        // Such files cannot say whether a read would wait.
+        let is_in_memory = rustix::fs::fstatfs(&dir_file).is_ok_and(|volume| volume.f_type == TMPFS_MAGIC);
         Self {
             dir,
             dir_file,
@@ -112,6 +122,8 @@ impl Core {
             counters: Counters::default(),
             evictor: Mutex::default(),
             writer: Mutex::default(),
+            signal: Signal::default(),
+            is_in_memory,
             damaged: Mutex::default(),
         }
     }
@@ -213,27 +225,26 @@ impl Core {
                 return inserted;
             }
         }
-        pack.add_live(1, record.place.record_size(), record.note.time());
+        pack.add_live(record.place.record_size(), record.note.time());
         inserted
     }
 
     /// Puts many records of a pack into the index and counts them. Shows those that they replaced.
     pub(super) fn insert_all(&self, pack: &Pack, batch: &[NewRecord], mut replaced: impl FnMut(&NewRecord, &Record)) {
         let mut replacements = Vec::new();
-        let (mut count, mut size, mut newest) = (0, 0, 0);
+        let (mut size, mut newest) = (0, 0);
         self.index.insert_all(batch, |new, inserted| {
             if let Inserted::BlockCountConflict(_) = inserted {
                 self.tags.release(new.record.note.tag());
                 return;
             }
-            count += 1;
             size += new.record.place.record_size();
             newest = newest.max(new.record.note.time());
             if let Inserted::Replaced(old) = inserted {
                 replacements.push((*new, old));
             }
         });
-        pack.add_live(count, size, newest);
+        pack.add_live(size, newest);
         for (new, old) in replacements {
             self.forget(&old);
             replaced(&new, &old);

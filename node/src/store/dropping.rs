@@ -35,6 +35,7 @@ impl Core {
         let _evictor = lock(&self.evictor);
         self.refresh_limit();
         self.erase_damaged();
+        self.buffers.trim();
         while self.drop_next(policy::is_tight(self.used(), self.limit(), self.limit_now())) {}
     }
 
@@ -73,18 +74,12 @@ impl Core {
     fn carry(&self, pack: &Pack, not_before: u32) {
         let budget = policy::carry_budget(self.used(), &pack.state(), self.limit_now());
         let mut carry = Carry::new(budget, not_before);
-        let mut carried = Vec::new();
-        self.index.for_each(|segment| {
-            for record in segment.records {
-                let candidate = Candidate {
-                    bytes: record.place.record_size(),
-                    used: record.place.is_used(),
-                    time: record.note.time(),
-                };
-                if record.place.slot() == pack.slot && carry.takes(candidate) {
-                    carried.push((segment.id, record));
-                }
-            }
+        let mut carried = self.index.records_of(pack.slot, |record| {
+            carry.takes(Candidate {
+                bytes: record.place.record_size(),
+                used: record.place.is_used(),
+                time: record.note.time(),
+            })
         });
         carried.sort_unstable_by_key(|(_, record)| record.place.offset());
         for (id, record) in carried {
@@ -163,16 +158,16 @@ impl Core {
         Ok(removed)
     }
 
-    /// Forces removals to the disk and drops the packs that they emptied.
+    /// Drops the packs that removals emptied and forces what was changed in others to the disk.
     fn finish_removal(&self, touched: BTreeMap<u64, Arc<Pack>>) -> Result<(), FileError> {
-        for pack in touched.values().filter(|pack| pack.live_records() > 0) {
+        self.tidy();
+        for pack in touched.values() {
             match pack.force_data(&self.open_files).and_then(|()| pack.sync_sidecar()) {
-                // Dropped meanwhile.
+                // It was dropped.
                 Err(error) if error.source.kind() == ErrorKind::NotFound => {}
                 result => result?,
             }
         }
-        self.tidy();
         self.sync_directory()
     }
 

@@ -1,7 +1,7 @@
 //! What goes on in the background: forcing blocks to the disk, and dropping what is too old or too much.
 
 use std::io::ErrorKind;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
@@ -68,24 +68,18 @@ impl Core {
 /// An open store and the thread that maintains it. Ends with the last handle.
 pub(super) struct Maintained {
     pub(super) core: Arc<Core>,
-    signal: Arc<Signal>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
-#[derive(Default)]
-struct Signal {
-    stop: Mutex<bool>,
-    changed: Condvar,
-}
-
 impl Maintained {
-    /// Maintains a store every `interval`.
+    /// Maintains a store every `interval`, and whenever it is tight.
     pub(super) fn start(core: Core, interval: Duration) -> Result<Self, FileError> {
-        let (core, signal) = (Arc::new(core), Arc::new(Signal::default()));
+        let core = Arc::new(core);
         let thread = thread::Builder::new().name("store".to_owned()).spawn({
-            let (core, signal) = (Arc::clone(&core), Arc::clone(&signal));
+            let core = Arc::clone(&core);
+            let interval = interval.max(Duration::from_millis(1));
             move || {
-                while !signal.wait(interval) {
+                while core.signal.wait(interval) == Wake::Maintain {
                     if let Err(error) = core.sync() {
                         tracing::warn!(%error, "the cache cannot be forced to the disk");
                     }
@@ -94,13 +88,13 @@ impl Maintained {
             }
         });
         let thread = thread.map_err(FileAction::Open.at(&core.dir))?;
-        Ok(Self { core, signal, thread: Mutex::new(Some(thread)) })
+        Ok(Self { core, thread: Mutex::new(Some(thread)) })
     }
 
     /// Ends the thread and closes the store. The second time it does nothing.
     pub(super) fn stop(&self) -> Result<(), FileError> {
         let Some(thread) = lock(&self.thread).take() else { return Ok(()) };
-        self.signal.raise();
+        self.core.signal.raise(Wake::Stop);
         // A panic of the thread was reported by itself, and there is nothing to hand on to.
         let _ = thread.join();
         self.core.close()
@@ -115,17 +109,34 @@ impl Drop for Maintained {
     }
 }
 
+/// Wakes the thread that maintains a store.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    raised: Mutex<Option<Wake>>,
+    changed: Condvar,
+}
+
+/// What the thread is woken for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wake {
+    Maintain,
+    Stop,
+}
+
 impl Signal {
-    fn raise(&self) {
-        *lock(&self.stop) = true;
-        self.changed.notify_all();
+    pub(super) fn raise(&self, wake: Wake) {
+        let mut raised = lock(&self.raised);
+        if *raised != Some(Wake::Stop) {
+            *raised = Some(wake);
+        }
+        self.changed.notify_one();
     }
 
-    /// Waits for as long or until the signal is raised. Returns whether it is.
-    fn wait(&self, interval: Duration) -> bool {
-        let stop = lock(&self.stop);
-        self.changed
-            .wait_timeout_while(stop, interval, |stop| !*stop)
-            .map_or_else(|poisoned| *poisoned.into_inner().0, |(stop, _)| *stop)
+    /// Waits until the signal is raised, or for as long.
+    fn wait(&self, interval: Duration) -> Wake {
+        let raised = lock(&self.raised);
+        let waited = self.changed.wait_timeout_while(raised, interval, |raised| raised.is_none());
+        let (mut raised, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        raised.take().unwrap_or(Wake::Maintain)
     }
 }

@@ -78,6 +78,7 @@ impl Store {
 
     fn open_with(config: &StoreConfig, clock: core::Clock) -> Result<Self, StoreError> {
         let core = recover::open(config, clock)?;
+        core.tidy();
         Ok(Self(Arc::new(Maintained::start(core, config.sync_interval)?)))
     }
 

@@ -26,9 +26,8 @@ pub(super) struct Pack {
     sidecar: Mutex<Sidecar>,
     /// Where the next record goes.
     data_end: AtomicU64,
-    /// Bytes and number of the records in the index.
+    /// Bytes of the records in the index.
     live: AtomicU64,
-    live_records: AtomicU64,
     newest: AtomicU32,
     speaks_of_older: AtomicBool,
     /// The pack's bytes before this offset have reached the disk.
@@ -46,7 +45,7 @@ struct Sidecar {
 
 #[derive(Debug)]
 enum SidecarFile {
-    Open(File),
+    Open(Arc<File>),
     Closed,
     /// It is gone or of no use; the next open makes a new one from the pack.
     Lost,
@@ -115,7 +114,8 @@ impl Pack {
         };
         let pack = Self::opened(dir, found);
         *write(&pack.data) = Some(Arc::new(data));
-        *lock(&pack.sidecar) = Sidecar { end: ENTRY_SIZE as u64, file: SidecarFile::Open(sidecar), is_changed: true };
+        *lock(&pack.sidecar) =
+            Sidecar { end: ENTRY_SIZE as u64, file: SidecarFile::Open(Arc::new(sidecar)), is_changed: true };
         pack.newest.store(now, Ordering::Relaxed);
         Ok(pack)
     }
@@ -131,7 +131,6 @@ impl Pack {
             sidecar: Mutex::new(Sidecar::LOST),
             data_end: AtomicU64::new(ENTRY_SIZE as u64),
             live: AtomicU64::new(0),
-            live_records: AtomicU64::new(0),
             newest: AtomicU32::new(0),
             speaks_of_older: AtomicBool::new(false),
             synced: AtomicU64::new(ENTRY_SIZE as u64),
@@ -192,7 +191,7 @@ impl Pack {
         if matches!(sidecar.file, SidecarFile::Closed) {
             let path = self.path(FileKind::Sidecar);
             let file = OpenOptions::new().write(true).open(&path).map_err(FileAction::Open.at(&path))?;
-            sidecar.file = SidecarFile::Open(file);
+            sidecar.file = SidecarFile::Open(Arc::new(file));
         }
         let SidecarFile::Open(file) = &sidecar.file else { return Ok(0) };
         let written = file.write_all_at(&entry.encode(self.mark), sidecar.end);
@@ -250,16 +249,22 @@ impl Pack {
         synced.map_err(|error| FileAction::Sync.at(&self.path(FileKind::Pack))(error))
     }
 
-    /// Forces the sidecar to the disk. An entry about records goes there after the records.
+    /// Forces the sidecar to the disk. An entry about records goes there after the records. Entries can be appended
+    /// meanwhile.
     pub(super) fn sync_sidecar(&self) -> Result<(), FileError> {
-        let mut sidecar = lock(&self.sidecar);
-        if sidecar.is_changed
-            && let SidecarFile::Open(file) = &sidecar.file
-        {
-            file.sync_data().map_err(|error| FileAction::Sync.at(&self.path(FileKind::Sidecar))(error))?;
-            sidecar.is_changed = false;
-        }
-        Ok(())
+        let file = {
+            let mut sidecar = lock(&self.sidecar);
+            let SidecarFile::Open(file) = &sidecar.file else { return Ok(()) };
+            let file = Arc::clone(file);
+            if !std::mem::take(&mut sidecar.is_changed) {
+                return Ok(());
+            }
+            file
+        };
+        file.sync_data().map_err(|error| {
+            lock(&self.sidecar).is_changed = true;
+            FileAction::Sync.at(&self.path(FileKind::Sidecar))(error)
+        })
     }
 
     /// Removes both files. A pack that cannot be removed is emptied.
@@ -288,16 +293,14 @@ impl Pack {
     }
 
     /// Counts records that came into the index, of this size altogether.
-    pub(super) fn add_live(&self, records: u64, size: u64, newest: UnixTime) {
+    pub(super) fn add_live(&self, size: u64, newest: UnixTime) {
         self.live.fetch_add(size, Ordering::Relaxed);
-        self.live_records.fetch_add(records, Ordering::Relaxed);
         self.newest.fetch_max(newest, Ordering::Relaxed);
     }
 
     /// Counts a record that left the index.
     pub(super) fn remove_live(&self, size: u64) {
         self.live.fetch_sub(size, Ordering::Relaxed);
-        self.live_records.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The sidecar has an entry about records of older packs.
@@ -322,10 +325,6 @@ impl Pack {
             newest: self.newest.load(Ordering::Relaxed),
             speaks_of_older: self.speaks_of_older.load(Ordering::Relaxed),
         }
-    }
-
-    pub(super) fn live_records(&self) -> u64 {
-        self.live_records.load(Ordering::Relaxed)
     }
 
     fn close(&self) {

@@ -64,7 +64,9 @@ pub(super) fn room(used: u64, need: u64, limit: u64, packs: usize) -> Room {
 /// Whether a pack should be dropped: ahead of need, so that no append has to wait for it, or because others need the
 /// space.
 pub(super) fn is_tight(used: u64, configured: u64, limit_now: u64) -> bool {
-    used + pack_size(configured) > configured || used > limit_now
+    // The pack that is begun now and what is carried out of the one that is dropped next.
+    let ahead = pack_size(configured) / 4 * 5;
+    used + ahead > configured || used > limit_now
 }
 
 /// What there is to know of a pack.
@@ -196,7 +198,8 @@ mod tests {
         assert_eq!(room(limit - reserve - 100, 101, limit, 64), Room::AfterDrop);
         assert_eq!(room(0, 1, limit, MAX_PACKS as usize), Room::AfterDrop);
         assert_eq!(room(0, 1, MIN_LIMIT - 1, 0), Room::None(Refusal::KeepFree));
-        assert!(!is_tight(63 << 20, limit, limit) && is_tight((63 << 20) + 1, limit, limit));
+        let ahead = 5 << 18;
+        assert!(!is_tight(limit - ahead, limit, limit) && is_tight(limit - ahead + 1, limit, limit));
         // A full volume alone is no reason to drop anything, space that is to be kept free is.
         assert!(!is_tight(30 << 20, limit, 30 << 20) && is_tight(30 << 20, limit, 29 << 20));
     }

@@ -61,6 +61,9 @@ impl Core {
 
     /// Reads what is in the page cache.
     pub(super) fn try_read(&self, mut located: Located) -> Result<Attempt, FileError> {
+        if self.is_in_memory {
+            return self.read(located).map(Attempt::Done);
+        }
         let Some(file) = self.open_to_read(&located)? else { return Ok(Attempt::Done(self.vanished(&located))) };
         let offset = u64::from(located.record.place.offset());
         while located.filled < located.buffer.as_ref().len() {

@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use super::super::policy;
 use super::super::types::{AppendError, Malformed, Refusal, StoreError};
 use super::*;
 
@@ -42,6 +43,51 @@ async fn asynchronous_reads_give_the_same() {
     assert!(bench.store().read_bound_async(&key.id, 0).await.unwrap() == Some(tail(&key.id, 0, 65_552)));
     assert_eq!(bench.store().read_bound_async(&key.id, 1).await.unwrap(), None);
     assert_eq!(bench.store().read_async(&key.id, 2).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn blocks_that_only_the_disk_has_are_read_elsewhere() {
+    use super::super::read::Attempt;
+
+    let bench = Bench::new();
+    let key = key(1, 1);
+    bench.append(key, 0, 131_088, Trust::Bound);
+    bench.store().sync().unwrap();
+    let pack = std::fs::File::open(&bench.files("pack")[0]).unwrap();
+    let forget = || rustix::fs::fadvise(&pack, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+    forget();
+    let core = &bench.store().0.core;
+    let located = core.locate(&key.id, 0, Trust::Bound).unwrap();
+    let read = match core.try_read(located).unwrap() {
+        // The directory is in memory, or the system kept the pages.
+        Attempt::Done(read) => read,
+        Attempt::WouldBlock(located) => core.read(*located).unwrap(),
+    };
+    assert!(read == Some(tail(&key.id, 0, 131_088)));
+    forget();
+    assert!(bench.store().read_async(&key.id, 0).await.unwrap() == Some(tail(&key.id, 0, 131_088)));
+}
+
+#[test]
+fn space_is_made_in_the_background() {
+    let bench = Bench::new();
+    let core = &bench.store().0.core;
+    let is_tight = || policy::is_tight(core.used(), core.limit(), core.limit_now());
+    // Up to the first pack that is begun when space is short.
+    let mut packs = 0;
+    for number in 0.. {
+        let was_tight = is_tight();
+        bench.append(key(number, 1), 0, 100_000, Trust::Bound);
+        let before = std::mem::replace(&mut packs, bench.files("pack").len());
+        if was_tight && packs != before {
+            break;
+        }
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(60);
+    while is_tight() || bench.store().stats().evicted == 0 {
+        assert!(std::time::Instant::now() < deadline, "{:?}", bench.store().stats());
+        std::thread::yield_now();
+    }
 }
 
 #[tokio::test]
@@ -264,6 +310,8 @@ fn the_oldest_go_first_but_what_is_used_stays() {
         files.map(|path| std::fs::metadata(path).unwrap().len()).sum::<u64>()
     };
     for _ in 0..2 {
+        // From here on there is nothing left to drop in the background.
+        bench.store().0.core.tidy();
         let stats = bench.store().stats();
         assert_eq!(stats.bytes_on_disk, on_disk(&bench));
         assert!(stats.blocks > 130, "{} blocks", stats.blocks);

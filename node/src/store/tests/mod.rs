@@ -14,13 +14,14 @@ use peerdist_protocol::retrieval::{BlkTail, tail_size};
 use tempfile::TempDir;
 
 use super::core::Clock;
+use super::locks::lock;
 use super::policy::MIN_LIMIT;
 use super::{Limits, SegmentKey, SizeLimit, Store, StoreConfig, Tag, Trust};
 
 const NOW: u32 = 1_800_000_000;
 const DAY: u32 = 24 * 60 * 60;
 
-/// A store in a directory of its own. Nothing happens in the background.
+/// A store in a directory of its own. In the background packs are dropped for space, and nothing else happens.
 struct Bench {
     /// Dropped before the directory.
     store: Option<Store>,
@@ -76,6 +77,8 @@ impl Bench {
     /// A copy of the directory as a process that is killed now would leave it.
     fn killed(&self) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        // No pack may be dropped between listing the files and copying them.
+        let _evictor = self.store.as_ref().map(|store| lock(&store.0.core.evictor));
         for entry in std::fs::read_dir(self.path()).unwrap() {
             let entry = entry.unwrap();
             std::fs::copy(entry.path(), dir.path().join(entry.file_name())).unwrap();
