@@ -272,3 +272,15 @@ async fn read_body(
     in_time.map_err(|_| Refusal::new(ErrorCode::BadRequest, "the body took too long to arrive"))??;
     Ok((bytes.freeze(), reservation))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parsed_content_information_is_counted_in_full() {
+        // A segment description of version 2 has 68 bytes ([MS-PCCRC] 2.4.1.2).
+        let factor = std::mem::size_of::<peerdist_protocol::content::Segment>() as u64;
+        assert!(factor <= PARSED_FACTOR * 68, "a segment takes {factor} bytes");
+    }
+}

@@ -70,7 +70,7 @@ pub(super) async fn serve(bound: ControlListener, router: Router, limits: Connec
         let Ok(credentials) = stream.peer_cred() else { continue };
         let caller = Caller { uid: credentials.uid() };
         let Some(place) = connections.enter(caller.uid, limits) else {
-            tracing::warn!(socket = %bound.path().display(), uid = caller.uid, "too many connections");
+            tracing::debug!(socket = %bound.path().display(), uid = caller.uid, "too many connections");
             continue;
         };
         let router = router.clone();

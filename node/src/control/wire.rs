@@ -304,3 +304,40 @@ pub enum ErrorCode {
     /// The node failed; the message says how.
     Internal,
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use peerdist_protocol::content::{CryptoAlgoId, EncryptedBlock};
+    use peerdist_protocol::retrieval::BlkTail;
+
+    use super::*;
+    use crate::store::{SegmentKey, StoreConfig, Tag};
+
+    #[test]
+    fn pages_have_every_segment_once_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&StoreConfig::new(dir.path())).unwrap();
+        let data = Bytes::from_static(&[0; 16]);
+        let tail = BlkTail::from(&EncryptedBlock { algorithm: CryptoAlgoId::Aes128, iv: [0; 16], data });
+        let mut ids: Vec<_> = (0..250_u16)
+            .map(|n| SegmentId::from_slice(&n.wrapping_mul(40503).to_be_bytes().repeat(16)).unwrap())
+            .collect();
+        for id in &ids {
+            store.append(&SegmentKey { id: *id, block_count: 1 }, 0, &tail, Trust::Bound, Tag::NONE).unwrap();
+        }
+        ids.sort();
+        for limit in [1, 100, 249, 250, 251] {
+            let mut listed = Vec::new();
+            let mut after = None;
+            loop {
+                let page = SegmentPage::of(&store, after, limit);
+                assert!(page.segments.len() <= limit);
+                listed.extend(page.segments.into_iter().map(|line| line.id));
+                let Some(next) = page.next else { break };
+                after = Some(next.parse().unwrap());
+            }
+            assert_eq!(listed, ids.iter().map(SegmentId::to_string).collect::<Vec<_>>(), "{limit} a page");
+        }
+    }
+}

@@ -200,7 +200,7 @@ fn start_failure(error: StartError, config: &Config) -> Failure {
     match io_kind(&error) {
         Some(ErrorKind::PermissionDenied) if (1..1024).contains(&port) => {
             Failure::new(ExitStatus::NotPermitted, error).help(format!(
-                "port {port} needs a right: use the systemd unit, or `setcap cap_net_bind_service=+ep` on the program, or \
+                "port {port} needs a right: `setcap cap_net_bind_service=+ep` on the program, AmbientCapabilities= in its unit, \
                  `sysctl net.ipv4.ip_unprivileged_port_start={port}`, or another [node] port",
             ))
         }
@@ -231,7 +231,7 @@ impl From<BindError> for Failure {
             }
             BindError::Io { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
                 Self::new(ExitStatus::NotPermitted, error).help(
-                    "the systemd unit makes /run/peerdist; elsewhere name sockets in [control] that this user may make",
+                    "make the folder for this user (RuntimeDirectory= in a unit), or name other sockets in [control]",
                 )
             }
             BindError::Io { .. } => Self::new(ExitStatus::Failure, error),
