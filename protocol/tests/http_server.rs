@@ -3,9 +3,13 @@
 
 use peerdist_protocol::content::ContentVersion;
 use peerdist_protocol::http::{
-    Ask, ContentVersions, EntityTag, MAX_HEADER_ELEMENTS, MAX_HEADER_SIZE, NoOffer, Offer, PeerDistVersion,
-    Representation, Unsuitable, Validators, may_encode, read_request,
+    Ask, Asked, ByteRangeSet, ContentRange, ContentVersions, EntityTag, MAX_HEADER_ELEMENTS, MAX_HEADER_SIZE, NoOffer,
+    Offer, PeerDistVersion, Representation, Resolved, Unsuitable, Validators, may_encode, read_missing_data,
+    read_request, read_response,
 };
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::select;
 
 const V1_0: PeerDistVersion = PeerDistVersion::V1_0;
 const V1_1: PeerDistVersion = PeerDistVersion::V1_1;
@@ -225,4 +229,65 @@ fn the_newest_version_that_is_available_is_sent() {
     assert_eq!(first(ContentVersions::V1AndV2, &[V1]), Some(V1));
     assert_eq!(first(ContentVersions::V2, &[V1]), None);
     assert_eq!(first(ContentVersions::V1, &[V1, V2]), Some(V1));
+}
+
+fn headers() -> impl Strategy<Value = Vec<(&'static str, String)>> {
+    let name = select(vec![
+        "Accept-Encoding",
+        "X-P2P-PeerDist",
+        "X-P2P-PeerDistEx",
+        "Content-Encoding",
+        "Content-Range",
+        "Content-Type",
+        "ETag",
+        "Last-Modified",
+    ]);
+    let element = select(vec![
+        "peerdist",
+        "Version=1.1",
+        "MissingDataRequest=true",
+        "ContentLength=5",
+        "MinContentInformation=1.0",
+        "MaxContentInformation=2.0",
+        "HashRequest=true",
+        "MakeHashRequest=true",
+        "bytes 0-4/5",
+        "multipart/byteranges",
+        "W/\"a\"",
+        ",",
+        "=",
+        ";q=0.5",
+        "\u{1F980}",
+        "18446744073709551615",
+        "",
+    ]);
+    let value = vec(prop_oneof![element.prop_map(str::to_owned), ".{0,20}"], 0..6).prop_map(|parts| parts.concat());
+    vec((name, value), 0..6)
+}
+
+proptest! {
+    #[test]
+    fn no_header_makes_trouble(headers in headers(), status in 0u16..1000, range in ".{0,30}") {
+        let pairs: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let _ = read_request("GET", true, &pairs);
+        let asked = Asked { content: ContentVersions::V1AndV2, range: Some(0..5), is_hash_request: false };
+        let _ = read_response(&asked, status, &pairs);
+        let validators = Validators::read(&pairs);
+        let _ = read_missing_data(&(0..5), &validators, status, &pairs);
+        let _ = (validators.if_match(&range), validators.if_none_match(&range), validators.if_range(&range));
+        let _ = ContentRange::parse(&format!("bytes {range}"));
+    }
+
+    #[test]
+    fn ranges_stay_inside(header in "bytes=([0-9]{0,21}-[0-9]{0,21}[, ]{0,2}){0,4}", length in 0u64..1000) {
+        match ByteRangeSet::parse(&header).map(|set| set.resolve(length)) {
+            Some(Resolved::Single(range)) => prop_assert!(range.start < range.end && range.end <= length),
+            Some(Resolved::Several(ranges)) => {
+                prop_assert!(ranges.len() > 1);
+                prop_assert!(ranges.iter().all(|range| range.start < range.end && range.end <= length));
+                prop_assert!(ranges.iter().map(|range| range.end - range.start).sum::<u64>() <= length);
+            }
+            Some(Resolved::Whole | Resolved::Unsatisfiable) | None => {}
+        }
+    }
 }
