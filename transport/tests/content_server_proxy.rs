@@ -360,13 +360,13 @@ async fn large_uploads_may_take_longer_than_the_limit() {
     })
     .await;
     let mut config = upstream.config();
-    config.limits.no_progress = Duration::from_millis(400);
+    config.limits.no_progress = Duration::from_millis(1500);
     let running = Running::start(config).await;
     let mut stream = TcpStream::connect(running.address).await.unwrap();
     stream.write_all(b"PUT / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 10\r\n\r\n").await.unwrap();
-    // Five times the pace that would still be fast enough, twice the limit in all.
+    // Six times the pace that would still be fast enough, longer than the limit in all.
     for _ in 0..10 {
-        tokio::time::sleep(Duration::from_millis(80)).await;
+        tokio::time::sleep(Duration::from_millis(250)).await;
         stream.write_all(b"x").await.unwrap();
     }
     let mut reply = Vec::new();

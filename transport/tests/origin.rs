@@ -235,7 +235,7 @@ async fn origins_without_ranges_send_all() {
 
 #[tokio::test]
 async fn origins_that_stand_still() {
-    let hasty = OriginLimits { no_progress: Duration::from_millis(200), ..OriginLimits::default() };
+    let hasty = OriginLimits { no_progress: Duration::from_secs(1), ..OriginLimits::default() };
     let origin = Origin::new(hasty).unwrap();
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let error = origin.plain(&url(silent.local_addr().unwrap(), "/"), None).await.unwrap_err();

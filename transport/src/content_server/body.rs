@@ -41,14 +41,12 @@ pub(super) enum Meter {
 }
 
 /// A response body that counts what it yields.
-#[derive(Debug)]
 pub(super) struct Body {
     source: Source,
     meter: Meter,
     counters: Arc<LiveCounters>,
 }
 
-#[derive(Debug)]
 enum Source {
     Bytes(Bytes),
     File(FileParts),

@@ -43,6 +43,11 @@ fn the_newest_acceptable_version_is_given() {
 }
 
 #[test]
+fn keys_are_not_printed() {
+    assert_eq!(format!("{:?}", kept(100_000)), "Kept(..)");
+}
+
+#[test]
 fn memory_keeps_what_was_used_last() {
     let weight = kept(100_000).weight() + 64;
     let content = open(2 * weight, None, 0);

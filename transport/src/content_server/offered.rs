@@ -14,7 +14,6 @@ use super::jobs::{HashFailure, blocking};
 use super::kept::{ContentKey, Kept};
 
 /// What an offer is answered with.
-#[derive(Debug)]
 pub(super) enum Answered {
     /// Content information.
     Described(Bytes),
