@@ -144,7 +144,7 @@ fn load_pack(
         }
     };
     let length = data.metadata().map_err(FileAction::Inspect.at(&paths[0]))?.len();
-    let sidecar = if has_sidecar { File::open(&paths[1]).ok() } else { None };
+    let sidecar = if has_sidecar { File::options().read(true).write(true).open(&paths[1]).ok() } else { None };
     let pack_header = scan::read_header(&data, FileKind::Pack);
     let sidecar_header = sidecar.as_ref().and_then(|file| scan::read_header(file, FileKind::Sidecar));
     for (header, path) in [pack_header, sidecar_header].into_iter().zip(&paths) {
@@ -227,6 +227,10 @@ impl Loader<'_> {
             None => is_sound = false,
         });
         self.flush();
+        // The next entry goes where the last whole one ends, also where part of another cannot be cut off.
+        if let Ok(end) = end {
+            let _ = sidecar.set_len(end);
+        }
         self.pack.set_sidecar(end.as_ref().ok().copied());
         is_sound && end.is_ok()
     }

@@ -305,15 +305,11 @@ fn the_oldest_go_first_but_what_is_used_stays() {
         let stats = bench.store().stats();
         assert!(stats.bytes_on_disk <= MIN_LIMIT, "{} bytes after {number}", stats.bytes_on_disk);
     }
-    let on_disk = |bench: &Bench| {
-        let files = bench.files("pack").into_iter().chain(bench.files("index"));
-        files.map(|path| std::fs::metadata(path).unwrap().len()).sum::<u64>()
-    };
     for _ in 0..2 {
         // From here on there is nothing left to drop in the background.
         bench.store().0.core.tidy();
         let stats = bench.store().stats();
-        assert_eq!(stats.bytes_on_disk, on_disk(&bench));
+        assert_eq!(stats.bytes_on_disk, bench.bytes_on_disk());
         assert!(stats.blocks > 130, "{} blocks", stats.blocks);
         let held = (0..count).filter(|number| bench.store().held(&key(*number, 1).id).is_some());
         let held: Vec<_> = held.collect();

@@ -31,6 +31,7 @@ fn small() -> Bench {
 /// and opened again. Returns how many blocks were there.
 fn check(bench: &mut Bench, context: &str) -> u32 {
     bench.open();
+    assert_eq!(bench.store().stats().bytes_on_disk, bench.bytes_on_disk(), "{context}");
     let mut found = 0;
     for number in 0..BLOCKS {
         if let Some(block) = bench.read(&key(number, 2).id, 0) {
@@ -147,6 +148,37 @@ fn scribble(path: &Path, random: &mut StdRng) {
                 file.write_all_at(&bytes, at).unwrap();
             }
         }
+    }
+}
+
+#[test]
+fn without_a_sidecar_a_damaged_record_costs_itself_alone() {
+    for at in [3, 40, ENTRY_SIZE + 20] {
+        let mut bench = small();
+        let (path, mut bytes) = file(&bench, "pack");
+        let record = record_size(SIZE, CryptoAlgoId::Aes128) as usize;
+        bytes[ENTRY_SIZE + record + at] ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        std::fs::remove_file(file(&bench, "index").0).unwrap();
+        assert_eq!(check(&mut bench, &format!("changed at {at}")), BLOCKS - 2, "changed at {at}");
+    }
+}
+
+#[test]
+fn what_came_after_a_segment_was_raised_is_not_raised_by_damage() {
+    let mut bench = Bench::new();
+    bench.append(key(1, 2), 0, SIZE, Trust::Claimed);
+    bench.store().raise_to_bound(&key(1, 2).id);
+    bench.append(key(1, 2), 1, SIZE, Trust::Claimed);
+    bench.close();
+    let (path, mut bytes) = file(&bench, "index");
+    let last = bytes.len() - ENTRY_SIZE + 50;
+    bytes[last] ^= 1;
+    std::fs::write(&path, &bytes).unwrap();
+    for _ in 0..3 {
+        bench.reopen();
+        assert_eq!(bench.store().held(&key(1, 2).id).unwrap().blocks.len(), 2);
+        assert!(!bench.store().bound_blocks(&key(1, 2).id).contains(1));
     }
 }
 

@@ -100,6 +100,12 @@ impl Bench {
         self.store().read(id, index).unwrap()
     }
 
+    /// The size of all files.
+    fn bytes_on_disk(&self) -> u64 {
+        let files = self.files("pack").into_iter().chain(self.files("index"));
+        files.map(|path| std::fs::metadata(path).unwrap().len()).sum()
+    }
+
     /// Files with an extension, in order.
     fn files(&self, extension: &str) -> Vec<std::path::PathBuf> {
         let mut files: Vec<_> = std::fs::read_dir(self.path())
