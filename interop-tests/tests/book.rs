@@ -1,0 +1,188 @@
+//! The README and the book: their links lead somewhere, and their commands run.
+//!
+//! Every line that begins with `$ ` in a `console` block is run, with the book's names for hosts, folders and sockets
+//! replaced by those of a stage: a content server, a daemon, and a folder with the files that are spoken of.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use peerdist_interop_tests::nodes::content;
+use peerdist_interop_tests::process::{PATIENCE, wait_until};
+use peerdist_interop_tests::programs;
+use tempfile::TempDir;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tree").to_owned()
+}
+
+fn pages() -> Vec<(PathBuf, String)> {
+    let book = std::fs::read_dir(root().join("docs")).expect("the book").flatten().map(|entry| entry.path());
+    let pages = std::iter::once(root().join("README.md")).chain(book);
+    pages.map(|page| (page.clone(), std::fs::read_to_string(page).expect("a text"))).collect()
+}
+
+fn commands(page: &str) -> impl Iterator<Item = &str> {
+    let mut inside = false;
+    page.lines().filter_map(move |line| {
+        if line.starts_with("```") {
+            inside = line == "```console";
+            return None;
+        }
+        let command = line.strip_prefix("$ ").filter(|_| inside)?;
+        Some(command.split("  #").next().unwrap_or(command).trim())
+    })
+}
+
+#[test]
+fn links_lead_somewhere() {
+    for (path, text) in pages() {
+        for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let file = target.split('#').next().unwrap_or(target);
+            assert!(path.parent().expect("a folder").join(file).exists(), "{}: {target}", path.display());
+        }
+    }
+}
+
+#[test]
+fn the_map_of_the_tree_is_true() {
+    let readme = std::fs::read_to_string(root().join("README.md")).expect("a text");
+    let named: Vec<_> =
+        readme.lines().filter_map(|line| line.strip_prefix("| `")?.split_once("/` |")).map(|(name, _)| name).collect();
+    let tracked =
+        Command::new("git").args(["ls-tree", "-d", "--name-only", "HEAD"]).current_dir(root()).output().expect("git");
+    let there = String::from_utf8_lossy(&tracked.stdout).into_owned();
+    let there: Vec<_> = there.lines().filter(|name| !name.starts_with('.')).collect();
+    let mut sorted = named.clone();
+    sorted.sort_unstable();
+    assert_eq!(sorted, there);
+}
+
+#[test]
+fn the_configuration_page_is_the_annotated_default() {
+    let printed =
+        Command::new(programs::peerdist()).args(["check-config", "--print-default"]).output().expect("it starts");
+    let page = std::fs::read_to_string(root().join("docs/configuration.md")).expect("a text");
+    assert!(
+        page.contains(&String::from_utf8_lossy(&printed.stdout).into_owned()),
+        "docs/configuration.md is not what --print-default prints"
+    );
+}
+
+#[test]
+fn the_exit_statuses_are_those_of_the_help() {
+    let printed = Command::new(programs::peerdist()).arg("--help").output().expect("it starts");
+    let help = String::from_utf8_lossy(&printed.stdout).into_owned();
+    let page = std::fs::read_to_string(root().join("docs/commands.md")).expect("a text");
+    let (_, statuses) = help.split_once("Exit status:").expect("the help lists them");
+    for line in statuses.lines().filter(|line| !line.trim().is_empty()) {
+        let (status, meaning) = line.trim().split_once("  ").expect("a number and its meaning");
+        assert!(page.contains(&format!("| {status} | {} |", meaning.trim())), "{line}");
+    }
+}
+
+#[test]
+fn the_commands_run() {
+    let stage = Stage::build();
+    let mut count = 0;
+    for (path, text) in pages() {
+        for command in commands(&text) {
+            let is_served_elsewhere = command.starts_with("cargo ") || command.starts_with("peerdistd ");
+            // cargo is what runs this test; the daemon and the content servers run in the foreground: the stage has them.
+            if is_served_elsewhere || command.starts_with("peerdist serve ") {
+                continue;
+            }
+            stage.run(command, &path);
+            count += 1;
+        }
+    }
+    assert!(count > 20, "only {count} commands found");
+}
+
+/// What the book's commands speak of.
+struct Stage {
+    home: TempDir,
+    server: Child,
+    daemon: Child,
+    url: String,
+}
+
+impl Stage {
+    fn build() -> Self {
+        let home = TempDir::with_prefix("book-").expect("a temporary folder");
+        let at = |name: &str| home.path().join(name);
+        std::fs::create_dir(at("files")).expect("a new folder");
+        for file in [at("files/image.iso"), at("image.iso")] {
+            std::fs::write(file, content(1 << 20, 1)).expect("the disk has room");
+        }
+        let path = home.path().display();
+        let config = format!(
+            "[node]\nlisten = [\"127.0.0.1\"]\nport = 0\n[discovery]\ninterfaces = [\"lo\"]\nipv6 = false\n\
+             [cache]\ndir = \"{path}/cache\"\nkeep_free = \"0 B\"\n\
+             [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n"
+        );
+        std::fs::write(at("peerdist.toml"), config).expect("the disk has room");
+        let log = std::fs::File::create(at("server-log")).expect("a new file");
+        let server = Command::new(programs::peerdist())
+            .arg("serve")
+            .arg(at("files"))
+            .args(["--listen", "127.0.0.1:0", "--state"])
+            .arg(at("state"))
+            .stdout(log)
+            .spawn()
+            .expect("it starts");
+        let daemon = Command::new(programs::peerdistd())
+            .arg("--config")
+            .arg(at("peerdist.toml"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        let url = wait_until("the content server", PATIENCE, || {
+            let log = std::fs::read_to_string(at("server-log")).ok()?;
+            log.split_once('\n').map(|(line, _)| line.to_owned())
+        });
+        let stage = Self { home, server, daemon, url };
+        wait_until("the daemon", PATIENCE, || {
+            let status = stage.shell("peerdist status").output().expect("a shell");
+            status.status.success().then_some(())
+        });
+        stage
+    }
+
+    fn shell(&self, command: &str) -> Command {
+        let path = self.home.path().display().to_string();
+        let bin = programs::peerdist().parent().expect("a folder").display().to_string();
+        let line = command
+            .replace("/tmp/", &format!("{path}/"))
+            .replace("http://server:8080/", &self.url)
+            .replace("/run/peerdist/", &format!("{path}/"))
+            .replace("/etc/peerdist/", &format!("{path}/"));
+        let mut shell = Command::new("sh");
+        shell.arg("-c").arg(line).current_dir(self.home.path());
+        shell.env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap_or_default()));
+        shell.env("HOME", self.home.path());
+        shell.env("PEERDIST_SOCKET", self.home.path().join("api.sock"));
+        shell.env("PEERDIST_ADMIN_SOCKET", self.home.path().join("admin.sock"));
+        shell
+    }
+
+    fn run(&self, command: &str, page: &Path) {
+        let output = self.shell(command).output().expect("a shell");
+        assert!(
+            output.status.success(),
+            "{}: `{command}` ended with {}\n{}",
+            page.display(),
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        for process in [&mut self.server, &mut self.daemon] {
+            let _ = process.kill();
+            let _ = process.wait();
+        }
+    }
+}
