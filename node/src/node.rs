@@ -7,11 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use peerdist_discovery::Discovery;
-use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
+use peerdist_protocol::content::SegmentId;
 use peerdist_protocol::discovery::ClientConfig;
-use peerdist_protocol::retrieval::BlkTail;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
-use peerdist_transport::retrieval::server::{BlockSource, Server, ServerLimits};
+use peerdist_transport::retrieval::server::{Server, ServerLimits};
 use socket2::{Domain, Protocol, Socket, Type};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -66,7 +65,7 @@ struct Inner {
     store: Store,
     fetcher: Fetcher,
     discovery: Option<Discovery>,
-    server: Server<StoreSource>,
+    server: Server<Store>,
     listeners: Vec<SocketAddr>,
     stop: CancellationToken,
     serving: Mutex<Option<JoinHandle<()>>>,
@@ -104,7 +103,7 @@ impl Node {
     async fn assemble(config: Config, store: Store, temporary: Option<TempDir>) -> Result<Self, StartError> {
         let mode = config.node.mode;
         let stop = CancellationToken::new();
-        let server = Server::new(Arc::new(StoreSource(store.clone())), server_limits(&config.retrieval));
+        let server = Server::new(Arc::new(store.clone()), server_limits(&config.retrieval));
         let listeners = if mode.serves_peers() { listen(&config.node)? } else { Vec::new() };
         let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let serving = mode.serves_peers().then(|| {
@@ -189,23 +188,6 @@ impl Node {
         if let Ok(Err(error)) = closed {
             tracing::error!(%error, "the cache could not be closed properly");
         }
-    }
-}
-
-/// The store as the retrieval server sees it: what is bound to content information, and nothing else.
-#[derive(Debug)]
-struct StoreSource(Store);
-
-impl BlockSource for StoreSource {
-    fn held(&self, segment: &SegmentId) -> BlockRanges {
-        self.0.bound_blocks(segment)
-    }
-
-    async fn read(&self, segment: &SegmentId, index: BlockIndex) -> Option<BlkTail> {
-        self.0.read_bound_async(segment, index).await.unwrap_or_else(|error| {
-            tracing::error!(%error, "a block cannot be read");
-            None
-        })
     }
 }
 

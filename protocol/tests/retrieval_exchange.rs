@@ -287,12 +287,12 @@ mod server {
         let sealed =
             EncryptedBlock { algorithm: CryptoAlgoId::Aes192, iv: [9; 16], data: Bytes::from_static(&[5; 32]) };
         let tail = BlkTail::from(&sealed);
-        for (held, next) in [(blocks(&[(3, 1), (7, 2)]), 7), (blocks(&[(0, 4)]), 0)] {
-            let mut body = block.head(&held, &tail);
+        for (held, next) in [(Some(7), 7), (None, 0)] {
+            let mut body = block.head(held, &tail);
             body.extend_from_slice(&tail.bytes);
             assert_eq!(exchange.accept(&body.into()), Ok(Answer::Block(sealed.clone(), next)));
         }
-        let not_held = ResponseMessage::parse(&block.empty_answer(&blocks(&[(7, 2)])).into()).unwrap();
+        let not_held = ResponseMessage::parse(&block.empty_answer(Some(7)).into()).unwrap();
         let Response::Blk(not_held) = not_held.response else { panic!() };
         assert_eq!((not_held.segment_id, not_held.index, not_held.next), (id(1), 3, 7));
         assert_eq!(exchange.accept(&lookup.empty_answer().into()), Ok(Answer::Empty));

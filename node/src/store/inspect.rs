@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerdist_protocol::content::{BlockRanges, SegmentId};
+use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::Held;
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +49,12 @@ impl Core {
             trust: least_trust(&segment.records),
             age: self.age(oldest(&segment.records)),
         })
+    }
+
+    /// The trust of a block that is held and young enough.
+    pub(super) fn trust(&self, id: &SegmentId, index: BlockIndex) -> Option<Trust> {
+        let record = self.index.find(id, index)?;
+        (record.note.time() >= self.not_before()).then(|| record.place.trust())
     }
 
     /// What a probe is told of a segment. Hundreds of thousands are told in a second.

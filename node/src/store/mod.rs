@@ -152,6 +152,18 @@ impl Store {
         self.0.core.index.bound_blocks(id, self.0.core.not_before())
     }
 
+    /// The next block of a segment, after this one, that peers may have.
+    #[must_use]
+    pub fn next_bound(&self, id: &SegmentId, after: BlockIndex) -> Option<BlockIndex> {
+        self.0.core.index.next_bound(id, after, self.0.core.not_before())
+    }
+
+    /// The trust that a held block has.
+    #[must_use]
+    pub fn trust(&self, id: &SegmentId, index: BlockIndex) -> Option<Trust> {
+        self.0.core.trust(id, index)
+    }
+
     /// What a probe is told of a segment: bound blocks only.
     #[must_use]
     pub fn availability(&self, id: &SegmentId) -> Option<Held> {

@@ -13,6 +13,10 @@ impl BlockSource for Store {
         self.bound_blocks(segment)
     }
 
+    fn next_held(&self, segment: &SegmentId, after: BlockIndex) -> Option<BlockIndex> {
+        self.next_bound(segment, after)
+    }
+
     /// A block that cannot be read is as one that is not held; the store counts why.
     async fn read(&self, segment: &SegmentId, index: BlockIndex) -> Option<BlkTail> {
         self.read_bound_async(segment, index).await.ok().flatten()

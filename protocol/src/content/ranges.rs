@@ -109,12 +109,17 @@ impl BlockRanges {
     /// The first member at or after `index`.
     #[must_use]
     pub fn next_at_or_after(&self, index: BlockIndex) -> Option<BlockIndex> {
-        (index..MAX_BLOCKS_PER_SEGMENT).find(|index| self.contains(*index))
+        let first = index as usize / 64;
+        // Only of the first word some bits lie before the index.
+        let from = |at: usize, word: u64| if at == first { word & (u64::MAX << (index % 64)) } else { word };
+        let words = self.bits.iter().enumerate().skip(first).map(|(at, word)| (at, from(at, *word)));
+        let (at, word) = words.into_iter().find(|(_, word)| *word != 0)?;
+        Some(at as u32 * 64 + word.trailing_zeros())
     }
 
     /// The members in ascending order.
     pub fn iter(&self) -> impl Iterator<Item = BlockIndex> + '_ {
-        (0..MAX_BLOCKS_PER_SEGMENT).filter(|index| self.contains(*index))
+        std::iter::successors(self.next_at_or_after(0), |index| self.next_at_or_after(index + 1))
     }
 
     /// The members as ranges: sorted, merged, not overlapping; at most 256 of them.
@@ -159,6 +164,10 @@ mod tests {
         assert_eq!(ranges, [(0, 4), (5, 1), (63, 2), (511, 1)]);
         assert_eq!(set.len(), 8);
         assert_eq!(set.next_at_or_after(6), Some(63));
+        assert_eq!(
+            [64, 511, 512, u32::MAX].map(|index| set.next_at_or_after(index)),
+            [Some(511), Some(511), None, None]
+        );
         assert!(!set.insert(512));
         assert!(set.remove(0) && !set.remove(0));
     }

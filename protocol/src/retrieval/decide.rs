@@ -105,7 +105,7 @@ impl Lookup {
     #[must_use]
     pub fn empty_answer(&self) -> Vec<u8> {
         match self {
-            Self::Block(lookup) => lookup.empty_answer(&BlockRanges::new()),
+            Self::Block(lookup) => lookup.empty_answer(None),
             Self::BlockList(lookup) => lookup.answer(&BlockRanges::new()),
             Self::SegmentList(lookup) => lookup.answer(|_| false, |_| None),
         }
@@ -113,20 +113,17 @@ impl Lookup {
 }
 
 impl BlockLookup {
-    /// The head of the answer with this block; the tail's bytes follow it. `held` are the segment's blocks held.
+    /// The head of the answer with this block; the tail's bytes follow it. `next` is the segment's next block that is
+    /// held after this one.
     #[must_use]
-    pub fn head(&self, held: &BlockRanges, tail: &BlkTail) -> Vec<u8> {
-        blk_head(&self.segment_id, self.index, self.next(held), tail)
+    pub fn head(&self, next: Option<BlockIndex>, tail: &BlkTail) -> Vec<u8> {
+        blk_head(&self.segment_id, self.index, next.unwrap_or(0), tail)
     }
 
     /// The answer without a block.
     #[must_use]
-    pub fn empty_answer(&self, held: &BlockRanges) -> Vec<u8> {
-        empty_blk(&self.segment_id, self.index, self.next(held))
-    }
-
-    fn next(&self, held: &BlockRanges) -> BlockIndex {
-        self.index.checked_add(1).and_then(|after| held.next_at_or_after(after)).unwrap_or(0)
+    pub fn empty_answer(&self, next: Option<BlockIndex>) -> Vec<u8> {
+        empty_blk(&self.segment_id, self.index, next.unwrap_or(0))
     }
 }
 

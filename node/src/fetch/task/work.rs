@@ -53,11 +53,8 @@ impl Work {
     /// Verifies plaintext and stores it.
     pub(super) fn add(&self, plain: Bytes) -> Result<(Bytes, Kept), WrongHash> {
         let block = VerifiedBlock::verify(plain, &self.check)?;
-        let held = self.store.as_ref().and_then(|store| store.held(&self.key.id));
-        let is_kept = held.is_some_and(|held| {
-            if self.trust == Trust::Bound { held.bound.contains(self.index) } else { held.blocks.contains(self.index) }
-        });
-        let kept = if is_kept { Kept::Yes } else { self.seal_and_keep(&block) };
+        let held = self.store.as_ref().and_then(|store| store.trust(&self.key.id, self.index));
+        let kept = if held >= Some(self.trust) { Kept::Yes } else { self.seal_and_keep(&block) };
         Ok((block.into_bytes(), kept))
     }
 
@@ -79,9 +76,8 @@ impl Work {
             }
             return Cached::Bad;
         };
-        let bound = store.bound_blocks(&self.key.id).contains(self.index);
         if self.trust == Trust::Bound
-            && !bound
+            && store.trust(&self.key.id, self.index) < Some(Trust::Bound)
             && let Err(error) = store.append(&self.key, self.index, &tail, Trust::Bound, Tag::NONE)
         {
             tracing::debug!(%error, "a cached block keeps the trust it had");

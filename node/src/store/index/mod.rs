@@ -107,6 +107,13 @@ impl Index {
         shard.find(hash, id).map_or_else(BlockRanges::new, |slot| shard.bound_blocks(slot, not_before))
     }
 
+    /// The first of [`Self::bound_blocks`] after a block.
+    pub(super) fn next_bound(&self, id: &SegmentId, after: BlockIndex, not_before: UnixTime) -> Option<BlockIndex> {
+        let (hash, shard) = self.shard(id);
+        let shard = read(shard);
+        shard.next_bound(shard.find(hash, id)?, after, not_before)
+    }
+
     /// Everything of a segment.
     pub(super) fn segment(&self, id: &SegmentId) -> Option<SegmentRecords> {
         let (hash, shard) = self.shard(id);

@@ -107,20 +107,22 @@ impl Shard {
 
     pub(super) fn bound(&self, slot: u32, not_before: UnixTime) -> Option<Bound> {
         match self.slot(slot).cell.get() {
-            Ok(record) => (record.place.trust() == Trust::Bound && record.note.time() >= not_before).then_some(Bound {
-                blocks: 1,
-                block_count: 1,
-                oldest: record.note.time(),
-            }),
+            Ok(record) => {
+                is_bound(&record, not_before).then_some(Bound { blocks: 1, block_count: 1, oldest: record.note.time() })
+            }
             Err(link) => self.many(link)?.bound(not_before),
         }
     }
 
     pub(super) fn bound_blocks(&self, slot: u32, not_before: UnixTime) -> BlockRanges {
-        self.records_of(slot)
-            .filter(|record| record.place.trust() == Trust::Bound && record.note.time() >= not_before)
-            .map(|record| record.note.index())
-            .collect()
+        self.records_of(slot).filter(|record| is_bound(record, not_before)).map(|record| record.note.index()).collect()
+    }
+
+    pub(super) fn next_bound(&self, slot: u32, after: BlockIndex, not_before: UnixTime) -> Option<BlockIndex> {
+        let many = self.slot(slot).cell.get().err().and_then(|link| self.many(link))?;
+        let from = many.cells.partition_point(|cell| cell.get().is_ok_and(|record| record.note.index() <= after));
+        let records = many.cells[from..].iter().filter_map(|cell| cell.get().ok());
+        records.filter(|record| is_bound(record, not_before)).map(|record| record.note.index()).next()
     }
 
     /// The id of a slot that is taken.
@@ -279,6 +281,10 @@ impl Shard {
     }
 }
 
+fn is_bound(record: &Record, not_before: UnixTime) -> bool {
+    record.place.trust() == Trust::Bound && record.note.time() >= not_before
+}
+
 impl Many {
     fn records(&self) -> impl Iterator<Item = Record> + '_ {
         self.cells.iter().filter_map(|cell| cell.get().ok())
@@ -311,7 +317,7 @@ impl Many {
 
     fn count_bound(&self, not_before: UnixTime) -> (u32, UnixTime) {
         self.records()
-            .filter(|record| record.place.trust() == Trust::Bound && record.note.time() >= not_before)
+            .filter(|record| is_bound(record, not_before))
             .fold((0, UnixTime::MAX), |(count, oldest), record| (count + 1, oldest.min(record.note.time())))
     }
 

@@ -155,6 +155,7 @@ fn only_bound_blocks_are_announced_and_served() {
     let held = bench.store().availability(&key.id).unwrap();
     assert_eq!((held.blocks, held.complete, held.age), (1, false, Some(Duration::from_secs(10))));
     assert_eq!(bench.store().bound_blocks(&key.id), [2].into_iter().collect());
+    assert_eq!(bench.store().next_bound(&key.id, 0), Some(2));
 
     assert!(bench.store().raise_to_bound(&key.id));
     assert!(!bench.store().raise_to_bound(&key.id));

@@ -36,6 +36,11 @@ pub trait BlockSource: Send + Sync + 'static {
     /// The blocks held of a segment. It has to answer from memory.
     fn held(&self, segment: &SegmentId) -> BlockRanges;
 
+    /// The segment's next block that is held after this one. It has to answer from memory.
+    fn next_held(&self, segment: &SegmentId, after: BlockIndex) -> Option<BlockIndex> {
+        self.held(segment).next_at_or_after(after.checked_add(1)?)
+    }
+
     /// One block, as it goes out; `None` where it is not held.
     fn read(&self, segment: &SegmentId, index: BlockIndex) -> impl Future<Output = Option<BlkTail>> + Send;
 

@@ -91,18 +91,18 @@ async fn look_up<S: BlockSource>(shared: &Shared<S>, progress: &Progress, lookup
 async fn look_up_block<S: BlockSource>(shared: &Shared<S>, lookup: BlockLookup) -> (Vec<u8>, Bytes) {
     let BlockLookup { segment_id, index } = &lookup;
     let tail = shared.source.read(segment_id, *index).await;
-    let held = shared.source.held(segment_id);
+    let next = shared.source.next_held(segment_id, *index);
     match tail {
         Some(tail) => {
             shared.counters.update(|counters| {
                 counters.blocks += 1;
                 counters.block_bytes += u64::from(tail.size_of_block);
             });
-            (lookup.head(&held, &tail), tail.bytes)
+            (lookup.head(next, &tail), tail.bytes)
         }
         None => {
             shared.counters.update(|counters| counters.not_held += 1);
-            (lookup.empty_answer(&held), Bytes::new())
+            (lookup.empty_answer(next), Bytes::new())
         }
     }
 }
