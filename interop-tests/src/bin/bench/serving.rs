@@ -1,4 +1,5 @@
-//! Encrypted blocks served to peers, against nginx serving a file of the same size.
+//! Encrypted blocks served to peers, against nginx serving as many files of the same size: a single file would stay in
+//! the processor's own cache.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -29,21 +30,24 @@ fn row(version: &str) -> Row {
     let node = Node::start("0");
     node.fill(&file, &information);
     let script = folder.path().join("blocks.lua");
-    let body_size = write_script(&script, &content);
+    let (count, body_size) = write_script(&script, &content);
     let url = format!("http://{}{PATH}", node.retrieval());
 
     let root = folder.path().join("root");
     std::fs::create_dir(&root).expect("a new folder");
-    write_content(&root.join("file"), body_size);
+    (0..count).for_each(|number| write_content(&root.join(number.to_string()), body_size));
+    let files = folder.path().join("files.lua");
+    write_file_script(&files, count);
     let (with, without) = (Nginx::start("0", &root, "on"), Nginx::start("0", &root, "off"));
-    let yardstick = || wrk(&with.url("file"), None).max(wrk(&without.url("file"), None));
-    let (ours, its) = in_turns(|| wrk(&url, Some(&script)), yardstick);
+    let yardstick = || wrk(&with.url(""), &files).max(wrk(&without.url(""), &files));
+    let (ours, its) = in_turns(|| wrk(&url, &script), yardstick);
     let work = format!("serving encrypted blocks {version} of {body_size} bytes, one core");
     Row::against(&work, ours, "nginx, the better of sendfile on and off", its, "requests/s", 0.9, 1.2)
 }
 
-/// A script for `wrk` that asks for every block in turn. Returns the mean size of an answer's body in bytes.
-fn write_script(script: &Path, content: &ContentInformation) -> u64 {
+/// A script for `wrk` that asks for every block in turn. Returns how many there are, and the mean size of an answer's
+/// body in bytes.
+fn write_script(script: &Path, content: &ContentInformation) -> (u64, u64) {
     let (mut bodies, mut sizes, mut count) = (String::new(), 0, 0);
     for segment in content.segments() {
         for index in 0..segment.block_count() {
@@ -64,5 +68,13 @@ fn write_script(script: &Path, content: &ContentInformation) -> u64 {
          return wrk.format(\"POST\", nil, nil, bodies[at])\nend\n"
     );
     std::fs::write(script, text).expect("a file in an empty folder");
-    sizes / count
+    (count, sizes / count)
+}
+
+/// The same for files that are named by their numbers.
+fn write_file_script(script: &Path, count: u64) {
+    let text = format!(
+        "local at = 0\nfunction request()\n  at = (at + 1) % {count}\n  return wrk.format(\"GET\", \"/\" .. at)\nend\n"
+    );
+    std::fs::write(script, text).expect("a file in an empty folder");
 }

@@ -73,13 +73,10 @@ pub(crate) fn memory(id: u32, field: &str) -> f64 {
     kib * 1024.0 / MB
 }
 
-/// Runs `wrk` from core 1 with 16 connections and returns its requests a second.
-pub(crate) fn wrk(url: &str, script: Option<&Path>) -> f64 {
+/// Runs `wrk` from core 1 with 16 connections, each request as the script says, and returns its requests a second.
+pub(crate) fn wrk(url: &str, script: &Path) -> f64 {
     let mut command = pinned("1", &find("wrk"));
-    command.args(["--threads", "1", "--connections", "16", "--duration", "3s"]);
-    if let Some(script) = script {
-        command.arg("--script").arg(script);
-    }
+    command.args(["--threads", "1", "--connections", "16", "--duration", "3s", "--script"]).arg(script);
     let output = command.arg(url).output().expect("wrk starts");
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains("Non-2xx"), "the server refused: {text}");
