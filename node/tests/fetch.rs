@@ -218,7 +218,8 @@ async fn read(content: &Content, origin: &Bytes, range: Range<u64>) -> Sources {
     while position < range.end {
         let next = timeout(PATIENCE, content.next(position)).await.unwrap().unwrap();
         match next {
-            Read::Data { range, bytes, source } => {
+            Read::Data { range, pieces, source } => {
+                let bytes = pieces.concat();
                 assert_eq!((range.start, range.end - range.start), (position, bytes.len() as u64));
                 assert!(bytes == origin.slice(range.start as usize..range.end as usize), "wrong bytes at {range:?}");
                 sources.add(source, bytes.len() as u64);
@@ -458,9 +459,9 @@ async fn a_partial_list_is_claimed_until_it_is_complete() {
     let beyond = sample.bytes.slice(4 * BLOCK as usize..9 * BLOCK as usize);
     assert_eq!(content.add_data(4 * BLOCK, beyond).await.unwrap().staged, 5 * BLOCK);
     let staged = content.next(4 * BLOCK + 7).await.unwrap();
-    let Read::Data { range, bytes, source: Source::Origin } = staged else { panic!("{staged:?}") };
+    let Read::Data { range, pieces, source: Source::Origin } = staged else { panic!("{staged:?}") };
     assert_eq!(
-        (range.clone(), bytes),
+        (range.clone(), pieces.concat().into()),
         (4 * BLOCK + 7..5 * BLOCK, sample.bytes.slice(range.start as usize..range.end as usize))
     );
     assert_eq!(store.held(&id).unwrap().blocks.len(), 4);

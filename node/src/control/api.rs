@@ -1,5 +1,6 @@
 //! The api socket: sessions, and the contents that they hold open.
 
+use std::convert::Infallible;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -7,7 +8,7 @@ use axum::extract::rejection::{PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, Path, Query, State};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
@@ -151,9 +152,16 @@ async fn next(
         () = open.closed.cancelled() => return Err(Refusal::new(ErrorCode::Cancelled, "the content was closed")),
     };
     Ok(match read {
-        Read::Data { range, bytes, source } => {
+        Read::Data { range, pieces, source } => {
+            let length = (range.end - range.start).to_string();
             let range = format!("{}-{}", range.start, range.end - 1);
-            ([(RANGE_HEADER, range), (SOURCE_HEADER, source_text(source))], bytes).into_response()
+            let headers = [
+                (HeaderName::from_static(RANGE_HEADER), range),
+                (HeaderName::from_static(SOURCE_HEADER), source_text(source)),
+                (CONTENT_LENGTH, length),
+            ];
+            let pieces = stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
+            (headers, Body::from_stream(pieces)).into_response()
         }
         Read::Missing { range, reason } => {
             (StatusCode::NOT_FOUND, Json(NotThere { missing: wire::Bytes::of(&range), reason })).into_response()

@@ -98,14 +98,14 @@ impl Handle {
     pub async fn next(&self, position: u64) -> Result<Read, BackendError> {
         Ok(match self {
             Self::Daemon(content) => match content.next(position).await? {
-                RemoteRead::Data { range, bytes, source } => Read::Data { range, bytes, source },
+                RemoteRead::Data { range, bytes, source } => Read::Data { range, pieces: vec![bytes], source },
                 RemoteRead::Missing { range, reason } => Read::Missing { range, reason },
             },
             Self::Embedded(content) => content.next(position).await?,
         })
     }
 
-    /// Adds a block that came from the origin. `Ok(false)`: its bytes do not have the hash that content information
+    /// Adds whole blocks that came from the origin. `Ok(false)`: its bytes do not have the hash that content information
     /// names.
     pub async fn add_data(&self, offset: u64, bytes: Bytes) -> Result<bool, BackendError> {
         debug_assert!(bytes.len() <= MAX_DATA_SIZE);

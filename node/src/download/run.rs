@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
 use peerdist_protocol::content::{ContentInformation, ContentVersion};
 use peerdist_protocol::http::{Asked, ContentVersions, MissingData, MissingDataFault, Validators};
 use peerdist_transport::origin::Url;
@@ -20,6 +21,8 @@ use crate::fetch::{Explanation, Read, Source, Sources};
 /// Content information is asked for this many bytes of content at a time ([MS-PCCRC] segments of version 1 are half
 /// as long, so that a window never cuts one).
 const WINDOW: u64 = 64 << 20;
+/// Blocks from the origin go to the node together until they are this many bytes.
+const MAX_RUN: usize = 1 << 20;
 /// How often a transfer that broke off is taken up again before the download fails.
 const RETRIES: u32 = 3;
 
@@ -245,10 +248,12 @@ impl<'a, P: FnMut(Progress<'_>)> Run<'a, P> {
     async fn read_until(&mut self, handle: &Handle, blocks: &ContentInformation, end: u64) -> Result<(), Stop> {
         while self.position < end {
             match handle.next(self.position).await? {
-                Read::Data { range, bytes, source } => {
-                    let bytes = bytes.slice(..bytes.len().min((end - range.start) as usize));
-                    self.sources.add(source, bytes.len() as u64);
-                    self.put(bytes).await?;
+                Read::Data { pieces, source, .. } => {
+                    for mut piece in pieces {
+                        piece.truncate((end - self.position).min(piece.len() as u64) as usize);
+                        self.sources.add(source, piece.len() as u64);
+                        self.put(piece).await?;
+                    }
                 }
                 Read::Missing { range, .. } => {
                     self.fetch_missing(handle, blocks, range.start..range.end.min(end)).await?;
@@ -299,20 +304,17 @@ impl<'a, P: FnMut(Progress<'_>)> Run<'a, P> {
         let mut skip = if kind == MissingData::Whole { range.start } else { 0 };
         let mut waiting = BytesMut::new();
         while self.position < range.end {
-            let Some(mut piece) = body.next().await? else {
-                return Err(
-                    DownloadError::Short { got: self.position + waiting.len() as u64, expected: range.end }.into()
-                );
-            };
-            let skipped = skip.min(piece.len() as u64);
-            skip -= skipped;
-            waiting.extend_from_slice(&piece.split_off(skipped as usize));
-            while let Some(block) = take_block(&mut waiting, blocks, self.position, range.end) {
-                if !handle.add_data(self.position, block.clone()).await? {
+            let received = receive(&mut body, &mut waiting, &mut skip).await;
+            while let Some(run) = take_blocks(&mut waiting, blocks, self.position, range.end) {
+                if !handle.add_data(self.position, run.clone()).await? {
                     return Err(Stop::StartOver { without_content_information: true });
                 }
-                self.sources.add(Source::Origin, block.len() as u64);
-                self.put(block).await?;
+                self.sources.add(Source::Origin, run.len() as u64);
+                self.put(run).await?;
+            }
+            if !received? && self.position < range.end {
+                let got = self.position + waiting.len() as u64;
+                return Err(DownloadError::Short { got, expected: range.end }.into());
             }
         }
         Ok(())
@@ -447,11 +449,37 @@ fn readable_end(content_information: &ContentInformation, total: Option<u64>) ->
     }
 }
 
-/// Takes the block that begins at `position` off the front of `waiting`, once all of it is there.
-fn take_block(waiting: &mut BytesMut, blocks: &ContentInformation, position: u64, end: u64) -> Option<Bytes> {
-    let block_end = block_end(blocks, position).unwrap_or(end).min(end);
-    let length = (block_end - position) as usize;
-    (waiting.len() >= length && length > 0).then(|| waiting.split_to(length).freeze())
+/// Appends what comes next, and with it what has come already: a fast origin is not held up by a request to the node for
+/// each block. Leaves out the first `skip` bytes. Returns `false` at the end of the body.
+async fn receive(body: &mut Body, waiting: &mut BytesMut, skip: &mut u64) -> Result<bool, OriginError> {
+    let mut next = body.next().await;
+    loop {
+        let Some(mut piece) = next? else { return Ok(false) };
+        let skipped = (*skip).min(piece.len() as u64);
+        *skip -= skipped;
+        waiting.extend_from_slice(&piece.split_off(skipped as usize));
+        if waiting.len() >= MAX_RUN {
+            return Ok(true);
+        }
+        match body.next().now_or_never() {
+            Some(more) => next = more,
+            None => return Ok(true),
+        }
+    }
+}
+
+/// Takes the blocks from `position` on that are whole off the front of `waiting`.
+fn take_blocks(waiting: &mut BytesMut, blocks: &ContentInformation, position: u64, end: u64) -> Option<Bytes> {
+    let there = position + waiting.len() as u64;
+    let mut run = position;
+    while run - position < MAX_RUN as u64 {
+        let next = block_end(blocks, run).unwrap_or(end).min(end);
+        if next > there || next == run {
+            break;
+        }
+        run = next;
+    }
+    (run > position).then(|| waiting.split_to((run - position) as usize).freeze())
 }
 
 fn block_end(blocks: &ContentInformation, position: u64) -> Option<u64> {

@@ -11,8 +11,8 @@ use peerdist_protocol::crypto::Sha256Stream;
 use tempfile::{NamedTempFile, TempPath};
 use tokio::sync::mpsc;
 
-/// How many pieces may wait for the disk; with blocks of at most 128 KiB this bounds what they hold to 8 MiB.
-const PIECES_WAITING: usize = 64;
+/// How many pieces may wait for the disk; the largest have 1 MiB.
+const PIECES_WAITING: usize = 32;
 
 /// Where a download goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

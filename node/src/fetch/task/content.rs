@@ -16,6 +16,9 @@ use super::work::{Kept, Work};
 use crate::fetch::plan::{BlockAt, LayoutError, PlannedSegment};
 use crate::fetch::why::{Explanation, MissingReason, Source};
 
+/// A read gives no further block once it has this many bytes.
+pub(super) const MAX_READ_SIZE: u64 = 1 << 20;
+
 /// One content that is being fetched. Dropping it ends everything that is under way for it.
 #[derive(Debug)]
 pub struct Content {
@@ -30,8 +33,8 @@ pub enum Read {
     Data {
         /// Where they are in the content: from the position asked for to the end of a block, at most.
         range: Range<u64>,
-        /// The bytes.
-        bytes: Bytes,
+        /// The bytes, cut at blocks; at most 1 MiB and a block.
+        pieces: Vec<Bytes>,
         /// Where they came from.
         source: Source,
     },
@@ -240,23 +243,19 @@ impl Content {
         let Some(described) = described else {
             let staged = usize::try_from(position - start).ok().and_then(|skip| state.staging.read(at, skip));
             let bytes = staged.ok_or(NextError::NotDescribed { position })?;
-            return Ok(Some(Read::Data {
-                range: position..position + bytes.len() as u64,
-                bytes,
-                source: Source::Origin,
-            }));
+            let range = position..position + bytes.len() as u64;
+            return Ok(Some(Read::Data { range, pieces: vec![bytes], source: Source::Origin }));
         };
-        if let Some(ready) = state.ready.get(&start) {
-            let end = (start + ready.bytes.len() as u64).min(described.end);
-            let bytes = ready.bytes.slice((position - start) as usize..(end - start) as usize);
-            let source = ready.source;
+        if let Some((run, source)) = ready_run(state, start, described.end) {
+            let next = run.end;
+            let range = position..next.min(described.end);
+            let pieces = state.ready.range(run.clone()).map(|(start, ready)| ready.part(*start, &range)).collect();
             state.wanted = None;
-            let next = start + ready.bytes.len() as u64;
             if state.plan.read_at(now, next) {
-                state.ready.retain(|kept, _| *kept == start);
+                state.ready.retain(|kept, _| run.contains(kept));
             }
             self.shared.step(state);
-            return Ok(Some(Read::Data { range: position..end, bytes, source }));
+            return Ok(Some(Read::Data { range, pieces, source }));
         }
         if state.plan.wait_at(now, position) {
             state.ready.clear();
@@ -375,6 +374,19 @@ impl Drop for Content {
         self.clock.abort();
         self.shared.close();
     }
+}
+
+/// The blocks from one source that are ready from `start` on without a gap and begin before `end`.
+fn ready_run(state: &State, start: u64, end: u64) -> Option<(Range<u64>, Source)> {
+    let source = state.ready.get(&start)?.source;
+    let mut next = start;
+    for (at, ready) in state.ready.range(start..end.min(start + MAX_READ_SIZE)) {
+        if *at != next || ready.source != source {
+            break;
+        }
+        next += ready.bytes.len() as u64;
+    }
+    Some((start..next, source))
 }
 
 /// The block around a position, and where it begins.

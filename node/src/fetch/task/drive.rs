@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -56,6 +57,14 @@ pub(super) struct State {
 pub(super) struct Ready {
     pub(super) bytes: Bytes,
     pub(super) source: Source,
+}
+
+impl Ready {
+    /// The bytes that are in a range of the content, of this block that begins at `start`.
+    pub(super) fn part(&self, start: u64, range: &Range<u64>) -> Bytes {
+        let end = range.end.min(start + self.bytes.len() as u64);
+        self.bytes.slice((range.start.max(start) - start) as usize..(end - start) as usize)
+    }
 }
 
 impl Shared {
