@@ -1,7 +1,7 @@
 //! Contents fetched for real: discovery over loopback multicast, retrieval over TCP, a store on disk.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Range;
@@ -254,7 +254,8 @@ async fn everything_from_one_peer_and_then_from_the_cache() {
         let sources = read(&content, &sample.bytes, 0..5_000_000).await;
         assert_eq!(sources.peers, BTreeMap::from([(lan.peers[0].address, 5_000_000)]));
         assert_eq!(content.explanation().sources, sources);
-        assert!(content.explanation().probes[0].answers[0].peer == lan.peers[0].address);
+        let probes = content.explanation().probes;
+        assert!(probes.iter().flat_map(|probe| &probe.answers).any(|answer| answer.peer == lan.peers[0].address));
         // As it came, and bound: it can be served on.
         for segment in information.segments() {
             assert!(store.availability(&segment.id()).unwrap().complete);
@@ -271,8 +272,30 @@ async fn everything_from_one_peer_and_then_from_the_cache() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn blocks_that_are_ready_are_read_together() {
+    let sample = sample(5_000_000);
+    for information in sample.both() {
+        let dir = TempDir::new().unwrap();
+        let (fetcher, _) = alone(&dir);
+        fetcher.open(information.clone()).add_data(0, sample.bytes.clone()).await.unwrap();
+        let content = fetcher.open(information);
+        timeout(PATIENCE, async {
+            while fetcher.counters().bytes_from_cache < 5_000_000 {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await
+        .unwrap();
+        let Read::Data { range, pieces, source } = content.next(7).await.unwrap() else { panic!() };
+        assert_eq!((range.start, source), (7, Source::Cache));
+        assert!(pieces.len() > 2 && (1 << 20..(1 << 20) + 131_072).contains(&range.end), "{range:?}");
+        assert!(pieces.concat() == sample.bytes[7..range.end as usize]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_peers_share_the_work() {
-    let sample = sample(8_000_000);
+    let sample = sample(24_000_000);
     for information in sample.both() {
         let mut lan = Lan::new();
         for _ in 0..2 {
@@ -281,8 +304,21 @@ async fn two_peers_share_the_work() {
         let dir = TempDir::new().unwrap();
         let (fetcher, _) = lan.fetcher(&dir);
         let content = fetcher.open(information);
-        let sources = read(&content, &sample.bytes, 0..8_000_000).await;
-        assert_eq!((sources.all_peers(), sources.peers.len()), (8_000_000, 2), "{sources:?}");
+        let peers = || {
+            let probes = content.explanation().probes;
+            let answers = probes.into_iter().flat_map(|probe| probe.answers);
+            answers.map(|answer| answer.peer).collect::<BTreeSet<_>>()
+        };
+        timeout(PATIENCE, async {
+            while peers().len() < 2 {
+                // What is fetched meanwhile is not all of it.
+                content.next(0).await.unwrap();
+            }
+        })
+        .await
+        .unwrap();
+        let sources = read(&content, &sample.bytes, 0..24_000_000).await;
+        assert_eq!((sources.all_peers(), sources.peers.len()), (24_000_000, 2), "{sources:?}");
     }
 }
 

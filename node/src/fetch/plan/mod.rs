@@ -36,6 +36,9 @@ use super::why::{Explanation, MissingReason, Sources, Why};
 /// Segments in the first run of version 2 after a start or a jump; each further one has twice as many.
 const FIRST_RUN: usize = 16;
 const MAX_RUN: usize = 128;
+/// Runs that are asked about before the window reaches them. Silence takes 300 ms to count as an answer, so that the
+/// bytes in so many runs bound how fast a content comes from the origin.
+const RUNS_AHEAD: usize = 3;
 /// Probes of one content under way at once.
 const MAX_PROBES: usize = 4;
 /// A Probe counts as ended after this long even if nobody says so.
@@ -49,7 +52,7 @@ const IDLE_AFTER: Duration = Duration::from_secs(30);
 /// With fewer needed blocks than this, blocks are asked for without asking for a list first ([MS-PCCRR] note <10>).
 const MIN_BLOCKS_TO_LIST: usize = 4;
 /// Blocks read from the cache at once.
-const MAX_CACHE_READS: usize = 4;
+const MAX_CACHE_READS: usize = 16;
 /// The block that the reader waits for may be asked for a second time after this long.
 const MIN_HEDGE_AFTER: Duration = Duration::from_millis(250);
 /// How often patience is halved at most, and what is left at least.
@@ -384,14 +387,15 @@ impl Plan {
         front
     }
 
-    /// Makes runs until one of them begins beyond the window: that is the one run ahead.
+    /// Makes runs until enough of them begin beyond the window.
     fn look_ahead(&mut self, cached: &impl Fn(&SegmentId) -> BlockRanges) {
         let Some(reader) = self.layout.index_at(self.position) else { return };
         loop {
             let window_end = self.front() + self.config.look_ahead;
             let start = self.runs.back().map_or(reader, |run| run.segments.end);
-            let is_far = |run: &Run| self.layout.get(run.segments.start).is_some_and(|s| s.offset >= window_end);
-            if start >= self.layout.all().len() || self.runs.back().is_some_and(is_far) {
+            let is_far = |run: &&Run| self.layout.get(run.segments.start).is_some_and(|s| s.offset >= window_end);
+            let far = self.runs.iter().rev().take_while(is_far).count();
+            if start >= self.layout.all().len() || far >= RUNS_AHEAD {
                 return;
             }
             let adjoins =

@@ -149,7 +149,7 @@ fn what_nobody_has_is_one_run_and_nobody_waits_for_it_twice() {
     assert_eq!(missing, Missing { range: 50..240 * u64::from(SEGMENT), reason: MissingReason::NobodyAnswered });
     // The origin streams it; what follows is asked about long before the reader is there.
     let probes = desk.probes();
-    assert_eq!(probes.iter().map(|(_, ids)| ids[0]).collect::<Vec<_>>(), [id(240), id(368)]);
+    assert_eq!(probes.iter().map(|(_, ids)| ids[0]).collect::<Vec<_>>(), [240, 368, 496, 624].map(id));
     for index in 0..240 {
         let at = BlockAt { segment: index * u64::from(SEGMENT), block: 0 };
         desk.plan.added(desk.now, &mut desk.book, at);
@@ -448,16 +448,16 @@ fn a_peer_without_lists_is_asked_block_by_block() {
 
 #[test]
 fn the_cache_comes_first_and_a_bad_record_is_fetched_instead() {
-    let mut desk = Desk::v1(1, 8);
-    desk.cached.insert(id(0), (0..6).collect());
+    let mut desk = Desk::v1(1, 20);
+    desk.cached.insert(id(0), (0..18).collect());
     let actions = desk.actions();
     let reads: Vec<_> = actions.iter().filter(|action| matches!(action, Action::Read(_))).collect();
     assert_eq!(reads.len(), MAX_CACHE_READS);
     assert_eq!(desk.plan.cache_read(BlockAt { segment: 0, block: 0 }, true), Delivery::Wanted);
     assert_eq!(desk.plan.cache_read(BlockAt { segment: 0, block: 1 }, false), Delivery::Ignored);
-    desk.matches(1, Availability { blocks: Some(8), complete: None, age: None }, &[id(0)]);
-    assert_eq!(desk.fetches().iter().map(|(_, at, _)| at.block).collect::<Vec<_>>(), [1, 6]);
-    for block in 2..6 {
+    desk.matches(1, Availability { blocks: Some(20), complete: None, age: None }, &[id(0)]);
+    assert_eq!(desk.fetches().iter().map(|(_, at, _)| at.block).collect::<Vec<_>>(), [1, 18]);
+    for block in 2..18 {
         assert_eq!(desk.plan.cache_read(BlockAt { segment: 0, block }, true), Delivery::Wanted);
     }
     // Wanted once more: read again.

@@ -5,17 +5,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use peerdist_protocol::content::{BlockIndex, ContentInformation, ContentVersion, WrongHash};
+use peerdist_protocol::content::{BlockIndex, ContentInformation, ContentVersion};
 use peerdist_protocol::crypto::HashValue;
 use thiserror::Error;
 use tokio::task::AbortHandle;
 
 use super::drive::{Shared, State};
 use super::node::lock;
-use super::work::{Kept, Work};
+use super::work::{Given, Outcome, Work};
 use crate::fetch::plan::{BlockAt, LayoutError, PlannedSegment};
 use crate::fetch::why::{Explanation, MissingReason, Source};
 
+/// Added blocks that are verified at once.
+const MAX_VERIFYING: usize = 32;
 /// A read gives no further block once it has this many bytes.
 pub(super) const MAX_READ_SIZE: u64 = 1 << 20;
 
@@ -114,7 +116,7 @@ enum Added {
 }
 
 enum Done {
-    Verified(BlockAt, Range<u64>, Result<(Bytes, Kept), WrongHash>),
+    Verified(BlockAt, Range<u64>, Outcome),
     Hashed(BlockAt, HashValue),
     Nothing,
 }
@@ -179,23 +181,19 @@ impl Content {
     pub async fn add_data(&self, offset: u64, bytes: Bytes) -> Result<AddOutcome, AddDataError> {
         let mut outcome = AddOutcome::default();
         let blocks = self.split(&mut lock(&self.shared.state), offset, &bytes, &mut outcome);
-        let done: Vec<_> = stream::iter(blocks)
-            .map(|added| self.verify(added))
-            .buffered(self.shared.node.workers_count)
-            .collect()
-            .await;
+        let done: Vec<_> = stream::iter(blocks).map(|added| self.verify(added)).buffered(MAX_VERIFYING).collect().await;
         let mut wrong = None;
         let mut state = lock(&self.shared.state);
         for done in done {
             match done {
-                Done::Verified(at, range, Ok((bytes, kept))) => {
+                Done::Verified(at, range, Outcome::Verified(bytes, kept)) => {
                     self.shared.kept(kept);
                     self.shared.node.counters.update(|counters| counters.bytes_from_origin += bytes.len() as u64);
                     state.staging.remove(at);
                     state.plan.added(self.shared.node.now(), &mut self.shared.node.book(), at);
                     outcome.verified.push(VerifiedBytes { offset: range.start, bytes });
                 }
-                Done::Verified(at, range, Err(WrongHash)) => {
+                Done::Verified(at, range, Outcome::Wrong | Outcome::Gone) => {
                     self.shared.node.counters.update(|counters| counters.wrong_origin_blocks += 1);
                     state.staging.remove(at);
                     wrong.get_or_insert(range);
@@ -310,7 +308,8 @@ impl Content {
     async fn verify(&self, added: Added) -> Done {
         let done = match added {
             Added::Listed(at, range, work, bytes) => {
-                self.shared.node.work(move || Done::Verified(at, range, work.add(bytes))).await
+                let outcome = self.shared.node.verify(*work, Given::Plain(bytes)).await;
+                outcome.map(|outcome| Done::Verified(at, range, outcome))
             }
             Added::Unlisted(at, bytes) => {
                 let segment = lock(&self.shared.state).known.segment(at.segment).map(|segment| segment.algorithm());
@@ -339,7 +338,7 @@ impl Content {
             let held = shared.node.cached(&id);
             for work in works.into_iter().filter(|work| held.contains(work.index)) {
                 // Reading verifies, removes what is wrong, and raises the rest.
-                shared.node.work(move || drop(work.read())).await;
+                shared.node.verify(work, Given::Cached).await;
             }
         });
     }
@@ -361,7 +360,7 @@ impl Content {
 async fn add_in_background(shared: Arc<Shared>, blocks: Vec<(BlockAt, Work, Bytes)>) {
     for (at, work, bytes) in blocks {
         let length = bytes.len() as u64;
-        if let Some(Ok((_, kept))) = shared.node.work(move || work.add(bytes)).await {
+        if let Some(Outcome::Verified(_, kept)) = shared.node.verify(work, Given::Plain(bytes)).await {
             shared.kept(kept);
             shared.node.counters.update(|counters| counters.bytes_from_origin += length);
             lock(&shared.state).plan.added(shared.node.now(), &mut shared.node.book(), at);

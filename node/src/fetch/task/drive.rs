@@ -15,7 +15,7 @@ use tokio::task::AbortHandle;
 use super::known::Known;
 use super::node::{ContentSummary, Node, form_of, lock};
 use super::staging::Staging;
-use super::work::{Cached, Kept, Work};
+use super::work::{Given, Kept, Outcome, Work};
 use crate::fetch::Moment;
 use crate::fetch::plan::{Action, Answer, BlockAt, Delivery, FetchId, Plan, PlanConfig, PlannedSegment, ProbeTicket};
 use crate::fetch::why::Source;
@@ -246,17 +246,20 @@ impl Shared {
     }
 
     async fn read(self: Arc<Self>, at: BlockAt, work: Option<Work>) {
-        let cached = match work {
-            Some(work) => self.node.work(move || work.read()).await,
+        let outcome = match work {
+            Some(work) => self.node.verify(work, Given::Cached).await,
             None => None,
         };
-        let bytes = match cached {
-            Some(Cached::Block(bytes)) => Some(bytes),
-            Some(Cached::Bad) => {
+        let bytes = match outcome {
+            Some(Outcome::Verified(bytes, kept)) => {
+                self.kept(kept);
+                Some(bytes)
+            }
+            Some(Outcome::Wrong) => {
                 self.node.counters.update(|counters| counters.bad_cache_records += 1);
                 None
             }
-            Some(Cached::Gone) | None => None,
+            Some(Outcome::Gone) | None => None,
         };
         let mut state = lock(&self.state);
         let delivery = state.plan.cache_read(at, bytes.is_some());
@@ -286,13 +289,13 @@ impl Shared {
             Ok(_) => return (Answer::Refused, None),
             Err(error) => return (answer_of(&error), None),
         };
-        match self.node.work(move || work.take_in(&block)).await {
-            Some(Ok((bytes, kept))) => {
+        match self.node.verify(work, Given::Encrypted(block)).await {
+            Some(Outcome::Verified(bytes, kept)) => {
                 self.kept(kept);
                 (Answer::Block, Some(bytes))
             }
-            Some(Err(_)) => (Answer::BadHash, None),
-            None => (Answer::Local, None),
+            Some(Outcome::Wrong) => (Answer::BadHash, None),
+            Some(Outcome::Gone) | None => (Answer::Local, None),
         }
     }
 

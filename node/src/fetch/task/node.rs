@@ -12,12 +12,13 @@ use peerdist_protocol::content::{BlockRanges, ContentInformation, ContentVersion
 use peerdist_protocol::discovery::{Form, ProbeKey};
 use peerdist_transport::retrieval::client::Client;
 use serde::Serialize;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::content::Content;
 use super::counters::{Counters, FetchCounters};
 use super::drive::Shared;
+use super::work::{Given, Outcome, Work, do_each};
 use crate::fetch::Moment;
 use crate::fetch::peers::{PeerBook, PeerSummary};
 use crate::fetch::plan::{PlanConfig, ProbeTicket};
@@ -28,6 +29,8 @@ use crate::store::Store;
 const MAX_RECENT: usize = 32;
 /// Segments and Probes that are kept of a closed content's story.
 const MAX_RECENT_STORIES: usize = 256;
+/// Blocks that are verified together.
+const MAX_BATCH: usize = 16;
 /// Probes that ended before the task that sent them learned their key.
 const MAX_EARLY: usize = 64;
 
@@ -42,7 +45,7 @@ pub struct FetchConfig {
     pub patience: std::time::Duration,
     /// Bytes per content that were added and cannot be verified yet. 4 MiB.
     pub staging: u64,
-    /// Blocks that are decrypted, hashed and stored at once; `None`: as many as there are processors.
+    /// Threads that decrypt, hash and store blocks; `None`: as many as there are processors.
     pub workers: Option<NonZero<usize>>,
 }
 
@@ -83,7 +86,7 @@ impl Fetcher {
             client,
             workers: Arc::new(Semaphore::new(workers)),
             config,
-            workers_count: workers,
+            waiting: Mutex::default(),
             book: Mutex::default(),
             contents: Mutex::default(),
             probes: Mutex::default(),
@@ -166,6 +169,9 @@ impl ContentSummary {
     }
 }
 
+/// A block that waits for a worker, and who waits for the outcome.
+type Waiting = (Work, Given, oneshot::Sender<Outcome>);
+
 /// What all contents share.
 pub(super) struct Node {
     start: Instant,
@@ -174,7 +180,7 @@ pub(super) struct Node {
     pub(super) client: Client,
     pub(super) config: FetchConfig,
     workers: Arc<Semaphore>,
-    pub(super) workers_count: usize,
+    waiting: Mutex<VecDeque<Waiting>>,
     book: Mutex<PeerBook>,
     contents: Mutex<HashMap<u64, Weak<Shared>>>,
     probes: Mutex<Probes>,
@@ -221,6 +227,43 @@ impl Node {
             work()
         });
         done.await.ok()
+    }
+
+    /// Verifies and stores a block on a thread that may wait, together with others that wait for the same. `None` where
+    /// the runtime shuts down or the work panicked.
+    pub(super) async fn verify(&self, work: Work, given: Given) -> Option<Outcome> {
+        let (sender, mut outcome) = oneshot::channel();
+        lock(&self.waiting).push_back((work, given, sender));
+        loop {
+            let permit = tokio::select! {
+                biased;
+                outcome = &mut outcome => return outcome.ok(),
+                permit = Arc::clone(&self.workers).acquire_owned() => permit.ok()?,
+            };
+            let batch = self.next_batch();
+            if batch.is_empty() {
+                // Another worker has it.
+                drop(permit);
+                return outcome.await.ok();
+            }
+            tokio::task::spawn_blocking(move || {
+                let _permit = permit;
+                let (works, senders): (Vec<_>, Vec<_>) =
+                    batch.into_iter().map(|(work, given, sender)| ((work, given), sender)).unzip();
+                for (outcome, sender) in do_each(works).into_iter().zip(senders) {
+                    // Whoever asked may have gone.
+                    let _ = sender.send(outcome);
+                }
+            });
+        }
+    }
+
+    /// Takes blocks that wait to be verified, without those that nobody waits for any more.
+    fn next_batch(&self) -> Vec<Waiting> {
+        let mut waiting = lock(&self.waiting);
+        waiting.retain(|(_, _, sender)| !sender.is_closed());
+        let count = waiting.len().min(MAX_BATCH);
+        waiting.drain(..count).collect()
     }
 
     /// Sends a Probe for a content and sees to it that the content learns of its end.
