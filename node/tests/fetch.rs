@@ -279,6 +279,8 @@ async fn blocks_that_are_ready_are_read_together() {
         let (fetcher, _) = alone(&dir);
         fetcher.open(information.clone()).add_data(0, sample.bytes.clone()).await.unwrap();
         let content = fetcher.open(information);
+        // What follows is read ahead.
+        content.next(0).await.unwrap();
         timeout(PATIENCE, async {
             while fetcher.counters().bytes_from_cache < 5_000_000 {
                 tokio::task::yield_now().await;

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::tools::Running;
 
 /// How long a program may take to become ready.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(240);
 
 /// Writes `length` bytes that compress badly.
 pub(crate) fn write_content(file: &Path, length: u64) {
