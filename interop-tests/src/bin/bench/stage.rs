@@ -154,7 +154,7 @@ impl Nginx {
         let (path, root) = (home.path().display(), root.display());
         let user = if rustix::process::geteuid().is_root() { "user root;\n" } else { "" };
         let config = format!(
-            "{user}daemon off;\nworker_processes 1;\npid {path}/pid;\nerror_log {path}/error.log;\nevents {{}}\nhttp {{\n\
+            "{user}daemon off;\nmaster_process off;\npid {path}/pid;\nerror_log {path}/error.log;\nevents {{}}\nhttp {{\n\
              access_log off;\nsendfile {sendfile};\ntcp_nopush on;\nkeepalive_requests 1000000000;\n\
              client_body_temp_path {path}/body;\nproxy_temp_path {path}/proxy;\nfastcgi_temp_path {path}/fastcgi;\n\
              uwsgi_temp_path {path}/uwsgi;\nscgi_temp_path {path}/scgi;\n\
