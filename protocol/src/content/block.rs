@@ -319,7 +319,7 @@ mod tests {
             }
             sealed.push(block);
         }
-        let other = BlockCheck { algorithm: HashAlgorithm::Sha512, ..samples[1].2.clone() };
+        let other = BlockCheck { algorithm: HashAlgorithm::Sha512, ..samples[1].2 };
         let checks: Vec<_> =
             samples.iter().enumerate().map(|(at, sample)| if at == 7 { &other } else { &sample.2 }).collect();
         let blocks: Vec<_> =

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::client::conn::http1::SendRequest;
 use hyper::header::{HOST, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -158,7 +158,8 @@ impl Endpoint {
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
         let (response, connection) = self.start(request).await?;
         let (head, mut body) = response.into_parts();
-        let mut bytes = BytesMut::new();
+        let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
+        let mut bytes = BytesMut::with_capacity(announced.min(MAX_ANSWER_SIZE));
         while let Some(frame) = body.frame().await {
             let Ok(data) = frame.map_err(|error| self.hung_up(error))?.into_data() else { continue };
             if bytes.len() + data.len() > MAX_ANSWER_SIZE {
