@@ -18,9 +18,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, CacheSize, Config, Interfaces, Mode};
+use crate::config::{self, Config, Interfaces, Mode};
 use crate::fetch::{FetchConfig, Fetcher};
-use crate::store::{Limits, SizeLimit, Store, StoreConfig, StoreError};
+use crate::store::{Limits, Store, StoreConfig, StoreError};
 
 mod status;
 
@@ -82,14 +82,14 @@ impl fmt::Debug for Node {
 impl Node {
     /// Starts what the configuration's mode asks for: the store, the retrieval server, discovery, the fetcher.
     pub async fn start(config: Config) -> Result<Self, StartError> {
-        let store = Store::open(&store_config(&config.cache))?;
+        let store = Store::open(&StoreConfig::from(&config.cache))?;
         Self::assemble(config, store, None).await
     }
 
     /// Starts a node for one command. Where its cache cannot be used, because another command uses it or the disk is
     /// full, a cache for this run alone takes its place: a download does not fail for want of a cache.
     pub async fn start_embedded(config: Config) -> Result<Self, StartError> {
-        match Store::open(&store_config(&config.cache)) {
+        match Store::open(&StoreConfig::from(&config.cache)) {
             Ok(store) => Self::assemble(config, store, None).await,
             Err(error) => {
                 tracing::info!(%error, "using a cache for this run alone");
@@ -169,7 +169,7 @@ impl Node {
         if let Some(discovery) = &self.0.discovery {
             discovery.set_interfaces(interfaces(&config.discovery.interfaces)).await;
         }
-        self.0.store.set_limits(store_config(&config.cache).limits)
+        self.0.store.set_limits(Limits::from(&config.cache))
     }
 
     /// Stops answering Probes, lets uploads end within their limit, and closes the cache.
@@ -223,17 +223,6 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.bind(&address.into())?;
     socket.listen(BACKLOG)?;
     TcpListener::from_std(socket.into())
-}
-
-fn store_config(cache: &config::Cache) -> StoreConfig {
-    let size = match cache.size {
-        CacheSize::Bytes(bytes) => SizeLimit::Bytes(bytes),
-        CacheSize::Percent(percent) => SizeLimit::PercentOfDisk(percent),
-    };
-    StoreConfig {
-        limits: Limits { size, keep_free: cache.keep_free, max_age: cache.max_age },
-        ..StoreConfig::new(&cache.dir)
-    }
 }
 
 fn server_limits(retrieval: &config::Retrieval) -> ServerLimits {
