@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(set.len(), 8);
         assert_eq!(set.next_at_or_after(6), Some(63));
         assert_eq!(
-            [64, 511, 512, u32::MAX].map(|index| set.next_at_or_after(index)),
+            [65, 511, 512, u32::MAX].map(|index| set.next_at_or_after(index)),
             [Some(511), Some(511), None, None]
         );
         assert!(!set.insert(512));
