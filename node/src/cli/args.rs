@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use peerdist_protocol::content::{ContentVersion, SegmentId};
 use peerdist_protocol::crypto::HashAlgorithm;
+use peerdist_transport::content_server::DEFAULT_MINIMUM_SIZE;
 
 use super::ExitStatus;
 use crate::config::DEFAULT_PATH;
@@ -93,7 +94,7 @@ pub struct ServeArguments {
     #[arg(long)]
     pub no_hash_ahead: bool,
     /// Content of fewer bytes is served as it is.
-    #[arg(long, value_name = "BYTES", default_value_t = 65_536)]
+    #[arg(long, value_name = "BYTES", default_value_t = DEFAULT_MINIMUM_SIZE)]
     pub min_size: u64,
     /// End when the process that started this one ends.
     #[arg(long, hide = true)]

@@ -19,6 +19,10 @@ pub enum Source {
     Upstream(Url),
 }
 
+/// Content of fewer bytes is not described unless the configuration says otherwise, as with Windows: it would cost more
+/// than it saves.
+pub const DEFAULT_MINIMUM_SIZE: u64 = 64 << 10;
+
 /// A content server's configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ContentServerConfig {
@@ -91,7 +95,7 @@ impl ContentServerConfig {
             state_size: 1 << 30,
             memory_size: 64 << 20,
             versions: HashOptions { v1: Some(HashAlgorithm::Sha256), v2: true },
-            minimum_size: 64 << 10,
+            minimum_size: DEFAULT_MINIMUM_SIZE,
             maximum_size: 64 << 30,
             hash_ahead: false,
             hash_jobs: NonZeroUsize::MIN,

@@ -44,7 +44,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio_util::sync::DropGuard;
 
-pub use self::config::{ContentServerConfig, ContentServerLimits, Source};
+pub use self::config::{ContentServerConfig, ContentServerLimits, DEFAULT_MINIMUM_SIZE, Source};
 pub use self::counters::Counters;
 
 use self::body::{Body, Meter};

@@ -13,9 +13,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
+use indicatif::HumanBytes;
 use peerdist_protocol::content::ContentVersion;
 use peerdist_protocol::crypto::Sha256Stream;
 use peerdist_protocol::http::{Asked, ContentVersions};
+use peerdist_transport::content_server::DEFAULT_MINIMUM_SIZE;
 use peerdist_transport::origin::{Answer, Origin, OriginLimits, Url};
 use tempfile::TempDir;
 
@@ -197,10 +199,10 @@ impl Stage {
     fn build(file: &Path) -> Result<Self, Failure> {
         let fail = |error| Failure::file("read", file, error);
         let length = file.metadata().map_err(fail)?.len();
-        if length == 0 {
-            return Err(
-                Failure::new(ExitStatus::Usage, "an empty file has nothing to travel").help("name a file with content")
-            );
+        if length < DEFAULT_MINIMUM_SIZE {
+            let least = HumanBytes(DEFAULT_MINIMUM_SIZE);
+            let reason = format!("the file has less than {least}: content servers do not describe it");
+            return Err(Failure::new(ExitStatus::Usage, reason).help("name a larger file"));
         }
         let sha256 = sha256_of(file).map_err(fail)?;
         let directory = TempDir::with_prefix("peerdist-demo-")
