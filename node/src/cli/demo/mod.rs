@@ -8,6 +8,7 @@ mod report;
 
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use tempfile::TempDir;
 use super::get::DownloadBar;
 use super::process::interrupted;
 use super::{DemoArguments, ExitStatus, Failure, Output};
-use crate::config::{Cache, CacheSize, Config, Control, Discovery, Interfaces, Node};
+use crate::config::{Cache, CacheSize, Config, Control, Discovery, Interfaces, Node, Retrieval};
 use crate::control::client::Session;
 use crate::download::{Backend, Destination, DownloadReport, Request, download};
 use processes::Process;
@@ -154,6 +155,12 @@ impl Peer {
                 size: CacheSize::Percent(100),
                 keep_free: 0,
                 ..Cache::default()
+            },
+            // All peers have one address.
+            retrieval: Retrieval {
+                max_connections: NonZeroU32::MAX,
+                max_connections_per_peer: NonZeroU32::MAX,
+                ..Retrieval::default()
             },
             control: Control {
                 admin_socket: self.home.join("admin.sock"),
