@@ -6,6 +6,7 @@ mod cache;
 mod config;
 mod control;
 mod daemon;
+mod demo;
 mod fixture;
 mod hash;
 mod lifecycle;

@@ -1,0 +1,79 @@
+//! `peerdist demo` on small files. Its processes speak over the loopback interface.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+
+use crate::fixture::content;
+use crate::run::{Ran, command};
+
+/// Runs a demo whose temporary files go to `scratch`.
+fn demo(scratch: &Path, words: &[&str]) -> Ran {
+    let mut demo = command(["demo"].iter().chain(words));
+    demo.env("TMPDIR", scratch);
+    Ran::of(demo)
+}
+
+fn is_empty(folder: &Path) -> bool {
+    fs::read_dir(folder).unwrap().next().is_none()
+}
+
+#[test]
+fn one_peer_asks_the_origin_and_the_others_each_other() {
+    let home = TempDir::new().unwrap();
+    let scratch = TempDir::new().unwrap();
+    let file = home.path().join("file");
+    fs::write(&file, content(3_000_000)).unwrap();
+    let name = file.to_str().unwrap();
+    for version in ["v1", "v2"] {
+        let ran = demo(scratch.path(), &[name, "--peers", "3", "--content-info", version, "--json"]);
+        assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+        let report: serde_json::Value = serde_json::from_str(&ran.stdout).expect("exactly one JSON value");
+        assert_eq!((&report["bytes"], &report["verdict"]), (&9_000_000.into(), &"passed".into()));
+        let downloads = report["peers"].as_array().unwrap();
+        assert_eq!(downloads.len(), 3);
+        for download in downloads {
+            assert_eq!(download["sha256"], report["sha256"]);
+            assert_eq!(download["content_information"], version);
+            assert!(download["seconds"].as_f64().unwrap() > 0.0);
+        }
+        let from_peers = |download: &serde_json::Value| {
+            let peers = download["sources"]["peers"].as_object().unwrap();
+            peers.values().map(|bytes| bytes.as_u64().unwrap()).sum::<u64>()
+        };
+        assert_eq!((from_peers(&downloads[0]), &downloads[0]["sources"]["origin"]), (0, &3_000_000.into()));
+        for download in &downloads[1..] {
+            assert!(from_peers(download) > 2_850_000, "{download}");
+        }
+        assert!(report["sources"]["origin"].as_u64().unwrap() >= 3_000_000, "{report}");
+        assert!(is_empty(scratch.path()), "files were left behind");
+    }
+}
+
+#[test]
+fn people_get_a_table_and_a_verdict() {
+    let home = TempDir::new().unwrap();
+    let scratch = TempDir::new().unwrap();
+    let file = home.path().join("file");
+    fs::write(&file, content(500_000)).unwrap();
+    let ran = demo(scratch.path(), &[file.to_str().unwrap(), "--peers", "2"]);
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    assert!(ran.stdout.contains("from origin") && ran.stdout.contains("passed: every hash is right"), "{}", ran.stdout);
+    assert!(is_empty(scratch.path()), "files were left behind");
+}
+
+#[test]
+fn what_cannot_be_demonstrated_is_refused() {
+    let home = TempDir::new().unwrap();
+    let scratch = TempDir::new().unwrap();
+    let missing = home.path().join("missing");
+    let error = demo(scratch.path(), &[missing.to_str().unwrap()]).error(1);
+    assert!(error.contains("missing: No such file"), "{error}");
+    let small = home.path().join("small");
+    fs::write(&small, content(65_535)).unwrap();
+    let error = demo(scratch.path(), &[small.to_str().unwrap()]).error(2);
+    assert!(error.contains("less than 64.00 KiB"), "{error}");
+    demo(scratch.path(), &["--peers", "1"]).error(2);
+    assert!(is_empty(scratch.path()));
+}
