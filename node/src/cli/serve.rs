@@ -1,5 +1,6 @@
 //! `peerdist serve`: a content server in the foreground, for a folder or before another web server.
 
+use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use peerdist_transport::content_server::secret::{self, SecretFileError};
@@ -67,7 +68,14 @@ fn default_state_directory() -> Result<PathBuf, Failure> {
 
 impl From<SecretFileError> for Failure {
     fn from(error: SecretFileError) -> Self {
-        Self::new(ExitStatus::NotPermitted, error)
+        let is_forbidden = match &error {
+            SecretFileError::Read { source, .. } | SecretFileError::Create { source, .. } => {
+                source.kind() == ErrorKind::PermissionDenied
+            }
+            SecretFileError::Readable { .. } => true,
+            SecretFileError::Random(_) | SecretFileError::Size { .. } => false,
+        };
+        Self::new(if is_forbidden { ExitStatus::NotPermitted } else { ExitStatus::Failure }, error)
     }
 }
 
