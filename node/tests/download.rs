@@ -124,11 +124,16 @@ struct User {
 
 impl User {
     async fn new() -> Self {
+        Self::with_free_space(0).await
+    }
+
+    /// A user whose cache leaves so many bytes of the disk to others.
+    async fn with_free_space(keep_free: u64) -> Self {
         let home = TempDir::new().unwrap();
         let mut config = Config::default();
         config.node.mode = Mode::Local;
         config.cache.dir = home.path().join("cache");
-        config.cache.keep_free = 0;
+        config.cache.keep_free = keep_free;
         Self { backend: Backend::Embedded(Node::start_embedded(config).await.unwrap()), home }
     }
 
@@ -168,6 +173,21 @@ async fn what_the_origin_gives_is_kept_for_the_next_time() {
     let report = user.get(&origin).await.unwrap();
     assert_eq!((report.sources.origin, report.sources.cache), (0, LENGTH as u64));
     assert!(std::fs::read(user.output()).unwrap() == content(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_stops_the_cache_and_not_the_download() {
+    let origin = Scripted::start(|asked| match asked.peerdist {
+        true => Answer::content_information("a", described(&content(1))),
+        false => Answer::bytes("a", content(1), asked),
+    });
+    // More than any disk has: the cache may take nothing.
+    let user = User::with_free_space(1 << 60).await;
+    for _ in 0..2 {
+        let report = user.get(&origin).await.unwrap();
+        assert_eq!((report.sources.origin, report.sources.cache), (LENGTH as u64, 0));
+        assert!(std::fs::read(user.output()).unwrap() == content(1));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
