@@ -359,7 +359,8 @@ proptest! {
         let mut text = sample_text(if v2 { Form::V2 } else { Form::V1 });
         for (position, piece) in edits {
             let pieces = [" ", "&", "&amp;", "<", ">", "<!-- -->", "A", "=", "\u{e4}", "<a/>"];
-            text.insert_str(position.index(text.len()), pieces[piece]);
+            let position = text.floor_char_boundary(position.index(text.len()));
+            text.insert_str(position, pieces[piece]);
         }
         let long_way = parse(&text).and_then(|message| match message {
             Message::Probe(probe) => Ok(probe),
