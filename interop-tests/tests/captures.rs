@@ -23,7 +23,9 @@ fn tshark_finds_nothing_malformed_in_a_whole_download() {
 
         assert_eq!(tshark::malformed(&capture), [""; 0]);
         for protocol in ["ip", "tcp", "udp"] {
-            assert_eq!(tshark::count(&capture, &format!("{protocol}.checksum.status == 0")), 0, "{protocol}");
+            // Linux writes 0xffff for a sum of zero, which is the same in ones' complement; tshark wants 0x0000 in TCP.
+            let wrong = format!("{protocol}.checksum.status == 0 && {protocol}.checksum != 0xffff");
+            assert_eq!(tshark::count(&capture, &wrong), 0, "{protocol}");
         }
         // Probes over both families and answers, all of them well-formed XML.
         let xml = |filter: &str| tshark::count(&capture, &format!("udp.port == 3702 && xml && {filter}"));
