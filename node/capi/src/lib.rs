@@ -1,0 +1,16 @@
+//! `libpeerdist`: the PeerDist API of peerdist.h, the DISM functions that turn its feature on and off, and what of
+//! Windows a program for them needs: events, completion ports, overlapped results, the last error.
+//!
+//! A client of the daemon's sockets. Handles are numbers of a table, never pointers; every exported function checks its
+//! arguments and lets no panic out.
+//!
+//! | module | what it does |
+//! |---|---|
+//! | [`abi`] | types and constants of 64-bit Windows, laid out as there |
+//! | [`handle`] | the table behind HANDLE |
+//! | [`kernel`] | events, completion ports, waiting, the last error |
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
+pub mod abi;
+pub mod handle;
+pub mod kernel;
