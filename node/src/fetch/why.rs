@@ -341,6 +341,40 @@ pub struct Explanation {
     pub segments: Vec<SegmentStory>,
 }
 
+impl Explanation {
+    /// Adds the story of other readers of the same content.
+    pub(super) fn merge(&mut self, other: Self) {
+        self.sources.merge(&other.sources);
+        for (reason, bytes) in other.origin_reasons {
+            *self.origin_reasons.entry(reason).or_default() += bytes;
+        }
+        let before = self.probes.len();
+        let room = MAX_PROBES.saturating_sub(before);
+        self.probes_omitted += other.probes_omitted + other.probes.len().saturating_sub(room) as u64;
+        self.probes.extend(other.probes.into_iter().take(room));
+        for mut story in other.segments {
+            story.probes.iter_mut().for_each(|probe| *probe += before);
+            story.probes.retain(|probe| *probe < self.probes.len());
+            match self.segments.binary_search_by_key(&story.offset, |known| known.offset) {
+                Ok(at) => self.segments[at].merge(story),
+                Err(at) if self.segments.len() < MAX_SEGMENTS => self.segments.insert(at, story),
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+impl SegmentStory {
+    fn merge(&mut self, other: Self) {
+        self.probes.extend(other.probes);
+        self.sources.merge(&other.sources);
+        let room = MAX_NOTES.saturating_sub(self.notes.len());
+        self.notes_omitted += other.notes_omitted + other.notes.len().saturating_sub(room) as u32;
+        self.notes.extend(other.notes.into_iter().take(room));
+        self.missing = other.missing.or(self.missing);
+    }
+}
+
 /// One Probe.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeStory {

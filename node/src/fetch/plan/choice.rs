@@ -13,7 +13,7 @@ use crate::fetch::peers::{Basis, Holding, HostId, Knowledge, OutCause, PeerBook,
 use crate::fetch::why::{MissingReason, PeerNote};
 
 /// Who may hold a segment, as the book says at one moment.
-struct View {
+pub(super) struct View {
     candidates: Vec<Candidate>,
 }
 
@@ -26,7 +26,7 @@ struct Candidate {
 }
 
 impl View {
-    fn refresh(&mut self, now: Moment, book: &PeerBook) {
+    pub(super) fn refresh(&mut self, now: Moment, book: &PeerBook) {
         self.candidates.retain_mut(|candidate| {
             let Some(standing) = book.standing(now, candidate.host) else { return false };
             candidate.standing = standing;
@@ -107,11 +107,12 @@ impl Plan {
         }
     }
 
-    /// The run of blocks that are known to be missing from `position` on. They are marked as being at the origin.
+    /// The run of blocks that are known to be missing from `position` on. They are marked as being at the origin, unless
+    /// others may be waiting for them.
     pub(super) fn missing(&mut self, now: Moment, book: &PeerBook, position: u64) -> Option<Missing> {
         let reader = self.layout.index_at(position)?;
         let last = *self.near.last_key_value()?.0;
-        let out_of_patience = self.waiting.is_some_and(|(_, since)| since + self.patience() <= now);
+        let out_of_patience = self.waiting.is_some_and(|waiting| waiting.since + self.patience() <= now);
         let mut end = position;
         let mut first_reason = None;
         for index in reader..=last {
@@ -143,7 +144,9 @@ impl Plan {
                 };
                 first_reason.get_or_insert(reason);
                 end = segment.block_range(block).end;
-                self.set_state(index, block, State::AtOrigin);
+                if self.demanded.is_none() {
+                    self.set_state(index, block, State::AtOrigin);
+                }
                 self.why.missing(segment.offset, reason);
             }
         }
@@ -167,7 +170,7 @@ impl Plan {
         fetches.all(|fetch| fetch.since + self.patience() <= now)
     }
 
-    fn has_room(&self) -> bool {
+    pub(super) fn has_room(&self) -> bool {
         self.fetches.len() + self.listings.len() < self.config.max_in_flight
     }
 
@@ -176,13 +179,13 @@ impl Plan {
         Some(BlockAt { segment: segment.offset, block: segment.block_at(self.position) })
     }
 
-    fn set_state(&mut self, index: usize, block: BlockIndex, state: State) {
+    pub(super) fn set_state(&mut self, index: usize, block: BlockIndex, state: State) {
         if let Some(block) = self.near.get_mut(&index).and_then(|near| near.block_mut(block)) {
             block.state = state;
         }
     }
 
-    fn look_again(
+    pub(super) fn look_again(
         &mut self,
         index: usize,
         block: BlockIndex,
@@ -198,7 +201,7 @@ impl Plan {
 
     /// Does what can be done about a needed block. Returns whether a host got a request.
     #[expect(clippy::too_many_arguments, reason = "the loop's state, spelled out")]
-    fn start(
+    pub(super) fn start(
         &mut self,
         now: Moment,
         book: &mut PeerBook,
@@ -256,9 +259,8 @@ impl Plan {
     }
 
     /// Asks one more peer for the block that the reader waits for, if the first one takes unusually long.
-    fn hedge(&mut self, now: Moment, book: &mut PeerBook, index: usize, at: BlockAt, step: &mut Step) {
-        let is_time = self.waiting.is_some_and(|(waiting, _)| waiting == at)
-            && self.hedge_at(book, at).is_some_and(|moment| moment <= now);
+    pub(super) fn hedge(&mut self, now: Moment, book: &mut PeerBook, index: usize, at: BlockAt, step: &mut Step) {
+        let is_time = self.is_awaited(at) && self.hedge_at(book, at).is_some_and(|moment| moment <= now);
         if !is_time || !self.has_room() {
             return;
         }
@@ -271,7 +273,7 @@ impl Plan {
         }
     }
 
-    fn noted_view(&mut self, now: Moment, book: &PeerBook, index: usize, segment: &PlannedSegment) -> View {
+    pub(super) fn noted_view(&mut self, now: Moment, book: &PeerBook, index: usize, segment: &PlannedSegment) -> View {
         let view = self.view(now, book, index, segment);
         for candidate in &view.candidates {
             let note = match candidate.standing {

@@ -182,7 +182,7 @@ impl Plan {
     pub fn added(&mut self, now: Moment, book: &mut PeerBook, at: BlockAt) {
         let length = self.length_of(at);
         self.why.bytes(at.segment, Source::Origin, length);
-        let awaited = self.waiting.is_some_and(|(waiting, _)| waiting == at);
+        let awaited = self.is_awaited(at);
         if let Some(block) = self.block_mut(at) {
             block.state = if awaited { State::Unknown } else { State::Added };
         }
@@ -221,7 +221,7 @@ impl Plan {
         Delivery::Wanted
     }
 
-    fn cancel_others(&mut self, now: Moment, book: &mut PeerBook, at: BlockAt) {
+    pub(super) fn cancel_others(&mut self, now: Moment, book: &mut PeerBook, at: BlockAt) {
         let others = self.fetches.iter().filter(|(_, fetch)| fetch.at == at);
         let others: Vec<_> = others.map(|(id, fetch)| (*id, fetch.host)).collect();
         for (id, host) in others {
@@ -233,6 +233,9 @@ impl Plan {
 
     /// Bytes that came from the origin move the reader, who has them already.
     fn follow_the_origin(&mut self) {
+        if self.demanded.is_some() {
+            return;
+        }
         let mut position = self.position;
         while let Some(index) = self.layout.index_at(position) {
             let Some(segment) = self.layout.get(index) else { break };

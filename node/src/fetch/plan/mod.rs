@@ -8,8 +8,12 @@
 //! to 128 of them, of which one Probe names up to 16: who holds a named segment is taken to hold its neighbours too
 //! until an answer says otherwise. Before the reader is told that a block is missing, its segment was either named
 //! itself, or nobody answered for the whole run. Nobody waits for a run twice.
+//!
+//! A plan serves either one reader that goes forward, or blocks that are demanded in any order: see
+//! [`Plan::on_demand`].
 
 mod choice;
+mod demand;
 mod events;
 mod layout;
 mod near;
@@ -182,6 +186,15 @@ struct Listing {
     since: Moment,
 }
 
+/// What the reader waits for.
+#[derive(Debug, Clone, Copy)]
+struct Waiting {
+    at: BlockAt,
+    since: Moment,
+    /// How long; `None` as long as the plan has patience.
+    limit: Option<Duration>,
+}
+
 /// The plan of one content.
 #[derive(Debug)]
 pub struct Plan {
@@ -191,7 +204,9 @@ pub struct Plan {
     layout: Layout,
     position: u64,
     last_read: Moment,
-    waiting: Option<(BlockAt, Moment)>,
+    waiting: Option<Waiting>,
+    /// The blocks that are waited for; `None` where one reader goes forward.
+    demanded: Option<BTreeSet<BlockAt>>,
     impatience: u32,
     runs: VecDeque<Run>,
     near: BTreeMap<usize, Near>,
@@ -218,6 +233,7 @@ impl Plan {
             position: 0,
             last_read: Moment::ZERO,
             waiting: None,
+            demanded: None,
             impatience: 0,
             runs: VecDeque::new(),
             near: BTreeMap::new(),
@@ -266,28 +282,36 @@ impl Plan {
         self.move_to(position)
     }
 
-    /// The reader waits for the block at `position`. Where it was delivered before, it is looked for again. Returns
-    /// whether the reader jumped.
-    pub fn wait_at(&mut self, now: Moment, position: u64) -> bool {
+    /// The reader waits for the block at `position`, for `limit` or as long as the plan has patience. Where the block
+    /// was delivered before, it is looked for again. Returns whether the reader jumped.
+    pub fn wait_at(&mut self, now: Moment, position: u64, limit: Option<Duration>) -> bool {
         self.last_read = now;
         let jumped = self.move_to(position);
         let Some(index) = self.layout.index_at(position) else { return jumped };
         let segment = &self.layout.all()[index];
         let at = BlockAt { segment: segment.offset, block: segment.block_at(position) };
-        if self.waiting.is_none_or(|(waiting, _)| waiting != at) {
-            self.waiting = Some((at, now));
-            if let Some(run) = self.runs.iter_mut().find(|run| run.segments.contains(&index)) {
-                run.next_check = None;
-            }
-            if let Some(block) = self.near.get_mut(&index).and_then(|near| near.block_mut(at.block)) {
-                block.state = match block.state {
-                    State::Have | State::Added => State::Unknown,
-                    State::AtOrigin => State::Needed,
-                    state => state,
-                };
+        match &mut self.waiting {
+            Some(waiting) if waiting.at == at => waiting.limit = limit,
+            _ => {
+                self.waiting = Some(Waiting { at, since: now, limit });
+                self.look_for_again(index, at.block);
             }
         }
         jumped
+    }
+
+    /// Somebody wants a block that may have been delivered, or given up, before.
+    fn look_for_again(&mut self, index: usize, block: BlockIndex) {
+        if let Some(run) = self.runs.iter_mut().find(|run| run.segments.contains(&index)) {
+            run.next_check = None;
+        }
+        if let Some(block) = self.near.get_mut(&index).and_then(|near| near.block_mut(block)) {
+            block.state = match block.state {
+                State::Have | State::Added => State::Unknown,
+                State::AtOrigin => State::Needed,
+                state => state,
+            };
+        }
     }
 
     /// What is to be done now. `cached` says which blocks of a segment the cache holds.
@@ -296,7 +320,10 @@ impl Plan {
         self.end_overdue_probes(now, book);
         self.look_ahead(&cached);
         self.ask_about_runs(now, book, &mut step);
-        self.fetch_ahead(now, book, &cached, &mut step);
+        match self.demanded {
+            None => self.fetch_ahead(now, book, &cached, &mut step),
+            Some(_) => self.fetch_demanded(now, book, &cached, &mut step),
+        }
         step.actions.extend(self.cancelled.drain(..).map(Action::Cancel));
         step.wake = self.wake(now, book);
         step
@@ -306,7 +333,7 @@ impl Plan {
     /// not asked for it until the reader waits for it again.
     pub fn take_missing(&mut self, now: Moment, book: &PeerBook, position: u64) -> Option<Missing> {
         let missing = self.missing(now, book, position)?;
-        if missing.reason == MissingReason::TooSlow {
+        if missing.reason == MissingReason::TooSlow && self.waiting.is_some_and(|waiting| waiting.limit.is_none()) {
             self.impatience = (self.impatience + 1).min(MAX_IMPATIENCE);
         }
         self.waiting = None;
@@ -332,7 +359,14 @@ impl Plan {
     }
 
     fn patience(&self) -> Duration {
-        (self.config.patience / (1 << self.impatience)).max(MIN_PATIENCE)
+        let own = (self.config.patience / (1 << self.impatience)).max(MIN_PATIENCE);
+        self.waiting.and_then(|waiting| waiting.limit).unwrap_or(own)
+    }
+
+    /// Whether somebody waits for a block.
+    fn is_awaited(&self, at: BlockAt) -> bool {
+        self.waiting.is_some_and(|waiting| waiting.at == at)
+            || self.demanded.as_ref().is_some_and(|demanded| demanded.contains(&at))
     }
 
     fn move_to(&mut self, position: u64) -> bool {
@@ -448,7 +482,7 @@ impl Plan {
             }
             self.runs[at].next_check = Some(now + ASK_AGAIN_AFTER);
             let run = &self.runs[at];
-            if !run.segments.clone().any(|index| self.near.get(&index).is_some_and(Near::needs_any)) {
+            if !run.segments.clone().any(|index| self.is_in_need(index)) {
                 continue;
             }
             let ids = run.samples.iter().filter_map(|index| self.layout.get(*index)).map(|segment| segment.id);
@@ -532,10 +566,11 @@ impl Plan {
 
     fn wake(&self, now: Moment, book: &PeerBook) -> Option<Moment> {
         let probes = self.probes.values().map(|asked| asked.deadline);
-        let waiting = self.waiting.map(|(_, since)| since + self.patience());
-        let hedge = self.waiting.and_then(|(at, _)| self.hedge_at(book, at));
+        let waiting = self.waiting.map(|waiting| waiting.since + self.patience());
+        let awaited = self.fetches.values().map(|fetch| fetch.at).filter(|at| self.is_awaited(*at));
+        let hedge = awaited.filter_map(|at| self.hedge_at(book, at)).min();
         let busy = book.next_busy_end(now);
-        let in_need = self.near.values().any(Near::needs_any) && self.last_read + IDLE_AFTER > now;
+        let in_need = self.near.keys().any(|index| self.is_in_need(*index)) && self.last_read + IDLE_AFTER > now;
         let (busy, tick) = if in_need { (busy, Some(now + ASK_AGAIN_AFTER)) } else { (None, None) };
         probes.chain(waiting).chain(hedge).chain(busy).chain(tick).filter(|moment| *moment > now).min()
     }

@@ -58,7 +58,7 @@ impl Desk {
             actions: VecDeque::new(),
             wake: None,
         };
-        desk.plan.wait_at(desk.now, 0);
+        desk.plan.wait_at(desk.now, 0, None);
         desk
     }
 
@@ -156,7 +156,7 @@ fn what_nobody_has_is_one_run_and_nobody_waits_for_it_twice() {
     }
     assert_eq!(desk.plan.position, 240 * u64::from(SEGMENT));
     desk.end(probes[0].0);
-    desk.plan.wait_at(desk.now, 240 * u64::from(SEGMENT));
+    desk.plan.wait_at(desk.now, 240 * u64::from(SEGMENT), None);
     desk.poll();
     assert!(desk.missing(240 * u64::from(SEGMENT)).is_some());
     assert_eq!(desk.plan.sources().origin, 240 * u64::from(SEGMENT));
@@ -172,7 +172,7 @@ fn negative_entries_of_the_node_save_the_probe() {
     assert!(desk.actions().is_empty());
     assert_eq!(desk.missing(0).unwrap().range, 0..10 * u64::from(SEGMENT));
     // A Probe that was overheard clears them: asked again, but nobody waits.
-    desk.plan.wait_at(desk.now, 0);
+    desk.plan.wait_at(desk.now, 0, None);
     desk.book.overheard(&id(3));
     assert_eq!(desk.probes()[0].1, [id(3)]);
     assert_eq!(desk.missing(0).unwrap().range, 0..10 * u64::from(SEGMENT));
@@ -253,7 +253,7 @@ fn neighbours_are_a_hint_and_a_wrong_one_leads_to_a_probe_by_name() {
     // No fault of the peer's.
     let host = desk.book.holders(desk.now, &id(16)).next().unwrap().0;
     assert_eq!(desk.book.standing(desk.now, host), Some(Standing::Ready));
-    desk.plan.wait_at(desk.now, unnamed * u64::from(SEGMENT));
+    desk.plan.wait_at(desk.now, unnamed * u64::from(SEGMENT), None);
     let probes = desk.probes();
     assert!(probes[0].1.contains(&id(unnamed as usize)), "{probes:?}");
     assert_eq!(desk.missing(unnamed * u64::from(SEGMENT)), None);
@@ -344,7 +344,7 @@ fn patience_ends_and_shrinks() {
     let mut waits = Vec::new();
     for index in 0..2 {
         let position = index * u64::from(SEGMENT);
-        desk.plan.wait_at(desk.now, position);
+        desk.plan.wait_at(desk.now, position, None);
         let since = desk.now;
         let missing = loop {
             desk.poll();
@@ -402,7 +402,7 @@ fn late_matches_revive_what_was_missing() {
     assert!(desk.fetches().is_empty());
     let fetch = *desk.plan.fetches.first_key_value().unwrap().0;
     assert_eq!(desk.answer(fetch, Answer::Block), Delivery::Wanted);
-    desk.plan.wait_at(desk.now, 2 * u64::from(SEGMENT));
+    desk.plan.wait_at(desk.now, 2 * u64::from(SEGMENT), None);
     assert_eq!(segment(desk.fetches()[0].1), 2);
 }
 
@@ -427,7 +427,7 @@ fn a_partial_holder_of_version_1_is_asked_for_a_list_first() {
     // Blocks 0 to 2 are missing; block 3 is on its way.
     assert_eq!(desk.missing(0).unwrap().range, 0..3 * u64::from(BLOCK_SIZE_V1));
     // The list may grow while the peer downloads: it is asked for again, but not at once.
-    desk.plan.wait_at(desk.now, 50 * u64::from(BLOCK_SIZE_V1));
+    desk.plan.wait_at(desk.now, 50 * u64::from(BLOCK_SIZE_V1), None);
     assert!(desk.actions().iter().all(|action| !matches!(action, Action::List { .. })));
 }
 
@@ -461,8 +461,8 @@ fn the_cache_comes_first_and_a_bad_record_is_fetched_instead() {
         assert_eq!(desk.plan.cache_read(BlockAt { segment: 0, block }, true), Delivery::Wanted);
     }
     // Wanted once more: read again.
-    desk.plan.wait_at(desk.now, u64::from(BLOCK_SIZE_V1));
-    desk.plan.wait_at(desk.now, 0);
+    desk.plan.wait_at(desk.now, u64::from(BLOCK_SIZE_V1), None);
+    desk.plan.wait_at(desk.now, 0, None);
     assert!(desk.actions().contains(&Action::Read(BlockAt { segment: 0, block: 0 })));
 }
 
@@ -483,10 +483,10 @@ fn a_jump_begins_anew_and_blocks_under_way_are_not_asked_for_twice() {
     desk.poll();
     desk.matches(1, ALL, &ids[..16]);
     assert_eq!(desk.fetches().len(), 2);
-    assert!(desk.plan.wait_at(desk.now, 700 * u64::from(SEGMENT)));
+    assert!(desk.plan.wait_at(desk.now, 700 * u64::from(SEGMENT), None));
     let probes = desk.probes();
     assert_eq!(probes[0].1[0], id(700));
-    assert!(desk.plan.wait_at(desk.now, 0));
+    assert!(desk.plan.wait_at(desk.now, 0, None));
     assert!(desk.fetches().is_empty());
     assert_eq!(desk.missing(0), None);
 }
@@ -523,7 +523,7 @@ fn a_probe_that_cannot_be_sent_is_not_waited_for() {
     desk.plan.probe_failed(desk.now, &desk.book, ticket);
     assert_eq!(desk.missing(0).unwrap().reason, MissingReason::NobodyAnswered);
     desk.now += ASK_AGAIN_AFTER;
-    desk.plan.wait_at(desk.now, 1);
+    desk.plan.wait_at(desk.now, 1, None);
     assert_eq!(desk.probes().len(), 1);
 }
 

@@ -305,7 +305,7 @@ impl World {
                 continue;
             }
             client.waiting_since.get_or_insert(now);
-            client.plan.wait_at(now, client.position);
+            client.plan.wait_at(now, client.position, None);
             self.poll(host);
             let client = self.hosts[host].client.as_mut().unwrap();
             let Some(missing) = client.plan.take_missing(now, &client.book, client.position) else { break };

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
@@ -11,6 +12,7 @@ use thiserror::Error;
 use tokio::task::AbortHandle;
 
 use super::drive::{Shared, State};
+use super::known::Known;
 use super::node::lock;
 use super::work::{Given, Outcome, Work};
 use crate::fetch::plan::{BlockAt, LayoutError, PlannedSegment};
@@ -24,7 +26,7 @@ pub(super) const MAX_READ_SIZE: u64 = 1 << 20;
 /// One content that is being fetched. Dropping it ends everything that is under way for it.
 #[derive(Debug)]
 pub struct Content {
-    shared: Arc<Shared>,
+    pub(super) shared: Arc<Shared>,
     clock: AbortHandle,
 }
 
@@ -131,21 +133,25 @@ impl Content {
     /// again, whole.
     pub fn add_content_information(&self, information: ContentInformation) -> Result<(), AddContentInformationError> {
         let mut state = lock(&self.shared.state);
-        if !state.known.is_of(&information) {
-            let (has, given) = (state.known.version(), information.version());
+        let mut known = lock(&self.shared.known);
+        if !known.is_of(&information) {
+            let (has, given) = (known.version(), information.version());
             return Err(AddContentInformationError::OtherKind { has, given });
         }
-        state.plan.add_segments(information.segments().iter().map(PlannedSegment::from).collect())?;
-        let offsets: Vec<_> = information.segments().iter().map(|segment| segment.offset()).collect();
-        for offset in state.known.add(information) {
-            self.list_is_complete(&mut state, offset);
+        let segments: Vec<_> = information.segments().iter().map(PlannedSegment::from).collect();
+        state.plan.add_segments(segments.clone())?;
+        for offset in known.add(information) {
+            self.list_is_complete(&mut state, &mut known, offset);
         }
-        let listed: Vec<_> = offsets.iter().flat_map(|offset| self.take_staged(&mut state, *offset)).collect();
+        let staged = segments.iter().flat_map(|segment| self.take_staged(&mut state, &known, segment.offset));
+        let listed: Vec<_> = staged.collect();
+        drop(known);
         if !listed.is_empty() {
             tokio::spawn(add_in_background(Arc::clone(&self.shared), listed));
         }
         self.shared.step(&mut state);
         drop(state);
+        self.shared.areas.described(&segments);
         self.shared.changed.notify_waiters();
         Ok(())
     }
@@ -154,7 +160,7 @@ impl Content {
     /// does not.
     #[must_use]
     pub fn described_until(&self, position: u64) -> u64 {
-        lock(&self.shared.state).known.described_at(position).map_or(position, |range| range.end)
+        lock(&self.shared.known).described_at(position).map_or(position, |range| range.end)
     }
 
     /// The bytes at `position`, or the run of blocks from there on that has to come from the origin. Waits while
@@ -162,13 +168,18 @@ impl Content {
     ///
     /// Blocks ahead of `position` are fetched meanwhile, and between reads.
     pub async fn next(&self, position: u64) -> Result<Read, NextError> {
+        self.next_within(position, MAX_READ_SIZE, None).await
+    }
+
+    /// As [`Self::next`], but at most `max` bytes, and waiting for `limit` where one is given.
+    pub async fn next_within(&self, position: u64, max: u64, limit: Option<Duration>) -> Result<Read, NextError> {
         let _turn = self.shared.turn.lock().await;
         loop {
             let changed = self.shared.changed.notified();
             tokio::pin!(changed);
             // What happens between the look and the wait counts.
             changed.as_mut().enable();
-            if let Some(read) = self.look(position)? {
+            if let Some(read) = self.look(position, max.min(MAX_READ_SIZE), limit)? {
                 return Ok(read);
             }
             changed.await;
@@ -183,6 +194,7 @@ impl Content {
         let blocks = self.split(&mut lock(&self.shared.state), offset, &bytes, &mut outcome);
         let done: Vec<_> = stream::iter(blocks).map(|added| self.verify(added)).buffered(MAX_VERIFYING).collect().await;
         let mut wrong = None;
+        let mut arrived = Vec::new();
         let mut state = lock(&self.shared.state);
         for done in done {
             match done {
@@ -191,6 +203,7 @@ impl Content {
                     self.shared.node.counters.update(|counters| counters.bytes_from_origin += bytes.len() as u64);
                     state.staging.remove(at);
                     state.plan.added(self.shared.node.now(), &mut self.shared.node.book(), at);
+                    arrived.push(at);
                     outcome.verified.push(VerifiedBytes { offset: range.start, bytes });
                 }
                 Done::Verified(at, range, Outcome::Wrong | Outcome::Gone) => {
@@ -199,9 +212,10 @@ impl Content {
                     wrong.get_or_insert(range);
                 }
                 Done::Hashed(at, hash) => {
-                    state.known.computed(at, hash);
-                    if state.known.is_complete(at.segment) {
-                        self.list_is_complete(&mut state, at.segment);
+                    let mut known = lock(&self.shared.known);
+                    known.computed(at, hash);
+                    if known.is_complete(at.segment) {
+                        self.list_is_complete(&mut state, &mut known, at.segment);
                     }
                 }
                 Done::Nothing => {}
@@ -210,6 +224,10 @@ impl Content {
         self.shared.step(&mut state);
         drop(state);
         self.shared.changed.notify_waiters();
+        arrived.into_iter().for_each(|at| self.shared.areas.arrived(at));
+        if outcome.staged > 0 {
+            self.shared.areas.look_again();
+        }
         match wrong {
             Some(range) => Err(AddDataError::WrongHash { range }),
             None => Ok(outcome),
@@ -225,37 +243,43 @@ impl Content {
     /// The whole story so far.
     #[must_use]
     pub fn explanation(&self) -> Explanation {
-        lock(&self.shared.state).plan.explain()
+        self.shared.explanation()
     }
 
     /// What a read can say at the moment.
-    fn look(&self, position: u64) -> Result<Option<Read>, NextError> {
+    fn look(&self, position: u64, max: u64, limit: Option<Duration>) -> Result<Option<Read>, NextError> {
         let mut state = lock(&self.shared.state);
         let state = &mut *state;
         let now = self.shared.node.now();
         while state.ready.first_key_value().is_some_and(|(start, ready)| start + ready.bytes.len() as u64 <= position) {
             state.ready.pop_first();
         }
-        let (at, start) = block_around(state, position).ok_or(NextError::NotDescribed { position })?;
-        let described = state.known.described_at(position).filter(|_| state.known.check(at).is_some());
+        let (at, start, described) = {
+            let known = lock(&self.shared.known);
+            let (at, start) = block_around(&known, position).ok_or(NextError::NotDescribed { position })?;
+            (at, start, known.described_at(position).filter(|_| known.check(at).is_some()))
+        };
         let Some(described) = described else {
             let staged = usize::try_from(position - start).ok().and_then(|skip| state.staging.read(at, skip));
-            let bytes = staged.ok_or(NextError::NotDescribed { position })?;
+            let mut bytes = staged.ok_or(NextError::NotDescribed { position })?;
+            bytes.truncate(usize::try_from(max).unwrap_or(usize::MAX));
             let range = position..position + bytes.len() as u64;
             return Ok(Some(Read::Data { range, pieces: vec![bytes], source: Source::Origin }));
         };
-        if let Some((run, source)) = ready_run(state, start, described.end) {
-            let next = run.end;
-            let range = position..next.min(described.end);
+        if let Some((run, source)) = ready_run(state, start, described.end.min(position.saturating_add(max))) {
+            let range = position..run.end.min(described.end).min(position.saturating_add(max));
             let pieces = state.ready.range(run.clone()).map(|(start, ready)| ready.part(*start, &range)).collect();
             state.wanted = None;
+            // A block that was not read to its end is read on from.
+            let rest = state.ready.range(run.clone()).next_back().filter(|_| range.end < run.end.min(described.end));
+            let next = rest.map_or(run.end, |(start, _)| *start);
             if state.plan.read_at(now, next) {
                 state.ready.retain(|kept, _| run.contains(kept));
             }
             self.shared.step(state);
             return Ok(Some(Read::Data { range, pieces, source }));
         }
-        if state.plan.wait_at(now, position) {
+        if state.plan.wait_at(now, position, limit) {
             state.ready.clear();
         }
         self.shared.step(state);
@@ -274,11 +298,12 @@ impl Content {
     fn split(&self, state: &mut State, offset: u64, bytes: &Bytes, outcome: &mut AddOutcome) -> Vec<Added> {
         let mut blocks = Vec::new();
         let mut done = 0;
+        let known = lock(&self.shared.known);
         while done < bytes.len() {
             let position = offset + done as u64;
             let left = bytes.len() - done;
-            let Some((at, range)) = block_around(state, position).and_then(|(at, start)| {
-                let segment = state.known.segment(at.segment)?;
+            let Some((at, range)) = block_around(&known, position).and_then(|(at, start)| {
+                let segment = known.segment(at.segment)?;
                 Some((at, start..segment.block_range(at.block)?.end))
             }) else {
                 outcome.ignored += left as u64;
@@ -289,7 +314,7 @@ impl Content {
             let take = left.min(length - skip);
             let piece = bytes.slice(done..done + take);
             done += take;
-            let work = self.shared.work_on(state, at);
+            let work = self.shared.work_on(&known, at);
             let whole = if take == length && work.is_some() {
                 Some(piece)
             } else {
@@ -312,7 +337,7 @@ impl Content {
                 outcome.map(|outcome| Done::Verified(at, range, outcome))
             }
             Added::Unlisted(at, bytes) => {
-                let segment = lock(&self.shared.state).known.segment(at.segment).map(|segment| segment.algorithm());
+                let segment = lock(&self.shared.known).segment(at.segment).map(|segment| segment.algorithm());
                 let Some(algorithm) = segment else { return Done::Nothing };
                 self.shared.node.work(move || Done::Hashed(at, algorithm.hash(&bytes))).await
             }
@@ -321,17 +346,17 @@ impl Content {
     }
 
     /// Raises a segment to Bound: the hashes of all its blocks are known by now, if they are those of its HoD.
-    fn list_is_complete(&self, state: &mut State, offset: u64) {
-        if !state.known.proven(offset) {
-            state.known.forget_computed(offset);
+    fn list_is_complete(&self, state: &mut State, known: &mut Known, offset: u64) {
+        if !known.proven(offset) {
+            known.forget_computed(offset);
             return;
         }
         state.plan.set_bound(offset);
-        let staged = self.take_staged(state, offset);
-        let Some(segment) = state.known.segment(offset) else { return };
+        let staged = self.take_staged(state, known, offset);
+        let Some(segment) = known.segment(offset) else { return };
         let (id, blocks) = (segment.id(), 0..segment.block_count());
         let works: Vec<_> =
-            blocks.filter_map(|block| self.shared.work_on(state, BlockAt { segment: offset, block })).collect();
+            blocks.filter_map(|block| self.shared.work_on(known, BlockAt { segment: offset, block })).collect();
         let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             add_in_background(Arc::clone(&shared), staged).await;
@@ -344,10 +369,10 @@ impl Content {
     }
 
     /// Takes those blocks of a segment out of the staging area whose hashes are known by now.
-    fn take_staged(&self, state: &mut State, offset: u64) -> Vec<(BlockAt, Work, Bytes)> {
+    fn take_staged(&self, state: &mut State, known: &Known, offset: u64) -> Vec<(BlockAt, Work, Bytes)> {
         let mut listed = Vec::new();
         for (at, bytes) in state.staging.whole_blocks(offset) {
-            if let Some(work) = self.shared.work_on(state, at) {
+            if let Some(work) = self.shared.work_on(known, at) {
                 state.staging.remove(at);
                 listed.push((at, work, bytes));
             }
@@ -364,6 +389,7 @@ async fn add_in_background(shared: Arc<Shared>, blocks: Vec<(BlockAt, Work, Byte
             shared.kept(kept);
             shared.node.counters.update(|counters| counters.bytes_from_origin += length);
             lock(&shared.state).plan.added(shared.node.now(), &mut shared.node.book(), at);
+            shared.areas.arrived(at);
         }
     }
 }
@@ -372,6 +398,10 @@ impl Drop for Content {
     fn drop(&mut self) {
         self.clock.abort();
         self.shared.close();
+        // The summary tells of the areas, too.
+        self.shared.node.remember(self.shared.summary(false));
+        self.shared.areas.close();
+        self.shared.node.forget(self.shared.id);
     }
 }
 
@@ -389,8 +419,8 @@ fn ready_run(state: &State, start: u64, end: u64) -> Option<(Range<u64>, Source)
 }
 
 /// The block around a position, and where it begins.
-fn block_around(state: &State, position: u64) -> Option<(BlockAt, u64)> {
-    let segment = state.known.segment_around(position)?;
+pub(super) fn block_around(known: &Known, position: u64) -> Option<(BlockAt, u64)> {
+    let segment = known.segment_around(position)?;
     let index = (position - segment.offset()) / u64::from(segment.block_size());
     let block = BlockIndex::try_from(index).ok()?;
     Some((BlockAt { segment: segment.offset(), block }, segment.block_range(block)?.start))

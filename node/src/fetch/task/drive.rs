@@ -12,14 +12,15 @@ use peerdist_transport::retrieval::client::ExchangeError;
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
+use super::areas::Areas;
 use super::known::Known;
 use super::node::{ContentSummary, Node, form_of, lock};
 use super::staging::Staging;
 use super::work::{Given, Kept, Outcome, Work};
 use crate::fetch::Moment;
-use crate::fetch::plan::{Action, Answer, BlockAt, Delivery, FetchId, Plan, PlanConfig, PlannedSegment, ProbeTicket};
-use crate::fetch::why::Source;
-use crate::store::{SegmentKey, Trust};
+use crate::fetch::plan::{Action, Answer, BlockAt, Delivery, FetchId, Plan, PlannedSegment, ProbeTicket};
+use crate::fetch::why::{Explanation, Source};
+use crate::store::{SegmentKey, Tag, Trust};
 
 /// One open content, as its handle and its tasks share it.
 #[derive(Debug)]
@@ -28,7 +29,13 @@ pub(super) struct Shared {
     pub(super) id: u64,
     name: String,
     opened: Moment,
+    /// Lock `state` first where both are needed.
+    pub(super) known: Arc<Mutex<Known>>,
     pub(super) state: Mutex<State>,
+    /// Where blocks are read in any order.
+    pub(super) areas: Areas,
+    /// Whose content it is, for flushing.
+    tag: Tag,
     /// Something happened that a waiting reader wants to look at.
     pub(super) changed: Notify,
     /// The next alarm is earlier than it was.
@@ -37,16 +44,25 @@ pub(super) struct Shared {
     pub(super) turn: tokio::sync::Mutex<()>,
 }
 
+/// What a content is opened with, beside its content information.
+#[derive(Debug)]
+pub(super) struct Opening {
+    pub(super) id: u64,
+    pub(super) name: String,
+    pub(super) tag: Tag,
+}
+
 /// What changes. Held for moments only, never while anything is waited for.
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) plan: Plan,
-    pub(super) known: Known,
     /// Verified blocks that the reader has not passed, by where they begin.
     pub(super) ready: BTreeMap<u64, Ready>,
     pub(super) staging: Staging,
     /// Where the reader waits.
     pub(super) wanted: Option<u64>,
+    /// In an area: how many readers wait for each block.
+    pub(super) demands: BTreeMap<BlockAt, usize>,
     exchanges: HashMap<FetchId, AbortHandle>,
     alarm_at: Option<Moment>,
     closed: bool,
@@ -68,28 +84,34 @@ impl Ready {
 }
 
 impl Shared {
-    pub(super) fn new(node: Arc<Node>, id: u64, name: String, information: ContentInformation) -> Arc<Self> {
-        let config = PlanConfig {
-            look_ahead: node.config.look_ahead,
-            max_in_flight: node.config.max_in_flight,
-            patience: node.config.patience,
-            discovery: node.discovery.is_some(),
-        };
-        let mut seed = [0; 8];
-        // Without randomness all nodes choose alike, which is no harm.
-        let _ = getrandom::fill(&mut seed);
-        let mut plan = Plan::new(config, form_of(information.version()), u64::from_le_bytes(seed));
+    pub(super) fn new(node: Arc<Node>, opening: Opening, information: ContentInformation) -> Arc<Self> {
+        let mut plan = Plan::new(node.plan_config(), form_of(information.version()), seed());
         let segments = information.segments().iter().map(PlannedSegment::from).collect();
         if let Err(error) = plan.add_segments(segments) {
             // Parsed content information has no such fault; without segments every read says that nothing is described.
             tracing::error!(%error, "content information contradicts itself");
         }
+        Self::of(node, opening, Arc::new(Mutex::new(Known::new(information))), plan)
+    }
+
+    /// Readers of a part of this content that go anywhere.
+    pub(super) fn area(&self, segments: Vec<PlannedSegment>) -> Arc<Self> {
+        let form = lock(&self.state).plan.form();
+        let mut plan = Plan::on_demand(self.node.plan_config(), form, seed());
+        if let Err(error) = plan.add_segments(segments) {
+            tracing::error!(%error, "content information contradicts itself");
+        }
+        let opening = Opening { id: self.node.next_id(), name: self.name.clone(), tag: self.tag };
+        Self::of(Arc::clone(&self.node), opening, Arc::clone(&self.known), plan)
+    }
+
+    fn of(node: Arc<Node>, opening: Opening, known: Arc<Mutex<Known>>, plan: Plan) -> Arc<Self> {
         let state = State {
             plan,
-            known: Known::new(information),
             ready: BTreeMap::new(),
             staging: Staging::new(node.config.staging),
             wanted: None,
+            demands: BTreeMap::new(),
             exchanges: HashMap::new(),
             alarm_at: None,
             closed: false,
@@ -97,41 +119,53 @@ impl Shared {
         Arc::new(Self {
             opened: node.now(),
             node,
-            id,
-            name,
+            id: opening.id,
+            name: opening.name,
+            known,
             state: Mutex::new(state),
+            areas: Areas::default(),
+            tag: opening.tag,
             changed: Notify::new(),
             alarm: Notify::new(),
             turn: tokio::sync::Mutex::default(),
         })
     }
 
+    /// Whether this is a part of a content that is read in any order.
+    pub(super) fn is_area(&self) -> bool {
+        lock(&self.state).plan.is_on_demand()
+    }
+
+    /// The whole story so far, that of its areas included.
+    pub(super) fn explanation(&self) -> Explanation {
+        let mut explanation = lock(&self.state).plan.explain();
+        self.areas.explain(&mut explanation);
+        explanation
+    }
+
     pub(super) fn summary(&self, open: bool) -> ContentSummary {
-        let state = lock(&self.state);
+        let explanation = self.explanation();
         let summary = ContentSummary {
             id: self.id,
             name: self.name.clone(),
-            version: state.known.version().to_string(),
+            version: lock(&self.known).version().to_string(),
             open,
             opened_ms: u64::try_from(self.opened.as_millis()).unwrap_or(u64::MAX),
-            sources: state.plan.sources().clone(),
-            origin_reasons: state.plan.origin_reasons().clone(),
-            explanation: state.plan.explain(),
+            sources: explanation.sources.clone(),
+            origin_reasons: explanation.origin_reasons.clone(),
+            explanation,
         };
         summary.shorten()
     }
 
     /// Ends everything that is under way.
     pub(super) fn close(&self) {
-        {
-            let mut state = lock(&self.state);
-            state.closed = true;
-            state.plan.close(self.node.now(), &mut self.node.book());
-            for (_, exchange) in state.exchanges.drain() {
-                exchange.abort();
-            }
+        let mut state = lock(&self.state);
+        state.closed = true;
+        state.plan.close(self.node.now(), &mut self.node.book());
+        for (_, exchange) in state.exchanges.drain() {
+            exchange.abort();
         }
-        self.node.forget(self.id, self.summary(false));
     }
 
     /// Lets the plan go on, and starts what it wants.
@@ -196,16 +230,22 @@ impl Shared {
     }
 
     /// What has to be known to take a block in; `None` where its hash is not.
-    pub(super) fn work_on(&self, state: &State, at: BlockAt) -> Option<Work> {
-        let segment = state.known.segment(at.segment)?;
+    pub(super) fn work_on(&self, known: &Known, at: BlockAt) -> Option<Work> {
+        let segment = known.segment(at.segment)?;
         Some(Work {
             store: self.node.store.clone(),
             key: SegmentKey { id: segment.id(), block_count: segment.block_count() },
             index: at.block,
-            check: state.known.check(at)?,
+            check: known.check(at)?,
             secret: segment.secret().clone(),
-            trust: if state.known.proven(at.segment) { Trust::Bound } else { Trust::Claimed },
+            trust: if known.proven(at.segment) { Trust::Bound } else { Trust::Claimed },
+            tag: self.tag,
         })
+    }
+
+    /// Where a block is in the content.
+    pub(super) fn range_of(&self, at: BlockAt) -> Option<Range<u64>> {
+        lock(&self.known).segment(at.segment)?.block_range(at.block)
     }
 
     /// Counts a verified block that the cache did not take. It is no reason to stop.
@@ -223,17 +263,17 @@ impl Shared {
                 tokio::spawn(async move { node.probe(id, ticket, ids, form).await });
             }
             Action::Read(at) => {
-                let work = self.work_on(state, at);
+                let work = self.work_on(&lock(&self.known), at);
                 tokio::spawn(Arc::clone(self).read(at, work));
             }
             Action::Fetch { id, at, peer } => {
-                let work = self.work_on(state, at);
+                let work = self.work_on(&lock(&self.known), at);
                 let exchange = tokio::spawn(Arc::clone(self).fetch(id, at, peer, work));
                 // The task cannot end before this: its end takes the lock that is held here.
                 state.exchanges.insert(id, exchange.abort_handle());
             }
             Action::List { id, segment, blocks, peer } => {
-                let segment = state.known.segment(segment).map(|segment| segment.id());
+                let segment = lock(&self.known).segment(segment).map(|segment| segment.id());
                 let exchange = tokio::spawn(Arc::clone(self).list(id, segment, blocks, peer));
                 state.exchanges.insert(id, exchange.abort_handle());
             }
@@ -332,10 +372,13 @@ impl Shared {
         let mut tell = true;
         if let Some(bytes) = bytes
             && delivery == Delivery::Wanted
-            && let Some(range) = state.known.segment(at.segment).and_then(|segment| segment.block_range(at.block))
+            && let Some(range) = self.range_of(at)
         {
-            tell = state.wanted.is_some_and(|wanted| range.contains(&wanted));
-            state.ready.insert(range.start, Ready { bytes, source });
+            let demanded = state.demands.contains_key(&at);
+            tell = demanded || state.wanted.is_some_and(|wanted| range.contains(&wanted));
+            if demanded || !state.plan.is_on_demand() {
+                state.ready.insert(range.start, Ready { bytes, source });
+            }
         }
         self.step(&mut state);
         drop(state);
@@ -343,6 +386,13 @@ impl Shared {
             self.changed.notify_waiters();
         }
     }
+}
+
+fn seed() -> u64 {
+    let mut seed = [0; 8];
+    // Without randomness all nodes choose alike, which is no harm.
+    let _ = getrandom::fill(&mut seed);
+    u64::from_le_bytes(seed)
 }
 
 fn answer_of(error: &ExchangeError) -> Answer {

@@ -12,18 +12,20 @@ use peerdist_protocol::content::{BlockRanges, ContentInformation, ContentVersion
 use peerdist_protocol::discovery::{Form, ProbeKey};
 use peerdist_transport::retrieval::client::Client;
 use serde::Serialize;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 use super::content::Content;
 use super::counters::{Counters, FetchCounters};
-use super::drive::Shared;
+use super::crowd::Crowd;
+use super::drive::{Opening, Shared};
 use super::work::{Given, Outcome, Work, do_each};
 use crate::fetch::Moment;
 use crate::fetch::peers::{PeerBook, PeerSummary};
 use crate::fetch::plan::{PlanConfig, ProbeTicket};
 use crate::fetch::why::{Explanation, MissingReason, Sources};
-use crate::store::Store;
+use crate::store::{Store, Tag};
 
 /// Closed contents that are remembered for `why`.
 const MAX_RECENT: usize = 32;
@@ -31,6 +33,8 @@ const MAX_RECENT: usize = 32;
 const MAX_RECENT_STORIES: usize = 256;
 /// Blocks that are verified together.
 const MAX_BATCH: usize = 16;
+/// So many bytes from the cache are read and verified without another thread.
+const MAX_INLINE: u64 = 256 << 10;
 /// Probes that ended before the task that sent them learned their key.
 const MAX_EARLY: usize = 64;
 
@@ -88,6 +92,7 @@ impl Fetcher {
             config,
             waiting: Mutex::default(),
             book: Mutex::default(),
+            crowd: Mutex::default(),
             contents: Mutex::default(),
             probes: Mutex::default(),
             recent: Mutex::default(),
@@ -111,11 +116,23 @@ impl Fetcher {
     /// Opens a content under a name for people to read, such as its URL.
     #[must_use]
     pub fn open_named(&self, name: &str, content_information: ContentInformation) -> Content {
+        self.open_tagged(name, Tag::NONE, content_information)
+    }
+
+    /// Opens a content whose blocks get a tag in the cache, under which they can be flushed.
+    #[must_use]
+    pub fn open_tagged(&self, name: &str, tag: Tag, content_information: ContentInformation) -> Content {
         self.0.counters.update(|counters| counters.contents += 1);
-        let id = self.0.next_content.fetch_add(1, Ordering::Relaxed);
-        let shared = Shared::new(Arc::clone(&self.0), id, name.to_owned(), content_information);
-        lock(&self.0.contents).insert(id, Arc::downgrade(&shared));
+        let opening = Opening { id: self.0.next_id(), name: name.to_owned(), tag };
+        let shared = Shared::new(Arc::clone(&self.0), opening, content_information);
+        self.0.register(&shared);
         Content::start(shared)
+    }
+
+    /// How many other hosts were heard asking for any of these segments lately.
+    #[must_use]
+    pub fn crowd<'a>(&self, segments: impl IntoIterator<Item = &'a SegmentId>) -> usize {
+        lock(&self.0.crowd).size(self.0.now(), segments)
     }
 
     /// What was done so far.
@@ -136,7 +153,8 @@ impl Fetcher {
         let open: BTreeMap<u64, Arc<Shared>> =
             lock(&self.0.contents).iter().filter_map(|(id, shared)| Some((*id, shared.upgrade()?))).collect();
         let closed = lock(&self.0.recent).iter().cloned().collect::<Vec<_>>();
-        closed.into_iter().chain(open.values().map(|shared| shared.summary(true))).collect()
+        let open = open.values().filter(|shared| !shared.is_area());
+        closed.into_iter().chain(open.map(|shared| shared.summary(true))).collect()
     }
 }
 
@@ -182,6 +200,7 @@ pub(super) struct Node {
     workers: Arc<Semaphore>,
     waiting: Mutex<VecDeque<Waiting>>,
     book: Mutex<PeerBook>,
+    crowd: Mutex<Crowd>,
     contents: Mutex<HashMap<u64, Weak<Shared>>>,
     probes: Mutex<Probes>,
     recent: Mutex<VecDeque<ContentSummary>>,
@@ -198,6 +217,25 @@ struct Probes {
 }
 
 impl Node {
+    /// A number that no content and no area of this node had before.
+    pub(super) fn next_id(&self) -> u64 {
+        self.next_content.fetch_add(1, Ordering::Relaxed)
+    }
+
+    pub(super) fn plan_config(&self) -> PlanConfig {
+        PlanConfig {
+            look_ahead: self.config.look_ahead,
+            max_in_flight: self.config.max_in_flight,
+            patience: self.config.patience,
+            discovery: self.discovery.is_some(),
+        }
+    }
+
+    /// From now on the events of discovery reach a content or an area.
+    pub(super) fn register(&self, shared: &Arc<Shared>) {
+        lock(&self.contents).insert(shared.id, Arc::downgrade(shared));
+    }
+
     /// The time since the node's start.
     pub(super) fn now(&self) -> Moment {
         self.start.elapsed()
@@ -258,6 +296,21 @@ impl Node {
         }
     }
 
+    /// Reads blocks from the cache and verifies them: a few on this thread, because handing them over takes longer than
+    /// they do.
+    pub(super) async fn read_cached(&self, works: Vec<Work>) -> Vec<Outcome> {
+        let works: Vec<_> = works.into_iter().map(|work| (work, Given::Cached)).collect();
+        let bytes: u64 = works.iter().map(|(work, _)| u64::from(work.check.length)).sum();
+        let many_threads = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
+        if bytes <= MAX_INLINE
+            && many_threads
+            && let Ok(_permit) = self.workers.try_acquire()
+        {
+            return tokio::task::block_in_place(|| do_each(works));
+        }
+        self.work(|| do_each(works)).await.unwrap_or_default()
+    }
+
     /// Takes blocks that wait to be verified, without those that nobody waits for any more.
     fn next_batch(&self) -> Vec<Waiting> {
         let mut waiting = lock(&self.waiting);
@@ -299,10 +352,14 @@ impl Node {
         }
     }
 
-    /// A content is closed.
-    pub(super) fn forget(&self, content: u64, summary: ContentSummary) {
-        lock(&self.contents).remove(&content);
-        lock(&self.probes).sent.retain(|_, (of, _)| *of != content);
+    /// No events reach a content or an area any more.
+    pub(super) fn forget(&self, id: u64) {
+        lock(&self.contents).remove(&id);
+        lock(&self.probes).sent.retain(|_, (of, _)| *of != id);
+    }
+
+    /// A content is closed; its story is kept for a while.
+    pub(super) fn remember(&self, summary: ContentSummary) {
         let mut recent = lock(&self.recent);
         if recent.len() >= MAX_RECENT {
             recent.pop_front();
@@ -332,8 +389,9 @@ impl Node {
                 drop(probes);
                 self.content(content, |shared| shared.probe_ended(ticket));
             }
-            Event::Overheard { ids, .. } => {
+            Event::Overheard { from, ids, .. } => {
                 self.counters.update(|counters| counters.overheard += 1);
+                lock(&self.crowd).heard(now, from.ip(), &ids);
                 let mut book = self.book();
                 ids.iter().for_each(|id| book.overheard(id));
             }

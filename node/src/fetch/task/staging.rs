@@ -65,6 +65,17 @@ impl Staging {
         }
     }
 
+    /// How many bytes are there from a position in a block on.
+    pub(super) fn there(&self, at: BlockAt, position: usize) -> Option<usize> {
+        let there = &self.blocks.get(&at)?.there;
+        there.iter().find(|range| range.contains(&position)).map(|range| range.end - position)
+    }
+
+    /// Where in a block, behind a position, the next bytes are that are there.
+    pub(super) fn next(&self, at: BlockAt, position: usize) -> Option<usize> {
+        self.blocks.get(&at)?.there.iter().map(|range| range.start).find(|start| *start > position)
+    }
+
     pub(super) fn remove(&mut self, at: BlockAt) {
         if let Some(staged) = self.blocks.remove(&at) {
             self.size -= staged.length as u64;

@@ -18,6 +18,7 @@ pub(super) struct Work {
     pub(super) check: BlockCheck,
     pub(super) secret: SegmentSecret,
     pub(super) trust: Trust,
+    pub(super) tag: Tag,
 }
 
 /// Whether a verified block is in the cache now.
@@ -152,7 +153,7 @@ impl Work {
 
     fn keep(&self, block: &EncryptedBlock) -> Kept {
         let Some(store) = &self.store else { return Kept::Yes };
-        match store.append(&self.key, self.index, &BlkTail::from(block), self.trust, Tag::NONE) {
+        match store.append(&self.key, self.index, &BlkTail::from(block), self.trust, self.tag) {
             Ok(()) => Kept::Yes,
             Err(error) => Kept::No(error),
         }
