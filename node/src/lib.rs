@@ -2,6 +2,7 @@
 //!
 //! | module | what it does |
 //! |---|---|
+//! | [`api`] | the PeerDist API: sessions, publications, contents, status |
 //! | [`store`] | encrypted blocks on disk, and which of them may be served |
 //! | [`fetch`] | whom to ask for which block, and why |
 //! | [`node`] | store, fetcher, discovery and retrieval server, put together |
@@ -12,6 +13,7 @@
 //! | [`cli`] | the verbs of `peerdist` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod api;
 pub mod cli;
 pub mod config;
 pub mod control;

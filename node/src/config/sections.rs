@@ -305,10 +305,14 @@ pub struct Control {
     pub api_socket: PathBuf,
     /// Its permissions.
     pub api_mode: SocketMode,
+    /// The key file of what is published through the API. It is made when somebody publishes first.
+    pub publish_key: PathBuf,
     /// Sessions that one user may hold on the api socket.
     pub max_sessions_per_user: NonZeroU32,
     /// Contents that one user may hold open.
     pub max_contents_per_user: NonZeroU32,
+    /// Publications that one user may have.
+    pub max_publications_per_user: NonZeroU32,
     /// Bytes in memory that one user's contents may hold: content information, and data that is not verified yet.
     #[serde(with = "value::bytes")]
     pub max_staged_per_user: u64,
@@ -321,8 +325,10 @@ impl Default for Control {
             admin_mode: SocketMode(0o600),
             api_socket: PathBuf::from("/run/peerdist/api.sock"),
             api_mode: SocketMode(0o666),
+            publish_key: PathBuf::from("/var/lib/peerdist/publish.key"),
             max_sessions_per_user: count(64),
             max_contents_per_user: count(1024),
+            max_publications_per_user: count(1024),
             max_staged_per_user: 256 << 20,
         }
     }

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::refusal::no_such_path;
 use super::wire::{Cleared, ErrorCode, MAX_PAGE, Refusal, Reloaded, SegmentPage};
-use super::{Context, metrics, paths};
+use super::{Context, metrics, openapi, paths};
 use crate::store::{StoreStats, VerifyProgress};
 
 type Answer<T> = Result<Json<T>, Refusal>;
@@ -31,6 +31,7 @@ pub(super) fn router(context: Context) -> Router {
         .route(paths::WHY, get(why))
         .route(paths::METRICS, get(prometheus))
         .route(paths::RELOAD, post(reload))
+        .route(paths::OPENAPI, get(openapi::document))
         .fallback(no_such_path)
         .with_state(context)
 }
@@ -99,7 +100,7 @@ async fn prometheus(State(context): State<Context>) -> impl IntoResponse {
 
 async fn reload(State(context): State<Context>) -> Answer<Reloaded> {
     let (answer, reloaded) = oneshot::channel();
-    let stopping = || Refusal::new(ErrorCode::Stopping, "the daemon stops");
+    let stopping = || Refusal::new(ErrorCode::Unavailable, "the daemon stops");
     context.reload.send(answer).await.map_err(|_| stopping())?;
     match reloaded.await.map_err(|_| stopping())? {
         Ok(reloaded) => Ok(Json(reloaded)),

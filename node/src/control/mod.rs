@@ -3,19 +3,24 @@
 //! | socket | for whom | what for |
 //! |---|---|---|
 //! | `admin` | its owner | status, statistics, the cache, everybody's explanations, reload |
-//! | `api` | every user | sessions: open a content by its content information, read it, add what came from the origin |
+//! | `api` | every user | the PeerDist API of [`crate::api`]: sessions, publications, contents, status |
 //!
-//! Bodies are JSON, except for content and content information themselves. `curl --unix-socket` works. A session is as
-//! long as the answer to `POST /v1/sessions` stays open; closing that connection closes the session's contents and
-//! cancels what is under way. Every operation names its session in the header `Peerdist-Session`, and is cancelled by
-//! closing its own connection.
+//! Both speak HTTP/1.1, for a person with curl, and HTTP/2, for a library with a thousand operations outstanding.
+//! Bodies are JSON, except for content and content information themselves. A session is as long as the answer to
+//! `POST /v1/sessions` stays open and the process that asked for it lives: then its handles are closed, its publications
+//! go, and what is under way is cancelled. Every operation names its session in the header `Peerdist-Session`, and is
+//! cancelled by resetting its stream or closing its connection. Positions are the caller's: what peerdist.h keeps in a
+//! handle, where a stream of reads is and how much content information was retrieved, is kept on the client's side, so
+//! that a cancelled operation moved nothing.
 
 mod admin;
 mod api;
 pub mod client;
 mod listener;
 mod metrics;
+mod openapi;
 pub mod paths;
+mod process;
 mod refusal;
 mod server;
 mod sessions;
@@ -28,10 +33,10 @@ use tokio_util::task::TaskTracker;
 
 use self::listener::ControlListener;
 use self::server::ConnectionLimits;
-use self::sessions::{Quotas, Sessions};
-use self::wire::{Held, PublicStatus, Reloaded, ServiceStatus};
+use self::sessions::Sessions;
+use self::wire::{PublicStatus, Reloaded};
+use crate::api::{Api, Held, Quotas, Status};
 use crate::config;
-use crate::fetch::Content;
 use crate::node::{Node, NodeStatus};
 
 pub use listener::BindError;
@@ -47,7 +52,7 @@ pub type ReloadRequest = oneshot::Sender<Result<Reloaded, String>>;
 /// The two sockets, being served.
 #[derive(Debug)]
 pub struct Control {
-    sessions: Sessions<Content>,
+    api: Api,
     stop: CancellationToken,
     tasks: TaskTracker,
 }
@@ -56,35 +61,42 @@ pub struct Control {
 #[derive(Debug, Clone)]
 struct Context {
     node: Node,
-    sessions: Sessions<Content>,
+    sessions: Sessions,
     reload: mpsc::Sender<ReloadRequest>,
     stop: CancellationToken,
 }
 
 impl Control {
     /// Binds both sockets and serves them. Reload requests go to `reload`. Needs a tokio runtime.
-    pub fn start(config: &config::Control, node: Node, reload: mpsc::Sender<ReloadRequest>) -> Result<Self, BindError> {
+    pub fn start(
+        config: &config::Control,
+        node: Node,
+        api: Api,
+        reload: mpsc::Sender<ReloadRequest>,
+    ) -> Result<Self, BindError> {
         let admin = ControlListener::bind(&config.admin_socket, config.admin_mode)?;
-        let api = ControlListener::bind(&config.api_socket, config.api_mode)?;
-        let sessions = Sessions::new(Quotas::from(config));
+        let public = ControlListener::bind(&config.api_socket, config.api_mode)?;
+        let sessions = Sessions::new(api.clone());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let context = Context { node, sessions: sessions.clone(), reload, stop: stop.clone() };
+        let context = Context { node, sessions, reload, stop: stop.clone() };
         let admin_router = admin::router(context.clone());
         tasks.spawn(server::serve(admin, admin_router, ADMIN_CONNECTIONS, stop.clone()));
-        tasks.spawn(server::serve(api, api::router(context), API_CONNECTIONS, stop.clone()));
+        tasks.spawn(server::serve(public, api::router(context), API_CONNECTIONS, stop.clone()));
         tasks.close();
-        Ok(Self { sessions, stop, tasks })
+        Ok(Self { api, stop, tasks })
     }
 
     /// Takes new quotas. What users hold beyond them stays theirs.
     pub fn reconfigure(&self, config: &config::Control) {
-        self.sessions.set_quotas(Quotas::from(config));
+        self.api.set_quotas(Quotas::from(config));
     }
 
     /// Removes the sockets, ends the sessions, and waits for requests under way.
     pub async fn stop(self) {
+        // First, so that sessions hear why they end.
         self.stop.cancel();
+        self.api.set_status(Status::Unavailable);
         self.tasks.wait().await;
     }
 }
@@ -101,11 +113,10 @@ struct AdminStatus {
 
 impl Context {
     fn status(&self) -> AdminStatus {
-        AdminStatus { version: env!("CARGO_PKG_VERSION"), node: self.node.status(), api: self.sessions.held() }
+        AdminStatus { version: env!("CARGO_PKG_VERSION"), node: self.node.status(), api: self.sessions.api().held() }
     }
 
     fn public_status(&self) -> PublicStatus {
-        let status = if self.stop.is_cancelled() { ServiceStatus::Unavailable } else { ServiceStatus::Available };
-        PublicStatus { status, version: env!("CARGO_PKG_VERSION").to_owned() }
+        PublicStatus { info: self.sessions.api().status(), version: env!("CARGO_PKG_VERSION").to_owned() }
     }
 }

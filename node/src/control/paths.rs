@@ -1,6 +1,6 @@
 //! Every URL path of the two control sockets. No other file spells one.
 
-use super::wire::ContentId;
+use super::wire::{HandleId, Identifier};
 
 /// `GET`: what the node does; the admin socket tells more than the api socket.
 pub const STATUS: &str = "/v1/status";
@@ -20,38 +20,61 @@ pub const METRICS: &str = "/metrics";
 /// `POST`, admin: reads the configuration again.
 pub const RELOAD: &str = "/v1/reload";
 
+/// `GET`: this interface, described as OpenAPI.
+pub const OPENAPI: &str = "/v1/openapi.json";
+
 /// `POST`, api: a session, which lives as long as the answer stays open.
 pub const SESSIONS: &str = "/v1/sessions";
-/// `POST`, api: opens a content by its content information.
+/// `POST`, api: opens a content (`tag`), with its content information in the body or none yet.
 pub const CONTENTS: &str = "/v1/contents";
-/// `DELETE`, api: closes a content.
+/// `GET`, `DELETE`, api: what is known of a content; closes it.
 pub const CONTENT: &str = "/v1/contents/{id}";
-/// `POST`, api: more content information for an open content.
+/// `POST`, api: content information for an open content, whole or in pieces (`more`).
 pub const CONTENT_INFORMATION: &str = "/v1/contents/{id}/content-information";
-/// `GET`, api: the bytes at a position (`position`), or which are missing.
-pub const CONTENT_NEXT: &str = "/v1/contents/{id}/next";
-/// `PUT`, api: bytes of the content that came from elsewhere (`offset`).
+/// `GET`, api: the bytes at a position (`position`, `max`, `timeout`, `stream`), or which are missing. `PUT`: bytes of
+/// the content that came from elsewhere (`offset`).
 pub const CONTENT_DATA: &str = "/v1/contents/{id}/data";
+/// `GET`, api: how many bytes are in the cache from a position on (`position`).
+pub const CONTENT_AVAILABLE: &str = "/v1/contents/{id}/available";
 /// `GET`, api: where the content's bytes came from, and why.
 pub const CONTENT_WHY: &str = "/v1/contents/{id}/why";
+/// `DELETE`, api: flushes what was added to the cache under a tag.
+pub const TAG: &str = "/v1/tags/{tag}";
 
-/// A path of [`CONTENT`] and below for one content.
-pub(super) fn of_content(template: &str, id: ContentId) -> String {
+/// `POST`, api: a stream of bytes to publish.
+pub const STREAMS: &str = "/v1/streams";
+/// `DELETE`, api: closes a stream.
+pub const STREAM: &str = "/v1/streams/{id}";
+/// `PUT`, api: the next bytes of a stream (`position`).
+pub const STREAM_DATA: &str = "/v1/streams/{id}/data";
+/// `POST`, api: publishes what a stream holds.
+pub const STREAM_COMPLETE: &str = "/v1/streams/{id}/complete";
+/// `GET`, api: the user's publications.
+pub const PUBLICATIONS: &str = "/v1/publications";
+/// `DELETE`, api: takes a publication back.
+pub const PUBLICATION: &str = "/v1/publications/{identifier}";
+/// `POST`, api: opens content information of a publication.
+pub const INFORMATION: &str = "/v1/content-information";
+/// `GET`, `DELETE`, api: the next bytes of content information (`offset`, `max`); closes it.
+pub const INFORMATION_HANDLE: &str = "/v1/content-information/{id}";
+
+/// A path for one handle.
+pub(super) fn of_handle(template: &str, id: HandleId) -> String {
     template.replace("{id}", &id.to_string())
+}
+
+/// [`TAG`] for one tag.
+pub(super) fn of_tag(tag: &[u8; 16]) -> String {
+    TAG.replace("{tag}", &hex::encode(tag))
+}
+
+/// [`PUBLICATION`] for one identifier.
+pub(super) fn of_publication(identifier: &Identifier) -> String {
+    PUBLICATION.replace("{identifier}", &identifier.to_string())
 }
 
 /// [`CACHE_SEGMENTS`] with its query.
 pub(super) fn cache_segments(after: Option<&str>, limit: u32) -> String {
     let after = after.map(|id| format!("&after={id}")).unwrap_or_default();
     format!("{CACHE_SEGMENTS}?limit={limit}{after}")
-}
-
-/// [`CONTENT_NEXT`] with its query.
-pub(super) fn content_next(id: ContentId, position: u64) -> String {
-    format!("{}?position={position}", of_content(CONTENT_NEXT, id))
-}
-
-/// [`CONTENT_DATA`] with its query.
-pub(super) fn content_data(id: ContentId, offset: u64) -> String {
-    format!("{}?offset={offset}", of_content(CONTENT_DATA, id))
 }

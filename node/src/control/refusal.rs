@@ -3,29 +3,34 @@
 use std::fmt::Display;
 
 use axum::Json;
-use axum::extract::rejection::{PathRejection, QueryRejection};
+use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use super::sessions::SessionError;
 use super::wire::{ErrorCode, Refusal};
+use crate::api::Error;
 
 impl Refusal {
     pub(super) fn new(error: ErrorCode, message: impl Display) -> Self {
-        Self { error, message: message.to_string() }
+        Self { error, code: error.win32(), message: message.to_string() }
     }
 
     fn status(&self) -> StatusCode {
         match self.error {
-            ErrorCode::BadRequest | ErrorCode::NotContentInformation => StatusCode::BAD_REQUEST,
+            ErrorCode::BadRequest | ErrorCode::NotContentInformation | ErrorCode::VersionUnsupported => {
+                StatusCode::BAD_REQUEST
+            }
             ErrorCode::NoSession => StatusCode::UNAUTHORIZED,
-            ErrorCode::NoContent | ErrorCode::NotFound => StatusCode::NOT_FOUND,
-            ErrorCode::OutOfRange => StatusCode::RANGE_NOT_SATISFIABLE,
+            ErrorCode::NoContent | ErrorCode::NotFound | ErrorCode::NotPublished => StatusCode::NOT_FOUND,
+            ErrorCode::AlreadyExists | ErrorCode::AlreadyCompleted | ErrorCode::NotInitialized => StatusCode::CONFLICT,
+            ErrorCode::NoMore | ErrorCode::OutOfBounds => StatusCode::RANGE_NOT_SATISFIABLE,
             ErrorCode::WrongHash => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::Quota => StatusCode::TOO_MANY_REQUESTS,
             ErrorCode::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorCode::Cancelled => StatusCode::GONE,
-            ErrorCode::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            ErrorCode::Cancelled | ErrorCode::Invalidated => StatusCode::GONE,
+            ErrorCode::Disabled => StatusCode::FORBIDDEN,
+            ErrorCode::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
             ErrorCode::Internal => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -39,15 +44,25 @@ impl IntoResponse for Refusal {
 
 impl From<SessionError> for Refusal {
     fn from(error: SessionError) -> Self {
-        let code = match error {
+        let code = match &error {
             SessionError::NoSession => ErrorCode::NoSession,
-            SessionError::NoContent => ErrorCode::NoContent,
-            SessionError::TooManySessions { .. }
-            | SessionError::TooManyContents { .. }
-            | SessionError::TooManyBytes { .. } => ErrorCode::Quota,
+            SessionError::NoHandle => ErrorCode::NoContent,
             SessionError::NoRandomness => ErrorCode::Internal,
+            SessionError::Api(error) => ErrorCode::from(error),
         };
         Self::new(code, error)
+    }
+}
+
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        Self::new(ErrorCode::from(&error), error)
+    }
+}
+
+impl From<JsonRejection> for Refusal {
+    fn from(rejection: JsonRejection) -> Self {
+        Self::new(ErrorCode::BadRequest, rejection.body_text())
     }
 }
 

@@ -8,19 +8,28 @@ use std::time::Duration;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::{Extension, Router};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::net::UnixStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listener::ControlListener;
-use super::sessions::Uid;
+use crate::api::Uid;
 
 /// A connection may take this long to send the head of a request, the time between two requests included.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// The head of a request, and how much of a body is read at once, in bytes.
 const BUFFER_SIZE: usize = 128 << 10;
+/// Operations at once on one connection of HTTP/2, waiting ones included.
+const MAX_OPERATIONS: u32 = 4096;
+/// Bytes in a frame of HTTP/2, and how many may come before they are taken: by one operation and by all of a connection.
+/// The connection's bound what one connection takes in memory.
+const FRAME_SIZE: u32 = 256 << 10;
+const STREAM_WINDOW: u32 = 4 << 20;
+const CONNECTION_WINDOW: u32 = 16 << 20;
+/// Bytes of an answer that wait to be sent.
+const SEND_BUFFER: usize = 1 << 20;
 /// After a failed accept (no descriptors left) the next one waits.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -37,6 +46,7 @@ pub(super) struct ConnectionLimits {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller {
     pub(super) uid: Uid,
+    pub(super) process: Option<i32>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -44,7 +54,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         // `serve` gives every connection one; nobody is a user without rights here.
-        Ok(parts.extensions.get().copied().unwrap_or(Self { uid: NOBODY }))
+        Ok(parts.extensions.get().copied().unwrap_or(Self { uid: NOBODY, process: None }))
     }
 }
 
@@ -68,7 +78,7 @@ pub(super) async fn serve(bound: ControlListener, router: Router, limits: Connec
             },
         };
         let Ok(credentials) = stream.peer_cred() else { continue };
-        let caller = Caller { uid: credentials.uid() };
+        let caller = Caller { uid: credentials.uid(), process: credentials.pid() };
         let Some(place) = connections.enter(caller.uid, limits) else {
             tracing::debug!(socket = %bound.path().display(), uid = caller.uid, "too many connections");
             continue;
@@ -87,11 +97,18 @@ pub(super) async fn serve(bound: ControlListener, router: Router, limits: Connec
 }
 
 async fn serve_connection(stream: UnixStream, router: Router, stop: CancellationToken) {
-    let connection = hyper::server::conn::http1::Builder::new()
+    let mut builder = hyper_util::server::conn::auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER_SIZE);
+    builder
+        .http2()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .max_buf_size(BUFFER_SIZE)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        .max_concurrent_streams(MAX_OPERATIONS)
+        .max_frame_size(FRAME_SIZE)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(SEND_BUFFER)
+        .max_header_list_size(BUFFER_SIZE as u32);
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,

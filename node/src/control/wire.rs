@@ -9,6 +9,7 @@ use std::str::FromStr;
 use peerdist_protocol::content::SegmentId;
 use serde::{Deserialize, Serialize};
 
+use crate::api::{Error, StatusInfo};
 use crate::fetch::why::MissingReason;
 use crate::store::{SegmentListing, Store, StoreStats, Trust};
 
@@ -56,26 +57,26 @@ impl fmt::Debug for Token {
     }
 }
 
-/// Names an open content in its session.
+/// Names an open content, stream or content information handle in its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
-pub struct ContentId(u64);
+pub struct HandleId(u64);
 
-impl ContentId {
-    /// The content of this number.
+impl HandleId {
+    /// The handle of this number.
     #[must_use]
     pub fn of(number: u64) -> Self {
         Self(number)
     }
 }
 
-impl fmt::Display for ContentId {
+impl fmt::Display for HandleId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-impl FromStr for ContentId {
+impl FromStr for HandleId {
     type Err = ParseIntError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -92,6 +93,8 @@ pub enum Event {
         /// Worth nothing to other users.
         token: Token,
     },
+    /// The status, at the beginning and whenever it changes.
+    Status(StatusInfo),
     /// The daemon stops; the stream ends with this.
     Stopping,
 }
@@ -123,16 +126,141 @@ impl Bytes {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Opened {
     /// Names the content in its session.
-    pub id: ContentId,
-    /// What this content information describes.
-    pub range: Bytes,
+    pub id: HandleId,
+    /// What the content information in the request describes; none without.
+    pub range: Option<Bytes>,
+}
+
+/// What is known of an open content.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ContentState {
+    /// PEERDIST_CLIENT_BASIC_INFO: whether several other hosts ask for the same now.
+    pub flash_crowd: bool,
+}
+
+/// How many bytes are in the cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Available {
+    /// From the position on, without a gap.
+    pub bytes: u64,
+}
+
+/// How many blocks were flushed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Flushed {
+    /// Blocks that left the cache.
+    pub blocks: u64,
+}
+
+/// A binary identifier, as hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identifier(pub Vec<u8>);
+
+impl fmt::Display for Identifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(&self.0))
+    }
+}
+
+impl Serialize for Identifier {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Identifier {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        hex::decode(text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// What PeerDistServerPublishStream takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publish {
+    /// The name of the publication.
+    pub identifier: Identifier,
+    /// How many bytes will come; 0 where that is not known yet.
+    #[serde(default)]
+    pub length: u64,
+    /// The version of the options, 1 or 2; 2 makes content information of both versions.
+    #[serde(default = "newest")]
+    pub version: u32,
+}
+
+fn newest() -> u32 {
+    2
+}
+
+/// The answer to opening a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamOpened {
+    /// Names the stream in its session.
+    pub id: HandleId,
+}
+
+/// How many bytes a stream has by now, or a publication in all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Length {
+    /// Bytes.
+    pub length: u64,
+}
+
+/// The user's publications.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Publications {
+    /// In the order of their identifiers.
+    pub publications: Vec<PublicationLine>,
+}
+
+/// A finished publication.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublicationLine {
+    /// Its name.
+    pub identifier: Identifier,
+    /// Bytes of the content.
+    pub length: u64,
+}
+
+/// What PeerDistServerOpenContentInformationEx takes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenInformation {
+    /// The name of the publication.
+    pub identifier: Identifier,
+    /// The first byte of the content to describe.
+    #[serde(default)]
+    pub offset: u64,
+    /// How many bytes to describe; 0 for all from there on.
+    #[serde(default)]
+    pub length: u64,
+    /// The oldest version of content information that is understood.
+    #[serde(default = "oldest")]
+    pub min_version: u32,
+    /// The newest one.
+    #[serde(default = "oldest")]
+    pub max_version: u32,
+}
+
+fn oldest() -> u32 {
+    1
+}
+
+/// The answer to opening content information.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InformationOpened {
+    /// Names the handle in its session.
+    pub id: HandleId,
+    /// Bytes of content information.
+    pub size: u64,
 }
 
 /// The answer to more content information.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
-    /// What this content information describes.
-    pub range: Bytes,
+    /// What this content information describes; none where more of it is to come.
+    pub range: Option<Bytes>,
 }
 
 /// The answer where bytes are to be had from the origin only.
@@ -140,7 +268,7 @@ pub struct Described {
 pub struct NotThere {
     /// The bytes to fetch from the origin and to add.
     pub missing: Bytes,
-    /// Why.
+    /// Why; [`MissingReason::TooSlow`] stands for ERROR_TIMEOUT, all else for PEERDIST_ERROR_MISSING_DATA.
     pub reason: MissingReason,
 }
 
@@ -170,38 +298,14 @@ pub struct SegmentLine {
     pub trust: Trust,
 }
 
-/// What all users hold on the api socket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// Users with a session.
-    pub users: usize,
-    /// Sessions.
-    pub sessions: usize,
-    /// Open contents.
-    pub contents: usize,
-    /// Bytes in memory for them.
-    pub staged_bytes: u64,
-}
-
 /// What the api socket tells everybody.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublicStatus {
-    /// Whether contents can be opened.
-    pub status: ServiceStatus,
+    /// PEERDIST_STATUS_INFO.
+    #[serde(flatten)]
+    pub info: StatusInfo,
     /// The daemon's version.
     pub version: String,
-}
-
-/// PEERDIST_STATUS.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ServiceStatus {
-    /// Turned off.
-    Disabled,
-    /// Not there yet, or on its way out.
-    Unavailable,
-    /// At work.
-    Available,
 }
 
 /// What was dropped when the cache was emptied.
@@ -271,6 +375,8 @@ impl SegmentLine {
 pub struct Refusal {
     /// What kind it is, for programs.
     pub error: ErrorCode,
+    /// The Win32 error code that peerdist.h has for it.
+    pub code: u32,
     /// What happened, for people.
     pub message: String,
 }
@@ -281,28 +387,93 @@ pub struct Refusal {
 pub enum ErrorCode {
     /// The request makes no sense.
     BadRequest,
-    /// The body is no content information.
+    /// The body, or what it completes, is no content information, or of another content.
     NotContentInformation,
+    /// Content information of a version that nobody handles.
+    VersionUnsupported,
     /// The token is no session of the caller's.
     NoSession,
-    /// The session has no such content.
+    /// The session has no such content, stream or content information.
     NoContent,
     /// No such path.
     NotFound,
-    /// The position lies behind the end of what is described.
-    OutOfRange,
+    /// The user published nothing under the identifier.
+    NotPublished,
+    /// The user published something under the identifier already.
+    AlreadyExists,
+    /// It was completed before.
+    AlreadyCompleted,
+    /// The content information was not completed yet.
+    NotInitialized,
+    /// Nothing describes the position, or it lies behind the end.
+    NoMore,
+    /// Beyond the end of the content, or not as long as was declared.
+    OutOfBounds,
     /// Data does not have the hash that content information names.
     WrongHash,
     /// A quota of the user's is used up.
     Quota,
     /// The body is larger than allowed.
     TooLarge,
-    /// The content was closed, or its session ended, while the operation was under way.
+    /// The handle was closed, or its session ended, while the operation was under way.
     Cancelled,
-    /// The daemon stops.
-    Stopping,
+    /// The service went away since the handle was opened.
+    Invalidated,
+    /// The service is turned off.
+    Disabled,
+    /// The service is not ready, or stops.
+    Unavailable,
     /// The node failed; the message says how.
     Internal,
+}
+
+impl ErrorCode {
+    /// The Win32 error code that peerdist.h has for it.
+    #[must_use]
+    pub fn win32(self) -> u32 {
+        match self {
+            Self::WrongHash => 0,
+            Self::NoSession | Self::NoContent => 6,
+            Self::Quota => 8,
+            Self::BadRequest | Self::NotFound | Self::TooLarge => 87,
+            Self::Cancelled => 995,
+            Self::NotPublished => 1168,
+            Self::Disabled => 1260,
+            Self::Internal => 1359,
+            Self::VersionUnsupported => 4050,
+            Self::NotContentInformation => 4051,
+            Self::NoMore => 4053,
+            Self::NotInitialized => 4054,
+            Self::Invalidated => 4057,
+            Self::AlreadyExists => 4058,
+            Self::AlreadyCompleted => 4060,
+            Self::OutOfBounds => 4061,
+            Self::Unavailable => 4065,
+        }
+    }
+}
+
+impl From<&Error> for ErrorCode {
+    fn from(error: &Error) -> Self {
+        match error {
+            Error::InvalidHandle => Self::NoContent,
+            Error::Quota(_) => Self::Quota,
+            Error::InvalidParameter(_) => Self::BadRequest,
+            Error::Aborted => Self::Cancelled,
+            Error::NotFound => Self::NotPublished,
+            Error::Disabled => Self::Disabled,
+            Error::ServiceUnavailable => Self::Unavailable,
+            Error::ContentInfoVersionUnsupported(_) => Self::VersionUnsupported,
+            Error::CannotParseContentInfo(_) => Self::NotContentInformation,
+            Error::NoMore => Self::NoMore,
+            Error::NotInitialized => Self::NotInitialized,
+            Error::Invalidated => Self::Invalidated,
+            Error::AlreadyExists => Self::AlreadyExists,
+            Error::AlreadyCompleted => Self::AlreadyCompleted,
+            Error::OutOfBounds(_) => Self::OutOfBounds,
+            Error::Internal(_) => Self::Internal,
+        }
+    }
 }
 
 #[cfg(test)]

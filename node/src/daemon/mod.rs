@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 
 use self::log::Log;
 use self::notify::Notify;
+use crate::api::{Api, Quotas};
 use crate::cli::{ExitStatus, Failure};
 use crate::config::Config;
 use crate::control::wire::Reloaded;
@@ -60,7 +61,7 @@ async fn serve(path: &Path, config: Config, log: &Log) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(|error| Failure::new(ExitStatus::Failure, error))?;
     let node = Node::start(config.clone()).await.map_err(|error| start_failure(error, &config))?;
     let (reload, reloads) = mpsc::channel(RELOADS);
-    let control = match Control::start(&config.control, node.clone(), reload) {
+    let control = match start_control(&config, &node, reload) {
         Ok(control) => control,
         Err(error) => {
             node.stop().await;
@@ -81,6 +82,11 @@ async fn serve(path: &Path, config: Config, log: &Log) -> Result<(), Failure> {
     daemon.until_stopped(&mut signals).await;
     daemon.stop(&mut signals).await;
     Ok(())
+}
+
+fn start_control(config: &Config, node: &Node, reload: mpsc::Sender<ReloadRequest>) -> Result<Control, BindError> {
+    let api = Api::new(node.clone(), config.control.publish_key.clone(), Quotas::from(&config.control));
+    Control::start(&config.control, node.clone(), api, reload)
 }
 
 struct Daemon<'a> {

@@ -6,11 +6,12 @@ use crate::config::Config;
 use crate::control::wire::Reloaded;
 
 /// Keys whose new values apply at once. The annotated configuration marks them with "(reload)".
-const AT_ONCE: [&str; 8] = [
+const AT_ONCE: [&str; 9] = [
     "cache.keep_free",
     "cache.max_age",
     "cache.size",
     "control.max_contents_per_user",
+    "control.max_publications_per_user",
     "control.max_sessions_per_user",
     "control.max_staged_per_user",
     "discovery.interfaces",
@@ -26,6 +27,7 @@ pub(super) fn apply(running: &mut Config, new: &Config) -> Reloaded {
     running.cache.max_age = new.cache.max_age;
     running.cache.size = new.cache.size;
     running.control.max_contents_per_user = new.control.max_contents_per_user;
+    running.control.max_publications_per_user = new.control.max_publications_per_user;
     running.control.max_sessions_per_user = new.control.max_sessions_per_user;
     running.control.max_staged_per_user = new.control.max_staged_per_user;
     running.discovery.interfaces = new.discovery.interfaces.clone();
@@ -78,6 +80,7 @@ mod tests {
     fn every_key_that_applies_at_once_does() {
         let new = parse(
             "[cache]\nkeep_free = 1\nmax_age = \"1d\"\nsize = \"1 GiB\"\n[control]\nmax_contents_per_user = 1\n\
+             max_publications_per_user = 1\n\
              max_sessions_per_user = 1\nmax_staged_per_user = 1\n[discovery]\ninterfaces = [\"x\"]\n[log]\n\
              filter = \"warn\"\n",
         );

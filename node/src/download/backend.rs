@@ -111,7 +111,7 @@ impl Handle {
         debug_assert!(bytes.len() <= MAX_DATA_SIZE);
         match self {
             Self::Daemon(content) => match content.add_data(offset, bytes).await {
-                Err(ClientError::Refused { code: ErrorCode::WrongHash, .. }) => Ok(false),
+                Err(ClientError::Refused { error: ErrorCode::WrongHash, .. }) => Ok(false),
                 result => Ok(result.map(|()| true)?),
             },
             Self::Embedded(content) => match content.add_data(offset, bytes).await {

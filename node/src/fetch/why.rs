@@ -28,6 +28,8 @@ const MAX_PEERS: usize = 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum MissingReason {
+    /// The reader asked for what the cache holds and nothing else.
+    CacheOnly,
     /// Peers are not looked for.
     NoDiscovery,
     /// No host answered the Probe.
@@ -45,6 +47,7 @@ pub enum MissingReason {
 impl fmt::Display for MissingReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::CacheOnly => "the cache alone was asked",
             Self::NoDiscovery => "peers are not looked for",
             Self::NobodyAnswered => "no peer answered the probe",
             Self::NobodyHoldsIt => "no peer that answered holds it",

@@ -5,6 +5,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use peerdist_node::api::{Status, StatusInfo};
 use peerdist_node::control::client::{ClientError, RemoteRead, Session};
 use peerdist_node::control::wire::{ErrorCode, Event};
 use peerdist_node::fetch::Source;
@@ -17,7 +18,7 @@ use crate::fixture::{content, information};
 #[track_caller]
 fn code<T: std::fmt::Debug>(result: Result<T, ClientError>) -> ErrorCode {
     match result {
-        Err(ClientError::Refused { code, .. }) => code,
+        Err(ClientError::Refused { error, .. }) => error,
         other => panic!("{other:?}"),
     }
 }
@@ -34,7 +35,7 @@ async fn what_is_added_is_read_by_everybody() {
         assert!(matches!(first.ranges(), [range] if *range == (0..300_000)));
         let RemoteRead::Missing { range, .. } = first.next(0).await.unwrap() else { panic!("it is not there") };
         assert_eq!(range.start, 0);
-        assert_eq!(code(first.next(300_000).await), ErrorCode::OutOfRange);
+        assert_eq!(code(first.next(300_000).await), ErrorCode::NoMore);
 
         first.add_data(0, bytes.slice(..200_001)).await.unwrap();
         first.add_data(200_001, bytes.slice(200_001..)).await.unwrap();
@@ -138,7 +139,10 @@ async fn closing_a_content_or_its_session_cancels_its_reads() {
         // A request that comes after the end finds nothing to read.
         let ended = code(reading.await.unwrap());
         assert!(
-            matches!(ended, ErrorCode::Cancelled | ErrorCode::NoContent | ErrorCode::NoSession),
+            matches!(
+                ended,
+                ErrorCode::Cancelled | ErrorCode::NoContent | ErrorCode::NoSession | ErrorCode::Invalidated
+            ),
             "{ending}: {ended:?}"
         );
     }
@@ -165,6 +169,8 @@ async fn a_stopping_daemon_says_so() {
     let home = Home::new("");
     let daemon = home.start();
     let mut session = home.session().await;
+    let status = |status| Some(Event::Status(StatusInfo::of(status)));
+    assert_eq!(session.next_event().await.unwrap(), status(Status::Available));
     daemon.signal(Signal::TERM);
     assert_eq!(session.next_event().await.unwrap(), Some(Event::Stopping));
     assert_eq!(session.next_event().await.unwrap(), None);
@@ -193,7 +199,8 @@ async fn what_is_no_content_information_is_refused() {
     let home = Home::new("");
     let _daemon = home.start();
     let session = home.session().await;
-    assert_eq!(code(session.open_content(Bytes::from_static(b"PK")).await), ErrorCode::NotContentInformation);
+    assert_eq!(code(session.open_content(Bytes::from_static(b"PK")).await), ErrorCode::VersionUnsupported);
+    assert_eq!(code(session.open_content(Bytes::from_static(b"\x00\x01PK")).await), ErrorCode::NotContentInformation);
 }
 
 #[tokio::test]
@@ -229,14 +236,14 @@ fn a_request_by_hand_gets_an_answer_whatever_it_is() {
         (format!("GET /nothing HTTP/1.1\r\n{head}\r\n"), "404", "not_found"),
         (format!("DELETE /v1/status HTTP/1.1\r\n{head}\r\n"), "405", ""),
         (format!("POST /v1/contents HTTP/1.1\r\n{head}Content-Length: 0\r\n\r\n"), "401", "no_session"),
-        (format!("GET /v1/contents/1/next HTTP/1.1\r\n{head}Peerdist-Session: x\r\n\r\n"), "400", "bad_request"),
+        (format!("GET /v1/contents/1/data HTTP/1.1\r\n{head}Peerdist-Session: x\r\n\r\n"), "400", "bad_request"),
         (
-            format!("GET /v1/contents/x/next?position=0 HTTP/1.1\r\n{head}Peerdist-Session: x\r\n\r\n"),
+            format!("GET /v1/contents/x/data?position=0 HTTP/1.1\r\n{head}Peerdist-Session: x\r\n\r\n"),
             "400",
             "bad_request",
         ),
         (
-            format!("GET /v1/contents/1/next?position=0 HTTP/1.1\r\n{head}Peerdist-Session: x\r\n\r\n"),
+            format!("GET /v1/contents/1/data?position=0 HTTP/1.1\r\n{head}Peerdist-Session: x\r\n\r\n"),
             "401",
             "no_session",
         ),

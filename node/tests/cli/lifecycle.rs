@@ -126,12 +126,12 @@ async fn it_reads_its_configuration_again() {
     assert!(home.notified().starts_with("READY=1"));
     let _first = home.session().await;
     let second = peerdist_node::control::client::Session::open(home.api_socket()).await;
-    assert!(matches!(second, Err(ClientError::Refused { code: ErrorCode::Quota, .. })), "{second:?}");
+    assert!(matches!(second, Err(ClientError::Refused { error: ErrorCode::Quota, .. })), "{second:?}");
 
     home.configure("control.max_sessions_per_user = \"none\"\n");
     let refused = home.admin().reload().await;
     match refused {
-        Err(ClientError::Refused { code: ErrorCode::BadRequest, message }) => {
+        Err(ClientError::Refused { error: ErrorCode::BadRequest, message }) => {
             assert!(message.contains("peerdist.toml:5:"), "{message}");
         }
         other => panic!("{other:?}"),

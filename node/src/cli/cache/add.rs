@@ -76,7 +76,7 @@ impl<'a> Content<'a> {
             let bytes = self.read(&piece)?;
             match content.add_data(start, bytes).await {
                 Ok(()) => self.progress.add(BytesFrom::File, piece.end - piece.start),
-                Err(ClientError::Refused { code: ErrorCode::WrongHash, .. }) => return Err(self.differs(&piece)),
+                Err(ClientError::Refused { error: ErrorCode::WrongHash, .. }) => return Err(self.differs(&piece)),
                 Err(error) => return Err(error.into()),
             }
         }

@@ -2,23 +2,26 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::{Body as _, Incoming};
-use hyper::client::conn::http1::SendRequest;
-use hyper::header::{HOST, HeaderMap, HeaderValue};
+use hyper::client::conn::http2::SendRequest;
 use hyper::{Method, Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 use tokio::net::UnixStream;
 
 use crate::control::wire::{ErrorCode, Refusal};
 
-/// Connections that wait to be used again.
-const MAX_IDLE: usize = 8;
+/// Bytes in a frame, and how many may come before they are taken: by one operation and by all of a connection.
+const FRAME_SIZE: u32 = 256 << 10;
+const STREAM_WINDOW: u32 = 2 << 20;
+const CONNECTION_WINDOW: u32 = 64 << 20;
+/// Bytes of a request that wait to be sent.
+const SEND_BUFFER: usize = 1 << 20;
 /// An answer that is not content is read up to this many bytes.
 const MAX_ANSWER_SIZE: usize = 64 << 20;
 
@@ -53,11 +56,11 @@ pub enum ClientError {
         /// What HTTP says.
         source: hyper::Error,
     },
-    /// The daemon refused; whose fault it is, the code says.
+    /// The daemon refused; whose fault it is, the error says.
     #[error("{message}")]
     Refused {
         /// For programs.
-        code: ErrorCode,
+        error: ErrorCode,
         /// For people.
         message: String,
     },
@@ -71,28 +74,27 @@ pub enum ClientError {
     },
 }
 
-/// One socket and its idle connections.
+/// One socket and the connection to it, which all operations share. Clones are the same.
 #[derive(Debug, Clone)]
 pub(super) struct Endpoint(Arc<EndpointInner>);
 
 #[derive(Debug)]
 struct EndpointInner {
     path: PathBuf,
-    idle: Mutex<Vec<Connection>>,
+    connection: tokio::sync::Mutex<Option<Connection>>,
 }
 
-pub(super) type Connection = SendRequest<Full<Bytes>>;
+type Connection = SendRequest<Full<Bytes>>;
 
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
-    pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
 }
 
 impl Endpoint {
     pub(super) fn new(path: PathBuf) -> Self {
-        Self(Arc::new(EndpointInner { path, idle: Mutex::default() }))
+        Self(Arc::new(EndpointInner { path, connection: tokio::sync::Mutex::default() }))
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -106,57 +108,43 @@ impl Endpoint {
             io::ErrorKind::PermissionDenied => ClientError::NotPermitted { path: path.clone() },
             _ => ClientError::Connect { path: path.clone(), source },
         })?;
-        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        let (sender, connection) = hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .max_frame_size(FRAME_SIZE)
+            .initial_stream_window_size(STREAM_WINDOW)
+            .initial_connection_window_size(CONNECTION_WINDOW)
+            .max_send_buf_size(SEND_BUFFER)
+            .handshake(TokioIo::new(stream))
             .await
             .map_err(|source| ClientError::HungUp { path, source })?;
-        // It ends with the sender; what went wrong is told to the request.
+        // It ends with the last sender and answer; what went wrong is told to the requests.
         tokio::spawn(connection);
         Ok(sender)
     }
 
-    fn take_idle(&self) -> Option<Connection> {
-        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        while let Some(connection) = idle.pop() {
-            if !connection.is_closed() {
-                return Some(connection);
-            }
+    /// The connection, made anew where there is none or the last one broke.
+    async fn connection(&self) -> Result<Connection, ClientError> {
+        let mut known = self.0.connection.lock().await;
+        if let Some(connection) = known.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(connection.clone());
         }
-        None
+        let connection = self.connect().await?;
+        *known = Some(connection.clone());
+        Ok(connection)
     }
 
-    fn put_back(&self, connection: Connection) {
-        let mut idle = self.0.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        if idle.len() < MAX_IDLE && !connection.is_closed() {
-            idle.push(connection);
-        }
-    }
-
-    /// Sends a request and returns the answer's head and the connection that its body comes on.
-    pub(super) async fn start(
-        &self,
-        mut request: Request<Full<Bytes>>,
-    ) -> Result<(Response<Incoming>, Connection), ClientError> {
-        request.headers_mut().insert(HOST, HeaderValue::from_static("peerdist"));
-        // An idle connection may have been closed meanwhile; then hyper gives back the request it did not send.
-        while let Some(mut connection) = self.take_idle() {
-            if connection.ready().await.is_err() {
-                continue;
-            }
-            match connection.try_send_request(request).await {
-                Ok(response) => return Ok((response, connection)),
-                Err(mut error) => match error.take_message() {
-                    Some(unsent) => request = unsent,
-                    None => return Err(self.hung_up(error.into_error())),
-                },
-            }
-        }
-        let mut connection = self.connect().await?;
-        let response = connection.send_request(request).await.map_err(|error| self.hung_up(error))?;
-        Ok((response, connection))
+    /// Sends a request and returns the head of its answer. Dropping the answer cancels what is left of it.
+    pub(super) async fn start(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, ClientError> {
+        let mut connection = self.connection().await?;
+        connection.send_request(request).await.map_err(|error| self.hung_up(error))
     }
 
     pub(super) async fn send(&self, request: Request<Full<Bytes>>) -> Result<Answer, ClientError> {
-        let (response, connection) = self.start(request).await?;
+        self.collect(self.start(request).await?).await
+    }
+
+    /// The whole of an answer.
+    pub(super) async fn collect(&self, response: Response<Incoming>) -> Result<Answer, ClientError> {
         let (head, mut body) = response.into_parts();
         let announced = usize::try_from(body.size_hint().lower()).unwrap_or(usize::MAX);
         let mut bytes = BytesMut::with_capacity(announced.min(MAX_ANSWER_SIZE));
@@ -167,8 +155,7 @@ impl Endpoint {
             }
             bytes.extend_from_slice(&data);
         }
-        self.put_back(connection);
-        Ok(Answer { status: head.status, headers: head.headers, body: bytes.freeze() })
+        Ok(Answer { status: head.status, body: bytes.freeze() })
     }
 
     /// Sends a request whose answer is JSON.
@@ -188,7 +175,7 @@ impl Endpoint {
 
     pub(super) fn refused(&self, answer: &Answer) -> ClientError {
         match serde_json::from_slice::<Refusal>(&answer.body) {
-            Ok(refusal) => ClientError::Refused { code: refusal.error, message: refusal.message },
+            Ok(refusal) => ClientError::Refused { error: refusal.error, message: refusal.message },
             Err(_) => self.unexpected(answer.status),
         }
     }
@@ -206,6 +193,6 @@ pub(super) fn request(method: Method, path: &str, body: impl Into<Bytes>) -> Req
     let mut request = Request::new(Full::new(body.into()));
     *request.method_mut() = method;
     // Paths are ours; one that is no URI would be refused as "/" is.
-    *request.uri_mut() = path.parse().unwrap_or_default();
+    *request.uri_mut() = format!("http://peerdist{path}").parse().unwrap_or_default();
     request
 }

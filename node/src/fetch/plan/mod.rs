@@ -340,6 +340,12 @@ impl Plan {
         Some(missing)
     }
 
+    /// Whether blocks are being read or fetched.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        self.cache_reads > 0 || !self.fetches.is_empty()
+    }
+
     /// Bytes by source.
     #[must_use]
     pub fn sources(&self) -> &Sources {

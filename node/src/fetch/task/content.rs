@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use peerdist_protocol::content::{BlockIndex, ContentInformation, ContentVersion};
+use peerdist_protocol::content::{BlockIndex, ContentInformation, ContentVersion, SegmentId};
 use peerdist_protocol::crypto::HashValue;
 use thiserror::Error;
 use tokio::task::AbortHandle;
@@ -161,6 +161,25 @@ impl Content {
     #[must_use]
     pub fn described_until(&self, position: u64) -> u64 {
         lock(&self.shared.known).described_at(position).map_or(position, |range| range.end)
+    }
+
+    /// Whether blocks are on their way to a reader who goes forward, or wait for it.
+    #[must_use]
+    pub fn is_under_way(&self) -> bool {
+        let state = lock(&self.shared.state);
+        !state.ready.is_empty() || state.plan.is_under_way()
+    }
+
+    /// The first byte that content information describes.
+    #[must_use]
+    pub fn first_described(&self) -> u64 {
+        lock(&self.shared.known).first_described()
+    }
+
+    /// The ids of all segments that are known, in content order.
+    #[must_use]
+    pub fn segment_ids(&self) -> Vec<SegmentId> {
+        lock(&self.shared.state).plan.segments().iter().map(|segment| segment.id).collect()
     }
 
     /// The bytes at `position`, or the run of blocks from there on that has to come from the origin. Waits while

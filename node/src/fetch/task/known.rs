@@ -74,6 +74,11 @@ impl Known {
         complete
     }
 
+    /// The first byte that is described.
+    pub(super) fn first_described(&self) -> u64 {
+        self.described.first().map_or(0, |range| range.start)
+    }
+
     /// The described range that covers a position.
     pub(super) fn described_at(&self, position: u64) -> Option<Range<u64>> {
         self.described.iter().find(|range| range.contains(&position)).cloned()
