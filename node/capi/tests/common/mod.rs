@@ -1,4 +1,5 @@
 //! Compiles the programs in `tests/c` against `include/` and the library.
+#![allow(dead_code, reason = "no test uses all of it")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
