@@ -14,3 +14,5 @@
 pub mod abi;
 pub mod handle;
 pub mod kernel;
+
+mod boundary;
