@@ -23,7 +23,7 @@ pub const RELOAD: &str = "/v1/reload";
 /// `GET`: this interface, described as OpenAPI.
 pub const OPENAPI: &str = "/v1/openapi.json";
 
-/// `POST`, api: a session, which lives as long as the answer stays open.
+/// `POST`, api: a session, which lives as long as the answer stays open. `DELETE`: ends the one that the request names.
 pub const SESSIONS: &str = "/v1/sessions";
 /// `POST`, api: opens a content (`tag`), with its content information in the body or none yet.
 pub const CONTENTS: &str = "/v1/contents";

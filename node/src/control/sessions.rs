@@ -153,6 +153,13 @@ impl Sessions {
         Ok(())
     }
 
+    /// Ends a session of the user's.
+    pub(super) fn end_by(&self, user: Uid, token: &Token) -> Result<(), SessionError> {
+        self.lock().session(user, token)?;
+        self.end(token);
+        Ok(())
+    }
+
     fn end(&self, token: &Token) {
         let session = self.lock().sessions.remove(token);
         if let Some(session) = session {

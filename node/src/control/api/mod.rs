@@ -12,9 +12,9 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::extract::rejection::{JsonRejection, PathRejection, QueryRejection};
 use axum::extract::{FromRequestParts, State};
-use axum::http::HeaderMap;
 use axum::http::header::CONTENT_LENGTH;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::routing::{delete, get, post, put};
 use axum::{Json, Router};
 use bytes::{Bytes, BytesMut};
@@ -38,7 +38,7 @@ pub(super) fn router(context: Context) -> Router {
     Router::new()
         .route(paths::STATUS, get(status))
         .route(paths::OPENAPI, get(openapi::document))
-        .route(paths::SESSIONS, post(anchor::open))
+        .route(paths::SESSIONS, post(anchor::open).delete(end_session))
         .route(paths::CONTENTS, post(contents::open))
         .route(paths::CONTENT, get(contents::state).delete(contents::close))
         .route(paths::CONTENT_INFORMATION, post(contents::add_content_information))
@@ -60,6 +60,12 @@ pub(super) fn router(context: Context) -> Router {
 
 async fn status(State(context): State<Context>) -> Json<impl Serialize> {
     Json(context.public_status())
+}
+
+/// Ends the session before its anchor does; when the answer comes, everything is closed.
+async fn end_session(session: InSession) -> Result<StatusCode, Refusal> {
+    session.context.sessions.end_by(session.caller.uid, &session.token)?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// The session that a request names.

@@ -165,6 +165,11 @@ impl SessionHandle {
         Ok(RemoteContent::new(self.clone(), opened.id, opened.range.map(|range| range.range())))
     }
 
+    /// PeerDistShutdown: ends the session; when this returns, its publications are gone.
+    pub async fn end(&self) -> Result<(), ClientError> {
+        self.tell(Method::DELETE, paths::SESSIONS, Bytes::new()).await
+    }
+
     /// PeerDistClientFlushContent. Returns how many blocks left the cache.
     pub async fn flush(&self, tag: ContentTag) -> Result<u64, ClientError> {
         let flushed: Flushed = self.call(Method::DELETE, &paths::of_tag(&tag), Bytes::new()).await?;
