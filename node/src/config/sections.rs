@@ -312,6 +312,8 @@ pub struct Control {
     /// Bytes in memory that one user's contents may hold: content information, and data that is not verified yet.
     #[serde(with = "value::bytes")]
     pub max_staged_per_user: u64,
+    /// Where the states of the features are kept.
+    pub feature_file: PathBuf,
 }
 
 impl Default for Control {
@@ -324,6 +326,7 @@ impl Default for Control {
             max_sessions_per_user: count(64),
             max_contents_per_user: count(1024),
             max_staged_per_user: 256 << 20,
+            feature_file: PathBuf::from(crate::feature::DEFAULT_PATH),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | socket | for whom | what for |
 //! |---|---|---|
-//! | `admin` | its owner | status, statistics, the cache, everybody's explanations, reload |
+//! | `admin` | its owner | status, statistics, the cache, the features, everybody's explanations, reload |
 //! | `api` | every user | sessions: open a content by its content information, read it, add what came from the origin |
 //!
 //! Bodies are JSON, except for content and content information themselves. `curl --unix-socket` works. A session is as
@@ -13,6 +13,7 @@
 mod admin;
 mod api;
 pub mod client;
+pub mod features;
 mod listener;
 mod metrics;
 pub mod paths;
@@ -31,6 +32,7 @@ use self::server::ConnectionLimits;
 use self::sessions::{Quotas, Sessions};
 use self::wire::{Held, PublicStatus, Reloaded, ServiceStatus};
 use crate::config;
+use crate::feature::Features;
 use crate::fetch::Content;
 use crate::node::{Node, NodeStatus};
 
@@ -57,19 +59,25 @@ pub struct Control {
 struct Context {
     node: Node,
     sessions: Sessions<Content>,
+    features: Features,
     reload: mpsc::Sender<ReloadRequest>,
     stop: CancellationToken,
 }
 
 impl Control {
     /// Binds both sockets and serves them. Reload requests go to `reload`. Needs a tokio runtime.
-    pub fn start(config: &config::Control, node: Node, reload: mpsc::Sender<ReloadRequest>) -> Result<Self, BindError> {
+    pub fn start(
+        config: &config::Control,
+        node: Node,
+        features: Features,
+        reload: mpsc::Sender<ReloadRequest>,
+    ) -> Result<Self, BindError> {
         let admin = ControlListener::bind(&config.admin_socket, config.admin_mode)?;
         let api = ControlListener::bind(&config.api_socket, config.api_mode)?;
         let sessions = Sessions::new(Quotas::from(config));
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let context = Context { node, sessions: sessions.clone(), reload, stop: stop.clone() };
+        let context = Context { node, sessions: sessions.clone(), features, reload, stop: stop.clone() };
         let admin_router = admin::router(context.clone());
         tasks.spawn(server::serve(admin, admin_router, ADMIN_CONNECTIONS, stop.clone()));
         tasks.spawn(server::serve(api, api::router(context), API_CONNECTIONS, stop.clone()));

@@ -19,7 +19,8 @@ impl Refusal {
         match self.error {
             ErrorCode::BadRequest | ErrorCode::NotContentInformation => StatusCode::BAD_REQUEST,
             ErrorCode::NoSession => StatusCode::UNAUTHORIZED,
-            ErrorCode::NoContent | ErrorCode::NotFound => StatusCode::NOT_FOUND,
+            ErrorCode::NoContent | ErrorCode::NotFound | ErrorCode::UnknownFeature => StatusCode::NOT_FOUND,
+            ErrorCode::ParentDisabled => StatusCode::CONFLICT,
             ErrorCode::OutOfRange => StatusCode::RANGE_NOT_SATISFIABLE,
             ErrorCode::WrongHash => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::Quota => StatusCode::TOO_MANY_REQUESTS,

@@ -299,6 +299,10 @@ pub enum ErrorCode {
     TooLarge,
     /// The content was closed, or its session ended, while the operation was under way.
     Cancelled,
+    /// No feature has this name.
+    UnknownFeature,
+    /// The feature needs another one that is disabled.
+    ParentDisabled,
     /// The daemon stops.
     Stopping,
     /// The node failed; the message says how.

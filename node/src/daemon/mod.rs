@@ -22,6 +22,7 @@ use crate::cli::{ExitStatus, Failure};
 use crate::config::Config;
 use crate::control::wire::Reloaded;
 use crate::control::{BindError, Control, ReloadRequest};
+use crate::feature::Features;
 use crate::node::{Node, StartError};
 use crate::store::StoreError;
 
@@ -58,9 +59,10 @@ fn raise_descriptor_limit() {
 async fn serve(path: &Path, config: Config, log: &Log) -> Result<(), Failure> {
     let notify = Notify::from_env();
     let mut signals = Signals::new().map_err(|error| Failure::new(ExitStatus::Failure, error))?;
+    let features = Features::open(&config.control.feature_file)?;
     let node = Node::start(config.clone()).await.map_err(|error| start_failure(error, &config))?;
     let (reload, reloads) = mpsc::channel(RELOADS);
-    let control = match Control::start(&config.control, node.clone(), reload) {
+    let control = match Control::start(&config.control, node.clone(), features, reload) {
         Ok(control) => control,
         Err(error) => {
             node.stop().await;

@@ -4,6 +4,7 @@
 //! dropped takes its connection down with it, which cancels it in the daemon.
 
 mod endpoint;
+mod features;
 
 use std::ops::Range;
 use std::path::{Path, PathBuf};
