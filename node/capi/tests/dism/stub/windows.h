@@ -17,7 +17,9 @@ typedef int32_t BOOL;
 typedef int32_t HRESULT;
 typedef void *PVOID;
 typedef void *HANDLE;
-#ifdef __cplusplus
+#if __SIZEOF_WCHAR_T__ == 2
+typedef wchar_t WCHAR;
+#elif defined(__cplusplus)
 typedef char16_t WCHAR;
 #else
 typedef uint_least16_t WCHAR;
