@@ -42,7 +42,7 @@ pub(super) fn reporting(body: impl FnOnce() -> Result<(), Failure>) -> HRESULT {
 }
 
 /// As [`reporting`], for the functions that leave the last message as it was.
-pub(super) fn silent(body: impl FnOnce() -> Result<(), Failure>) -> HRESULT {
+pub(super) fn guarded(body: impl FnOnce() -> Result<(), Failure>) -> HRESULT {
     outcome(body).0
 }
 
@@ -116,7 +116,7 @@ mod tests {
     #[test]
     fn the_message_is_that_of_the_failure_just_before_on_this_thread() {
         reporting(|| Err(Failure::argument("first")));
-        silent(|| Err(Failure::argument("second")));
+        guarded(|| Err(Failure::argument("second")));
         assert_eq!(last_message().unwrap(), "first");
         assert!(std::thread::spawn(last_message).join().unwrap().is_none());
         reporting(|| Ok(()));

@@ -7,7 +7,7 @@ use std::ffi::c_void;
 use peerdist_node::control::client::AdminClient;
 
 use super::elevation::is_elevated;
-use super::failure::{Failure, last_message, reporting, silent};
+use super::failure::{Failure, guarded, last_message, reporting};
 use super::image::{Image, is_online};
 use super::memory::{Texts, hand_out, take_back};
 use super::types::{
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn DismInitialize(
 /// Ends the use of DISM in this process, unless sessions are open. What was not given back stays where it is.
 #[unsafe(no_mangle)]
 pub extern "C" fn DismShutdown() -> HRESULT {
-    silent(process::shut_down)
+    guarded(process::shut_down)
 }
 
 /// Opens a session about the running system (DISM_ONLINE_IMAGE), or about the one below a root directory. Names of
@@ -96,7 +96,7 @@ pub extern "C" fn DismCloseSession(session: DismSession) -> HRESULT {
 /// `message` is NULL or has room for a pointer.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn DismGetLastErrorMessage(message: *mut *mut DismString) -> HRESULT {
-    silent(|| {
+    guarded(|| {
         process::need_initialised()?;
         if message.is_null() {
             return Err(Failure::argument("ErrorMessage is NULL"));
@@ -113,7 +113,7 @@ pub unsafe extern "C" fn DismGetLastErrorMessage(message: *mut *mut DismString) 
 /// Frees what another function returned, and touches nothing else: of an array, the pointer to its first element.
 #[unsafe(no_mangle)]
 pub extern "C" fn DismDelete(structure: *mut c_void) -> HRESULT {
-    silent(|| {
+    guarded(|| {
         process::need_initialised()?;
         take_back(structure.addr())
     })
