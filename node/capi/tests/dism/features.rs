@@ -12,7 +12,8 @@ use peerdist::dism::types::{
 
 use crate::daemon::{stored, with_daemon};
 use crate::windows::{
-    PLAIN, With, disable, enable, enable_with, features, features_of, info, online, parents, state, text, wide,
+    PLAIN, With, disable, disable_with, enable, enable_with, features, features_of, info, online, parents, state, text,
+    wide,
 };
 
 fn states(session: u32) -> (u32, u32) {
@@ -155,6 +156,9 @@ fn packages_are_the_foundation_one_or_none() {
         assert_eq!(states(session), (OFF, OFF), "success, but nothing is enabled");
         assert_eq!(package((foundation, DismPackageName)), S_OK);
         assert_eq!(states(session), (ON, OFF));
+        let package = |name| disable_with(session, "PeerDist", With { package: Some((name, 0)), ..PLAIN });
+        assert_eq!((package("Other-Package"), states(session)), (NOT_FOUND, (ON, OFF)));
+        assert_eq!((package(foundation), states(session)), (S_OK, (OFF, OFF)));
     });
 }
 
@@ -189,13 +193,12 @@ fn progress_is_reported_at_the_start_and_at_the_end() {
         let reported = |names| {
             let mut reports: Vec<(u32, u32)> = Vec::new();
             let with = With { progress: Some(note), user_data: (&raw mut reports).cast(), ..PLAIN };
-            (enable_with(session, names, with), reports)
+            (enable_with(session, names, with), disable_with(session, names, with), reports)
         };
-        let (result, reports) = reported("PeerDist");
-        assert_eq!(result, S_OK);
-        assert_eq!(reports.first().unwrap().0, 0);
-        assert!(reports.last().is_some_and(|(current, total)| current == total && *total > 0), "{reports:?}");
-        let (result, reports) = reported("Telnet");
-        assert!(result < 0 && reports.iter().all(|(current, total)| current < total), "{reports:?}");
+        let (enabled, disabled, reports) = reported("PeerDist");
+        assert_eq!((enabled, disabled), (S_OK, S_OK));
+        assert_eq!(reports, [(0, 100), (100, 100)].repeat(2));
+        let (enabled, disabled, reports) = reported("Telnet");
+        assert!(enabled < 0 && disabled < 0 && reports.iter().all(|(current, total)| current < total), "{reports:?}");
     });
 }

@@ -128,11 +128,13 @@ pub(crate) fn state(session: DismSession, name: &str) -> u32 {
 pub(crate) struct With<'a> {
     pub(crate) package: Option<(&'a str, u32)>,
     pub(crate) all: bool,
+    pub(crate) cancel: *mut c_void,
     pub(crate) progress: DISM_PROGRESS_CALLBACK,
     pub(crate) user_data: *mut c_void,
 }
 
-pub(crate) const PLAIN: With<'static> = With { package: None, all: false, progress: None, user_data: ptr::null_mut() };
+pub(crate) const PLAIN: With<'static> =
+    With { package: None, all: false, cancel: ptr::null_mut(), progress: None, user_data: ptr::null_mut() };
 
 pub(crate) fn enable(session: DismSession, names: &str) -> HRESULT {
     enable_with(session, names, PLAIN)
@@ -153,7 +155,7 @@ pub(crate) fn enable_with(session: DismSession, names: &str, with: With<'_>) -> 
             ptr::null(),
             0,
             with.all.into(),
-            ptr::null_mut(),
+            with.cancel,
             with.progress,
             with.user_data,
         )
@@ -161,9 +163,16 @@ pub(crate) fn enable_with(session: DismSession, names: &str, with: With<'_>) -> 
 }
 
 pub(crate) fn disable(session: DismSession, names: &str) -> HRESULT {
+    disable_with(session, names, PLAIN)
+}
+
+pub(crate) fn disable_with(session: DismSession, names: &str, with: With<'_>) -> HRESULT {
     let names = wide(names);
-    // SAFETY: the text outlives the call.
-    unsafe { DismDisableFeature(session, names.as_ptr(), ptr::null(), 0, ptr::null_mut(), None, ptr::null_mut()) }
+    let package = wide(with.package.map(|(package, _)| package));
+    // SAFETY: the texts outlive the call, and the callback is made for its data.
+    unsafe {
+        DismDisableFeature(session, names.as_ptr(), package.as_ptr(), 0, with.cancel, with.progress, with.user_data)
+    }
 }
 
 /// The last message of this thread, which is to be given back.
