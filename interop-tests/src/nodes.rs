@@ -137,7 +137,8 @@ impl Node {
         let path = home.path().display();
         let config = format!(
             "[cache]\ndir = \"{path}/cache\"\nsize = \"1 GiB\"\nkeep_free = \"0 B\"\n\
-             [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n{settings}"
+             [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n\
+             feature_file = \"{path}/features.toml\"\n{settings}"
         );
         std::fs::write(home.path().join("peerdist.toml"), config).expect("a file in an empty folder");
         let mut node = Self { host: host.clone(), process: None, home };

@@ -118,7 +118,8 @@ impl Stage {
         let config = format!(
             "[node]\nlisten = [\"127.0.0.1\"]\nport = 0\n[discovery]\ninterfaces = [\"lo\"]\nipv6 = false\n\
              [cache]\ndir = \"{path}/cache\"\nkeep_free = \"0 B\"\n\
-             [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n"
+             [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n\
+             feature_file = \"{path}/features.toml\"\n"
         );
         std::fs::write(at("peerdist.toml"), config).expect("the disk has room");
         let log = std::fs::File::create(at("server-log")).expect("a new file");

@@ -8,6 +8,7 @@
 //! | [`node`] | store, fetcher, discovery and retrieval server, put together |
 //! | [`download`] | a URL's bytes: from the cache, from peers, from the origin |
 //! | [`config`] | the TOML configuration |
+//! | [`feature`] | what DISM turns on and off, and where its state is kept |
 //! | [`control`] | HTTP over unix sockets: administration and the PeerDist API |
 //! | [`daemon`] | orderly start, reload and stop of `peerdistd` |
 //! | [`cli`] | the verbs of `peerdist` |
@@ -19,6 +20,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod download;
+pub mod feature;
 pub mod fetch;
 pub mod node;
 pub mod store;

@@ -3,14 +3,16 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use peerdist_discovery::Discovery;
-use peerdist_protocol::content::SegmentId;
+use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::ClientConfig;
+use peerdist_protocol::retrieval::BlkTail;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
-use peerdist_transport::retrieval::server::{Server, ServerLimits};
+use peerdist_transport::retrieval::server::{BlockSource, Server, ServerLimits};
 use socket2::{Domain, Protocol, Socket, Type};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -65,7 +67,9 @@ struct Inner {
     store: Store,
     fetcher: Fetcher,
     discovery: Option<Discovery>,
-    server: Server<Store>,
+    server: Server<Served>,
+    /// Whether peers are served.
+    on: Arc<AtomicBool>,
     listeners: Vec<SocketAddr>,
     stop: CancellationToken,
     serving: Mutex<Option<JoinHandle<()>>>,
@@ -103,7 +107,9 @@ impl Node {
     async fn assemble(config: Config, store: Store, temporary: Option<TempDir>) -> Result<Self, StartError> {
         let mode = config.node.mode;
         let stop = CancellationToken::new();
-        let server = Server::new(Arc::new(store.clone()), server_limits(&config.retrieval));
+        let on = Arc::new(AtomicBool::new(true));
+        let served = Served { store: store.clone(), on: Arc::clone(&on) };
+        let server = Server::new(Arc::new(served.clone()), server_limits(&config.retrieval));
         let listeners = if mode.serves_peers() { listen(&config.node)? } else { Vec::new() };
         let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let serving = mode.serves_peers().then(|| {
@@ -113,8 +119,7 @@ impl Node {
         let discovery = if mode.asks_peers() {
             // The port that is really listened on: it may have been chosen by the system.
             let port = addresses.first().map_or(config.node.port, SocketAddr::port);
-            let held = store.clone();
-            let lookup = Arc::new(move |id: &SegmentId| held.availability(id));
+            let lookup = Arc::new(move |id: &SegmentId| served.if_on(|store| store.availability(id)));
             Some(Discovery::start(discovery_config(&config, port), lookup)?)
         } else {
             None
@@ -129,6 +134,7 @@ impl Node {
             fetcher,
             discovery,
             server,
+            on,
             listeners: addresses,
             stop,
             serving: Mutex::new(serving),
@@ -172,6 +178,12 @@ impl Node {
         self.0.store.set_limits(Limits::from(&config.cache))
     }
 
+    /// Turns the node off or on: while it is off, Probes find no answer and peers no block. What fetches is not refused
+    /// here.
+    pub fn set_enabled(&self, on: bool) {
+        self.0.on.store(on, Ordering::Relaxed);
+    }
+
     /// Stops answering Probes, lets uploads end within their limit, and closes the cache.
     pub async fn stop(&self) {
         if let Some(discovery) = &self.0.discovery {
@@ -188,6 +200,40 @@ impl Node {
         if let Ok(Err(error)) = closed {
             tracing::error!(%error, "the cache could not be closed properly");
         }
+    }
+}
+
+/// What peers find: the store, while the node is on.
+#[derive(Debug, Clone)]
+struct Served {
+    store: Store,
+    on: Arc<AtomicBool>,
+}
+
+impl Served {
+    fn if_on<T>(&self, look: impl FnOnce(&Store) -> Option<T>) -> Option<T> {
+        if self.on.load(Ordering::Relaxed) { look(&self.store) } else { None }
+    }
+}
+
+impl BlockSource for Served {
+    fn held(&self, segment: &SegmentId) -> BlockRanges {
+        self.if_on(|store| Some(BlockSource::held(store, segment))).unwrap_or_default()
+    }
+
+    fn next_held(&self, segment: &SegmentId, after: BlockIndex) -> Option<BlockIndex> {
+        self.if_on(|store| store.next_held(segment, after))
+    }
+
+    async fn read(&self, segment: &SegmentId, index: BlockIndex) -> Option<BlkTail> {
+        if !self.on.load(Ordering::Relaxed) {
+            return None;
+        }
+        BlockSource::read(&self.store, segment, index).await
+    }
+
+    fn age(&self, segment: &SegmentId) -> Option<Duration> {
+        self.if_on(|store| store.age(segment))
     }
 }
 

@@ -7,11 +7,13 @@
 //! | module | what it does |
 //! |---|---|
 //! | [`abi`] | types and constants of 64-bit Windows, laid out as there |
+//! | [`dism`] | the DISM functions, for sessions about the running system or another |
 //! | [`handle`] | the table behind HANDLE |
 //! | [`kernel`] | events, completion ports, waiting, the last error |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod abi;
+pub mod dism;
 pub mod handle;
 pub mod kernel;
 

@@ -49,6 +49,8 @@ pub enum Verb {
     Probe(ProbeArguments),
     /// Look into the cache, check it, empty it, add to it
     Cache(CacheArguments),
+    /// Turn BranchCache on and off
+    Feature(FeatureArguments),
     /// Show what the daemon does
     Status(StatusArguments),
     /// Check a configuration file
@@ -226,6 +228,46 @@ pub struct CacheAddArguments {
     pub content_information: PathBuf,
 }
 
+/// The arguments of `peerdist feature`.
+#[derive(Debug, Args)]
+pub struct FeatureArguments {
+    /// What to do with the features.
+    #[command(subcommand)]
+    pub verb: FeatureVerb,
+    /// The root directory of a system that does not run: its features, not the daemon's.
+    #[arg(long, global = true, value_name = "DIR")]
+    pub root: Option<PathBuf>,
+    /// Print one JSON object.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// What to do with the features: PeerDist, which is also called BranchCache, and SMBHashGeneration.
+#[derive(Debug, Subcommand)]
+pub enum FeatureVerb {
+    /// List them and their states
+    List,
+    /// Turn features on: all of them or, where that fails, none
+    Enable(FeatureEnableArguments),
+    /// Turn features off, and with them those that need them
+    Disable {
+        /// Which; in any case of letters.
+        #[arg(required = true, value_name = "NAME")]
+        names: Vec<String>,
+    },
+}
+
+/// The arguments of `peerdist feature enable`.
+#[derive(Debug, Args)]
+pub struct FeatureEnableArguments {
+    /// Which; in any case of letters.
+    #[arg(required = true, value_name = "NAME")]
+    pub names: Vec<String>,
+    /// Turn on what these need as well.
+    #[arg(long)]
+    pub all: bool,
+}
+
 /// The arguments of `peerdist status`.
 #[derive(Debug, Args)]
 pub struct StatusArguments {
@@ -344,6 +386,9 @@ mod tests {
             "cache verify",
             "cache clear",
             "cache add FILE --content-information CI",
+            "feature list --json",
+            "feature enable PeerDist SMBHashGeneration --all",
+            "feature disable BranchCache --root DIR",
             "status --json",
             "check-config FILE",
         ] {

@@ -9,6 +9,7 @@
 //! | `show` | [`show`] |
 //! | `probe` | [`probe`] |
 //! | `cache stats`, `list`, `verify`, `clear`, `add` | [`cache`] |
+//! | `feature list`, `enable`, `disable` | [`feature`] |
 //! | `status` | [`status`] |
 //! | `check-config` | [`check_config`] |
 //!
@@ -20,6 +21,7 @@ pub mod cache;
 pub mod check_config;
 pub mod demo;
 mod exit;
+pub mod feature;
 pub mod get;
 pub mod hash;
 mod output;
@@ -37,8 +39,8 @@ use clap::Parser;
 
 pub use args::{
     Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CheckConfigArguments, ContentInfoVersion,
-    DaemonArguments, DemoArguments, GetArguments, HashArguments, HashName, ProbeArguments, SecretArguments,
-    ServeArguments, ShowArguments, StatusArguments, Verb,
+    DaemonArguments, DemoArguments, FeatureArguments, FeatureEnableArguments, FeatureVerb, GetArguments, HashArguments,
+    HashName, ProbeArguments, SecretArguments, ServeArguments, ShowArguments, StatusArguments, Verb,
 };
 pub use exit::{ExitStatus, Failure};
 pub use output::Output;
@@ -79,6 +81,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Probe(arguments) => block_on(probe::run(arguments)),
         Verb::Cache(arguments) => block_on(cache::run(arguments)),
+        Verb::Feature(arguments) => block_on(feature::run(arguments)),
         Verb::Status(arguments) => block_on(status::run(arguments)),
         Verb::Daemon(arguments) => daemon(&arguments),
     })

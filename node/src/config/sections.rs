@@ -19,6 +19,8 @@ use super::value::{self, ParseSizeError, parse_size, size_text};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Node {
+    /// Whether the node works at all. While it does not, the daemon runs and the status of the API is disabled.
+    pub enabled: bool,
     /// Whom the node works with.
     pub mode: Mode,
     /// The addresses on which peers may fetch blocks.
@@ -30,6 +32,7 @@ pub struct Node {
 impl Default for Node {
     fn default() -> Self {
         Self {
+            enabled: true,
             mode: Mode::Distributed,
             listen: vec![Ipv4Addr::UNSPECIFIED.into(), Ipv6Addr::UNSPECIFIED.into()],
             port: 80,
@@ -316,6 +319,8 @@ pub struct Control {
     /// Bytes in memory that one user's contents may hold: content information, and data that is not verified yet.
     #[serde(with = "value::bytes")]
     pub max_staged_per_user: u64,
+    /// Where the states of the features are kept.
+    pub feature_file: PathBuf,
 }
 
 impl Default for Control {
@@ -330,6 +335,7 @@ impl Default for Control {
             max_contents_per_user: count(1024),
             max_publications_per_user: count(1024),
             max_staged_per_user: 256 << 20,
+            feature_file: PathBuf::from(crate::feature::DEFAULT_PATH),
         }
     }
 }

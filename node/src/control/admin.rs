@@ -16,10 +16,10 @@ use tokio::sync::oneshot;
 
 use super::refusal::no_such_path;
 use super::wire::{Cleared, ErrorCode, MAX_PAGE, Refusal, Reloaded, SegmentPage};
-use super::{Context, metrics, openapi, paths};
+use super::{Context, features, metrics, openapi, paths};
 use crate::store::{StoreStats, VerifyProgress};
 
-type Answer<T> = Result<Json<T>, Refusal>;
+pub(super) type Answer<T> = Result<Json<T>, Refusal>;
 
 pub(super) fn router(context: Context) -> Router {
     Router::new()
@@ -32,6 +32,7 @@ pub(super) fn router(context: Context) -> Router {
         .route(paths::METRICS, get(prometheus))
         .route(paths::RELOAD, post(reload))
         .route(paths::OPENAPI, get(openapi::document))
+        .merge(features::router())
         .fallback(no_such_path)
         .with_state(context)
 }
@@ -109,6 +110,6 @@ async fn reload(State(context): State<Context>) -> Answer<Reloaded> {
 }
 
 /// Runs what may wait for the disk on a thread that may.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
+pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, Refusal> {
     tokio::task::spawn_blocking(work).await.map_err(|error| Refusal::new(ErrorCode::Internal, error))
 }

@@ -2,7 +2,7 @@
 //!
 //! | socket | for whom | what for |
 //! |---|---|---|
-//! | `admin` | its owner | status, statistics, the cache, everybody's explanations, reload |
+//! | `admin` | its owner | status, statistics, the cache, the features, everybody's explanations, reload |
 //! | `api` | every user | the PeerDist API of [`crate::api`]: sessions, publications, contents, status |
 //!
 //! Both speak HTTP/1.1, for a person with curl, and HTTP/2, for a library with a thousand operations outstanding.
@@ -16,6 +16,7 @@
 mod admin;
 mod api;
 pub mod client;
+pub mod features;
 mod listener;
 mod metrics;
 mod openapi;
@@ -37,6 +38,7 @@ use self::sessions::Sessions;
 use self::wire::{PublicStatus, Reloaded};
 use crate::api::{Api, Held, Quotas, Status};
 use crate::config;
+use crate::feature::Features;
 use crate::node::{Node, NodeStatus};
 
 pub use listener::BindError;
@@ -62,6 +64,7 @@ pub struct Control {
 struct Context {
     node: Node,
     sessions: Sessions,
+    features: Features,
     reload: mpsc::Sender<ReloadRequest>,
     stop: CancellationToken,
 }
@@ -72,6 +75,7 @@ impl Control {
         config: &config::Control,
         node: Node,
         api: Api,
+        features: Features,
         reload: mpsc::Sender<ReloadRequest>,
     ) -> Result<Self, BindError> {
         let admin = ControlListener::bind(&config.admin_socket, config.admin_mode)?;
@@ -79,7 +83,7 @@ impl Control {
         let sessions = Sessions::new(api.clone());
         let stop = CancellationToken::new();
         let tasks = TaskTracker::new();
-        let context = Context { node, sessions, reload, stop: stop.clone() };
+        let context = Context { node, sessions, features, reload, stop: stop.clone() };
         let admin_router = admin::router(context.clone());
         tasks.spawn(server::serve(admin, admin_router, ADMIN_CONNECTIONS, stop.clone()));
         tasks.spawn(server::serve(public, api::router(context), API_CONNECTIONS, stop.clone()));

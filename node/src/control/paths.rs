@@ -15,6 +15,12 @@ pub const CACHE_VERIFY: &str = "/v1/cache/verify";
 pub const CACHE_CLEAR: &str = "/v1/cache/clear";
 /// `GET`, admin: where the bytes of recent contents came from, and why.
 pub const WHY: &str = "/v1/why";
+/// `GET`, admin: the features and their states.
+pub const FEATURES: &str = "/v1/features";
+/// `POST`, admin: enables features, all that are named or none.
+pub const FEATURES_ENABLE: &str = "/v1/features/enable";
+/// `POST`, admin: disables features, all that are named or none.
+pub const FEATURES_DISABLE: &str = "/v1/features/disable";
 /// `GET`, admin: counters for Prometheus.
 pub const METRICS: &str = "/metrics";
 /// `POST`, admin: reads the configuration again.

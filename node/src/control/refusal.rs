@@ -22,8 +22,13 @@ impl Refusal {
                 StatusCode::BAD_REQUEST
             }
             ErrorCode::NoSession => StatusCode::UNAUTHORIZED,
-            ErrorCode::NoContent | ErrorCode::NotFound | ErrorCode::NotPublished => StatusCode::NOT_FOUND,
-            ErrorCode::AlreadyExists | ErrorCode::AlreadyCompleted | ErrorCode::NotInitialized => StatusCode::CONFLICT,
+            ErrorCode::NoContent | ErrorCode::NotFound | ErrorCode::NotPublished | ErrorCode::UnknownFeature => {
+                StatusCode::NOT_FOUND
+            }
+            ErrorCode::AlreadyExists
+            | ErrorCode::AlreadyCompleted
+            | ErrorCode::NotInitialized
+            | ErrorCode::ParentDisabled => StatusCode::CONFLICT,
             ErrorCode::NoMore | ErrorCode::OutOfBounds => StatusCode::RANGE_NOT_SATISFIABLE,
             ErrorCode::WrongHash => StatusCode::UNPROCESSABLE_ENTITY,
             ErrorCode::Quota => StatusCode::TOO_MANY_REQUESTS,

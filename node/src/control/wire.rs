@@ -423,6 +423,10 @@ pub enum ErrorCode {
     Disabled,
     /// The service is not ready, or stops.
     Unavailable,
+    /// No feature has this name.
+    UnknownFeature,
+    /// The feature needs another one that is disabled.
+    ParentDisabled,
     /// The node failed; the message says how.
     Internal,
 }
@@ -435,7 +439,7 @@ impl ErrorCode {
             Self::WrongHash => 0,
             Self::NoSession | Self::NoContent => 6,
             Self::Quota => 8,
-            Self::BadRequest | Self::NotFound | Self::TooLarge => 87,
+            Self::BadRequest | Self::NotFound | Self::TooLarge | Self::UnknownFeature | Self::ParentDisabled => 87,
             Self::Cancelled => 995,
             Self::NotPublished => 1168,
             Self::Disabled => 1260,

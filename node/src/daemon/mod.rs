@@ -14,15 +14,16 @@ use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use self::log::Log;
 use self::notify::Notify;
-use crate::api::{Api, Quotas};
+use crate::api::{Api, Quotas, Status};
 use crate::cli::{ExitStatus, Failure};
 use crate::config::Config;
 use crate::control::wire::Reloaded;
 use crate::control::{BindError, Control, ReloadRequest};
+use crate::feature::Features;
 use crate::node::{Node, StartError};
 use crate::store::StoreError;
 
@@ -59,9 +60,14 @@ fn raise_descriptor_limit() {
 async fn serve(path: &Path, config: Config, log: &Log) -> Result<(), Failure> {
     let notify = Notify::from_env();
     let mut signals = Signals::new().map_err(|error| Failure::new(ExitStatus::Failure, error))?;
+    let features = Features::open(&config.control.feature_file)?;
     let node = Node::start(config.clone()).await.map_err(|error| start_failure(error, &config))?;
     let (reload, reloads) = mpsc::channel(RELOADS);
-    let control = match start_control(&config, &node, reload) {
+    let api = Api::new(node.clone(), config.control.publish_key.clone(), Quotas::from(&config.control));
+    let switch =
+        Switch { features: features.subscribe(), enabled: config.node.enabled, node: node.clone(), api: api.clone() };
+    switch.turn();
+    let control = match Control::start(&config.control, node.clone(), api, features, reload) {
         Ok(control) => control,
         Err(error) => {
             node.stop().await;
@@ -78,15 +84,26 @@ async fn serve(path: &Path, config: Config, log: &Log) -> Result<(), Failure> {
         "ready"
     );
     notify.ready();
-    let mut daemon = Daemon { path, running: config, log, notify, node, control, reloads };
+    let mut daemon = Daemon { path, running: config, log, notify, node, switch, control, reloads };
     daemon.until_stopped(&mut signals).await;
     daemon.stop(&mut signals).await;
     Ok(())
 }
 
-fn start_control(config: &Config, node: &Node, reload: mpsc::Sender<ReloadRequest>) -> Result<Control, BindError> {
-    let api = Api::new(node.clone(), config.control.publish_key.clone(), Quotas::from(&config.control));
-    Control::start(&config.control, node.clone(), api, reload)
+/// What turns the node on and off: the feature and the configuration.
+struct Switch {
+    features: watch::Receiver<bool>,
+    enabled: bool,
+    node: Node,
+    api: Api,
+}
+
+impl Switch {
+    fn turn(&self) {
+        let on = self.enabled && *self.features.borrow();
+        self.node.set_enabled(on);
+        self.api.set_status(if on { Status::Available } else { Status::Disabled });
+    }
 }
 
 struct Daemon<'a> {
@@ -96,6 +113,7 @@ struct Daemon<'a> {
     log: &'a Log,
     notify: Notify,
     node: Node,
+    switch: Switch,
     control: Control,
     reloads: mpsc::Receiver<ReloadRequest>,
 }
@@ -108,6 +126,7 @@ impl Daemon<'_> {
                     Wish::Stop => return,
                     Wish::Reload => drop(self.reload().await),
                 },
+                Ok(()) = self.switch.features.changed() => self.switch.turn(),
                 Some(answer) = self.reloads.recv() => {
                     // The one who asked may have gone.
                     let _ = answer.send(self.reload().await);
@@ -124,6 +143,8 @@ impl Daemon<'_> {
                 let reloaded = reload::apply(&mut self.running, &new);
                 self.log.set_filter(&self.running.log.filter);
                 self.control.reconfigure(&self.running.control);
+                self.switch.enabled = self.running.node.enabled;
+                self.switch.turn();
                 match self.node.reconfigure(&self.running).await {
                     Ok(()) => Ok(reloaded),
                     Err(error) => Err(error.to_string()),

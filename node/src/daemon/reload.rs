@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::control::wire::Reloaded;
 
 /// Keys whose new values apply at once. The annotated configuration marks them with "(reload)".
-const AT_ONCE: [&str; 9] = [
+const AT_ONCE: [&str; 10] = [
     "cache.keep_free",
     "cache.max_age",
     "cache.size",
@@ -16,6 +16,7 @@ const AT_ONCE: [&str; 9] = [
     "control.max_staged_per_user",
     "discovery.interfaces",
     "log.filter",
+    "node.enabled",
 ];
 
 /// Takes from `new` what applies at once into `running`, and says what that is and what is left.
@@ -31,6 +32,7 @@ pub(super) fn apply(running: &mut Config, new: &Config) -> Reloaded {
     running.control.max_sessions_per_user = new.control.max_sessions_per_user;
     running.control.max_staged_per_user = new.control.max_staged_per_user;
     running.discovery.interfaces = new.discovery.interfaces.clone();
+    running.node.enabled = new.node.enabled;
     running.log.filter = new.log.filter.clone();
     Reloaded { applied, needs_restart }
 }
@@ -82,7 +84,7 @@ mod tests {
             "[cache]\nkeep_free = 1\nmax_age = \"1d\"\nsize = \"1 GiB\"\n[control]\nmax_contents_per_user = 1\n\
              max_publications_per_user = 1\n\
              max_sessions_per_user = 1\nmax_staged_per_user = 1\n[discovery]\ninterfaces = [\"x\"]\n[log]\n\
-             filter = \"warn\"\n",
+             filter = \"warn\"\n[node]\nenabled = false\n",
         );
         let mut running = Config::default();
         assert_eq!(

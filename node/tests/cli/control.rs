@@ -217,7 +217,7 @@ async fn the_counters_are_the_same_in_both_forms() {
 }
 
 /// Sends bytes as they are and reads until the daemon closes the connection.
-fn raw(path: &std::path::Path, request: &str) -> String {
+pub(crate) fn raw(path: &std::path::Path, request: &str) -> String {
     let mut stream = UnixStream::connect(path).unwrap();
     stream.write_all(request.as_bytes()).unwrap();
     let mut answer = Vec::new();

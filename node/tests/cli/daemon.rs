@@ -40,10 +40,12 @@ impl Home {
     pub(crate) fn configure(&self, extra: &str) {
         let mode = if extra.contains("node.mode") { "" } else { "node.mode = \"local\"" };
         let text = format!(
-            "{mode}\ncache.dir = {:?}\ncontrol.admin_socket = {:?}\ncontrol.api_socket = {:?}\n{extra}",
+            "{mode}\ncache.dir = {:?}\ncontrol.admin_socket = {:?}\ncontrol.api_socket = {:?}\n\
+             control.feature_file = {:?}\n{extra}",
             self.path("cache"),
             self.admin_socket(),
             self.api_socket(),
+            self.path("features.toml"),
         );
         fs::write(self.config(), text).unwrap();
     }

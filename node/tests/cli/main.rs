@@ -7,6 +7,7 @@ mod config;
 mod control;
 mod daemon;
 mod demo;
+mod feature;
 mod fixture;
 mod hash;
 mod lifecycle;

@@ -70,7 +70,8 @@ impl Node {
         let config = format!(
             "[node]\nlisten = [\"127.0.0.1\"]\nport = 0\n[discovery]\ninterfaces = [\"lo\"]\nipv6 = false\n\
              [cache]\ndir = \"{path}/cache\"\nsize = \"12 GiB\"\nkeep_free = \"0 B\"\n\
-             [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n[log]\nfilter = \"warn\"\n"
+             [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n\
+             feature_file = \"{path}/features.toml\"\n[log]\nfilter = \"warn\"\n"
         );
         let file = home.path().join("peerdist.toml");
         std::fs::write(&file, config).expect("a file in an empty folder");

@@ -165,6 +165,7 @@ impl Peer {
             control: Control {
                 admin_socket: self.home.join("admin.sock"),
                 api_socket: self.api_socket(),
+                feature_file: self.home.join("features.toml"),
                 ..Control::default()
             },
             ..Config::default()

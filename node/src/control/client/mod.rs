@@ -6,6 +6,7 @@
 mod admin;
 mod content;
 mod endpoint;
+mod features;
 mod publication;
 mod session;
 
