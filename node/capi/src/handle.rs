@@ -8,6 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::abi::HANDLE;
 use crate::kernel::{Event, Port};
+use crate::peerdist::{Content, ContentInfo, Instance, Stream};
 
 /// The most handles that are open at a time. Each event and port holds a file descriptor, so those end first.
 pub const MAX_HANDLES: usize = 1 << 20;
@@ -25,6 +26,14 @@ pub enum Object {
     Event(Arc<Event>),
     /// Made by CreateIoCompletionPort.
     Port(Arc<Port>),
+    /// PEERDIST_INSTANCE_HANDLE.
+    Instance(Arc<Instance>),
+    /// PEERDIST_CONTENT_HANDLE.
+    Content(Arc<Content>),
+    /// PEERDIST_STREAM_HANDLE.
+    Stream(Arc<Stream>),
+    /// PEERDIST_CONTENTINFO_HANDLE.
+    ContentInfo(Arc<ContentInfo>),
 }
 
 /// A value that [`Table`] may have given out: a slot and a generation that is not zero, the two low bits zero.

@@ -10,11 +10,16 @@
 //! | [`dism`] | the DISM functions, for sessions about the running system or another |
 //! | [`handle`] | the table behind HANDLE |
 //! | [`kernel`] | events, completion ports, waiting, the last error |
+//! | [`operation`] | asynchronous operations, from OVERLAPPED to the one completion |
+//! | [`peerdist`] | the functions of peerdist.h |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod abi;
 pub mod dism;
 pub mod handle;
 pub mod kernel;
+pub mod operation;
+pub mod peerdist;
 
 mod boundary;
+mod daemon;

@@ -165,6 +165,12 @@ impl SessionHandle {
         Ok(RemoteContent::new(self.clone(), opened.id, opened.range.map(|range| range.range())))
     }
 
+    /// Whether both are the same session.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.token == other.token
+    }
+
     /// PeerDistShutdown: ends the session; when this returns, its publications are gone.
     pub async fn end(&self) -> Result<(), ClientError> {
         self.tell(Method::DELETE, paths::SESSIONS, Bytes::new()).await

@@ -1,0 +1,74 @@
+//! The one background thread: it speaks to the daemon, for all instances of the process.
+
+use std::io;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use peerdist_node::control::client::Connection;
+use tokio::runtime::Handle;
+
+use crate::abi::{DWORD, ERROR_NO_SYSTEM_RESOURCES, PEERDIST_ERROR_SERVICE_UNAVAILABLE};
+
+/// A synchronous function waits for the daemon at most so long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The thread's runtime and the connection that all instances share. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Daemon {
+    runtime: Handle,
+    pub(crate) connection: Connection,
+}
+
+/// The process that has the thread: a forked child has none.
+static DAEMON: Mutex<Option<(u32, Daemon)>> = Mutex::new(None);
+
+impl Daemon {
+    /// The thread of this process, started when the first one asks.
+    ///
+    /// # Errors
+    /// ERROR_NO_SYSTEM_RESOURCES.
+    pub(crate) fn of_process() -> Result<Self, DWORD> {
+        let mut known = DAEMON.lock().unwrap_or_else(PoisonError::into_inner);
+        let process = std::process::id();
+        if let Some((_, daemon)) = known.as_ref().filter(|(owner, _)| *owner == process) {
+            return Ok(daemon.clone());
+        }
+        let runtime = start().map_err(|_| ERROR_NO_SYSTEM_RESOURCES)?;
+        let daemon = Self { runtime, connection: Connection::from_env() };
+        // What a parent had is left alone: its thread does not run here.
+        std::mem::forget(known.replace((process, daemon.clone())));
+        Ok(daemon)
+    }
+
+    pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.runtime.spawn(task);
+    }
+
+    /// Does something on the thread, and waits for it.
+    ///
+    /// # Errors
+    /// PEERDIST_ERROR_SERVICE_UNAVAILABLE where the daemon does not answer.
+    pub(crate) fn wait_for<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T, DWORD>> + Send + 'static,
+    ) -> Result<T, DWORD> {
+        let (sender, result) = mpsc::sync_channel(1);
+        self.runtime.spawn(async move {
+            let in_time = tokio::time::timeout(PATIENCE, task).await;
+            let result = in_time.unwrap_or(Err(PEERDIST_ERROR_SERVICE_UNAVAILABLE));
+            // The receiver waits.
+            let _ = sender.send(result);
+        });
+        result.recv().unwrap_or(Err(PEERDIST_ERROR_SERVICE_UNAVAILABLE))
+    }
+}
+
+/// Starts the thread with a runtime that lives as long as the process.
+fn start() -> io::Result<Handle> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let handle = runtime.handle().clone();
+    std::thread::Builder::new()
+        .name("peerdist".to_owned())
+        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    Ok(handle)
+}

@@ -1,0 +1,9 @@
+//! The cases of the PeerDist API whose outcome is documented. Their ids are those of the project's list; what the
+//! documentation leaves open and we chose is in the suite `chosen`.
+#![allow(unsafe_code, reason = "calls the exported functions")]
+#![allow(clippy::unwrap_used)]
+
+mod instance;
+mod server;
+#[path = "../support/mod.rs"]
+mod support;
