@@ -9,10 +9,12 @@
 //! | `show` | [`show`] |
 //! | `probe` | [`probe`] |
 //! | `cache stats`, `list`, `verify`, `clear`, `add` | [`cache`] |
+//! | `publish`, `unpublish`, `publications` | [`publish`] |
+//! | `watch` | [`watch`] |
 //! | `status` | [`status`] |
 //! | `check-config` | [`check_config`] |
 //!
-//! Results go to standard output, with `--json` as exactly one object; everything else goes to standard error. Colour
+//! Results go to standard output, with `--json` as exactly one object (`watch`: one a line); everything else goes to standard error. Colour
 //! and progress bars appear on terminals alone. Exit statuses are [`ExitStatus`].
 
 mod args;
@@ -26,9 +28,11 @@ mod output;
 pub mod probe;
 mod process;
 mod progress;
+pub mod publish;
 pub mod serve;
 pub mod show;
 pub mod status;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -37,8 +41,9 @@ use clap::Parser;
 
 pub use args::{
     Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CheckConfigArguments, ContentInfoVersion,
-    DaemonArguments, DemoArguments, GetArguments, HashArguments, HashName, ProbeArguments, SecretArguments,
-    ServeArguments, ShowArguments, StatusArguments, Verb,
+    DaemonArguments, DemoArguments, GetArguments, HashArguments, HashName, IdentifierArguments, ProbeArguments,
+    PublicationsArguments, PublishArguments, SecretArguments, ServeArguments, ShowArguments, StatusArguments,
+    UnpublishArguments, Verb, WatchArguments,
 };
 pub use exit::{ExitStatus, Failure};
 pub use output::Output;
@@ -79,6 +84,10 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Probe(arguments) => block_on(probe::run(arguments)),
         Verb::Cache(arguments) => block_on(cache::run(arguments)),
+        Verb::Publish(arguments) => block_on(publish::run(arguments)),
+        Verb::Unpublish(arguments) => block_on(publish::unpublish(arguments)),
+        Verb::Publications(arguments) => block_on(publish::list(arguments)),
+        Verb::Watch(arguments) => block_on(watch::run(arguments)),
         Verb::Status(arguments) => block_on(status::run(arguments)),
         Verb::Daemon(arguments) => daemon(&arguments),
     })
