@@ -11,5 +11,7 @@ mod fixture;
 mod hash;
 mod lifecycle;
 mod probe;
+mod publish;
 mod run;
 mod show;
+mod watch;
