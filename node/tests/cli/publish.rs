@@ -56,7 +56,7 @@ async fn what_is_published_can_be_opened_filled_and_read_by_others() {
     for version in [1, 2] {
         let information = information(&session, b"image 1", version).await.unwrap();
         let content = session.open_content(information).await.unwrap();
-        assert_eq!(content.ranges(), [0..LENGTH as u64]);
+        assert!(matches!(content.ranges(), [range] if *range == (0..LENGTH as u64)));
         for at in (0..LENGTH).step_by(1 << 20) {
             content.add_data(at as u64, bytes.slice(at..LENGTH.min(at + (1 << 20)))).await.unwrap();
         }
