@@ -199,3 +199,30 @@ async fn a_pipe_is_published_until_it_ends() {
     let information = information(&home.session().await, b"pipe", 1).await.unwrap();
     assert_eq!(ContentInformation::parse(information).unwrap().range(), 0..bytes.len() as u64);
 }
+
+#[tokio::test]
+async fn what_ends_it_half_way_is_said() {
+    let (home, _, bytes) = home_with_a_file("");
+    let daemon = home.start();
+    for (ending, status, said) in
+        [("unpublish", 1, "taken back"), ("interrupt", 1, "interrupted before"), ("daemon", 5, "the daemon went away")]
+    {
+        let mut command = home.command(&["publish", "/dev/stdin", "--id", "pipe"]);
+        let (read, mut write) = std::io::pipe().unwrap();
+        command.stdin(read);
+        let publishing = Going::start(command);
+        std::io::Write::write_all(&mut write, &bytes).unwrap();
+        // Unfinished ones are counted, too.
+        while home.admin().status().await.unwrap()["api"]["publications"] != 1 {}
+        match ending {
+            "unpublish" => {
+                home.peerdist(&["unpublish", "--id", "pipe"]).stdout();
+                drop(write);
+            }
+            "interrupt" => publishing.signal(Signal::INT),
+            _ => daemon.signal(Signal::TERM),
+        }
+        let ended = publishing.wait();
+        assert!(ended.0 == status && ended.1.contains(said), "{ending}: {ended:?}");
+    }
+}
