@@ -3,12 +3,14 @@
 //! Every line that begins with `$ ` in a `console` block is run, with the book's names for hosts, folders and sockets
 //! replaced by those of a stage: a content server, a daemon, and a folder with the files that are spoken of.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use peerdist_interop_tests::nodes::content;
 use peerdist_interop_tests::process::{PATIENCE, wait_until};
 use peerdist_interop_tests::programs;
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 fn root() -> PathBuf {
@@ -69,6 +71,28 @@ fn the_configuration_page_is_the_annotated_default() {
 }
 
 #[test]
+fn the_page_for_rust_programs_quotes_the_example() {
+    let example = std::fs::read_to_string(root().join("node/examples/api.rs")).expect("a text");
+    let (code, _) = example.split_once("\n#[cfg(test)]").expect("its test is at the end");
+    let page = std::fs::read_to_string(root().join("docs/api-rust.md")).expect("a text");
+    assert!(page.contains(&format!("```rust\n{code}```\n")), "docs/api-rust.md does not quote node/examples/api.rs");
+}
+
+#[test]
+fn the_page_for_rust_programs_has_the_code_of_every_error() {
+    let source = std::fs::read_to_string(root().join("node/src/api/error.rs")).expect("a text");
+    let (_, code) = source.split_once("pub fn code(").expect("errors have codes");
+    let (code, _) = code.split_once("\n    }\n").expect("the function ends");
+    let page = std::fs::read_to_string(root().join("docs/api-rust.md")).expect("a text");
+    let arms: Vec<_> = code.lines().filter_map(|line| line.trim().strip_prefix("Self::")?.split_once(" => ")).collect();
+    for (error, code) in &arms {
+        let row = format!("| `{}` | {} |", error.trim_end_matches("(_)"), code.trim_end_matches(','));
+        assert!(page.contains(&row), "docs/api-rust.md lacks {row}");
+    }
+    assert!(arms.len() > 10, "{arms:?}");
+}
+
+#[test]
 fn the_exit_statuses_are_those_of_the_help() {
     let printed = Command::new(programs::peerdist()).arg("--help").output().expect("it starts");
     let help = String::from_utf8_lossy(&printed.stdout).into_owned();
@@ -85,15 +109,21 @@ fn the_commands_run() {
     let stage = Stage::build();
     let mut count = 0;
     for (path, text) in pages() {
+        let mut going = Vec::new();
         for command in commands(&text) {
             let is_served_elsewhere = command.starts_with("cargo ") || command.starts_with("peerdistd ");
             // cargo is what runs this test; the daemon and the content servers run in the foreground: the stage has them.
             if is_served_elsewhere || command.starts_with("peerdist serve ") {
                 continue;
             }
-            stage.run(command, &path);
+            if command.starts_with("peerdist publish ") || command == "peerdist watch" {
+                going.push(stage.start(command, &path));
+            } else {
+                stage.run(command, &path);
+            }
             count += 1;
         }
+        going.into_iter().for_each(Going::end);
     }
     assert!(count > 20, "only {count} commands found");
 }
@@ -119,7 +149,8 @@ impl Stage {
             "[node]\nlisten = [\"127.0.0.1\"]\nport = 0\n[discovery]\ninterfaces = [\"lo\"]\nipv6 = false\n\
              [cache]\ndir = \"{path}/cache\"\nkeep_free = \"0 B\"\n\
              [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n\
-             feature_file = \"{path}/features.toml\"\n"
+             feature_file = \"{path}/features.toml\"\n\
+             publish_key = \"{path}/publish.key\"\n"
         );
         std::fs::write(at("peerdist.toml"), config).expect("the disk has room");
         let log = std::fs::File::create(at("server-log")).expect("a new file");
@@ -167,6 +198,17 @@ impl Stage {
         shell
     }
 
+    /// Starts what goes on until Ctrl-C, and waits until it has said something.
+    fn start(&self, command: &str, page: &Path) -> Going {
+        let mut shell = self.shell(&format!("exec {command}"));
+        let mut child = shell.stdout(Stdio::piped()).spawn().expect("a shell");
+        let stdout = child.stdout.take().expect("it is a pipe");
+        let mut line = String::new();
+        let size = BufReader::new(stdout).read_line(&mut line).expect("its standard output is text");
+        assert_ne!(size, 0, "{}: `{command}` says nothing", page.display());
+        Going(child)
+    }
+
     fn run(&self, command: &str, page: &Path) {
         let output = self.shell(command).output().expect("a shell");
         assert!(
@@ -176,6 +218,24 @@ impl Stage {
             output.status,
             String::from_utf8_lossy(&output.stderr)
         );
+    }
+}
+
+/// A command that goes on until Ctrl-C. Killed when dropped.
+struct Going(Child);
+
+impl Going {
+    fn end(mut self) {
+        rustix::process::kill_process(Pid::from_child(&self.0), Signal::INT).expect("it runs");
+        let status = self.0.wait().expect("it is a child of this process");
+        assert!(status.success(), "Ctrl-C ends it with {status}");
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

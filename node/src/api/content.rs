@@ -176,7 +176,11 @@ impl Content {
 
     async fn place(&self, open: &Open, offset: u64, mut bytes: Bytes) -> bool {
         if let Some(end) = open.end {
-            bytes.truncate(usize::try_from(end - offset).unwrap_or(usize::MAX));
+            // What was added before the end was known may lie behind it.
+            bytes.truncate(usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX));
+        }
+        if bytes.is_empty() {
+            return true;
         }
         let length = bytes.len() as u64;
         let added = open.content.add_data(offset, bytes.clone()).await;
@@ -269,7 +273,39 @@ fn end_of_content(information: &ContentInformation) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use peerdist_protocol::content::{HashOptions, Hasher, ServerSecret};
+    use peerdist_protocol::crypto::HashAlgorithm;
+
     use super::*;
+    use crate::api::{Api, Quotas};
+    use crate::config::{Config, Mode};
+    use crate::node::Node;
+
+    #[tokio::test]
+    async fn bytes_behind_an_end_that_is_learned_later_are_dropped() {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.node.mode = Mode::Local;
+        config.cache.dir = home.path().join("cache");
+        let quotas = Quotas::from(&config.control);
+        let node = Node::start(config).await.unwrap();
+        let instance = Api::new(node.clone(), home.path().join("key"), quotas).startup(1).unwrap();
+
+        let options = HashOptions { v1: Some(HashAlgorithm::Sha256), v2: false };
+        let mut hasher = Hasher::new(options, &ServerSecret::from_passphrase("test"));
+        hasher.update(&[7; 300_000]);
+        let whole = hasher.finish().unwrap().v1.unwrap();
+        let content = instance.client_open_content([0; 16]).unwrap();
+        content.client_add_content_information(&whole.slice(0..65_536).unwrap().emit()).unwrap();
+        content.client_complete_content_information().await.unwrap();
+        let behind = Bytes::from_static(&[7; 10]);
+        content.client_add_data(1_000_000, behind.clone()).await.unwrap();
+        content.client_add_content_information(&whole.slice(65_536..300_000).unwrap().emit()).unwrap();
+        content.client_complete_content_information().await.unwrap();
+        assert!(matches!(content.client_add_data(300_000, behind).await, Err(Error::OutOfBounds(_))));
+        assert!(matches!(content.query(300_000).await, Err(Error::NoMore)));
+        node.stop().await;
+    }
 
     #[test]
     fn parsed_content_information_is_counted_in_full() {

@@ -30,7 +30,9 @@ pub mod status;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
@@ -67,6 +69,8 @@ struct Inner {
     /// The key file of what is published, and what is in it once somebody publishes.
     key: PathBuf,
     secret: OnceLock<ServerSecret>,
+    /// Held while the key file is read or made: those who publish first may be several.
+    loading: Mutex<()>,
     status: watch::Sender<StatusInfo>,
     /// Cancelled, and replaced, whenever the service goes: handles are of the time they were opened in.
     epoch: Mutex<CancellationToken>,
@@ -90,6 +94,7 @@ impl Api {
             node,
             key,
             secret: OnceLock::new(),
+            loading: Mutex::default(),
             status: watch::Sender::new(StatusInfo::of(Status::Available)),
             epoch: Mutex::default(),
             users: Users::new(quotas),
@@ -146,7 +151,11 @@ impl Api {
         if let Some(secret) = self.0.secret.get() {
             return Ok(secret);
         }
-        let secret = load_or_create(&self.0.key).map_err(|error| Error::Internal(error.to_string()))?;
+        let _loading = lock(&self.0.loading);
+        if let Some(secret) = self.0.secret.get() {
+            return Ok(secret);
+        }
+        let secret = load_or_create_in_folder(&self.0.key).map_err(Error::Internal)?;
         Ok(self.0.secret.get_or_init(|| secret))
     }
 
@@ -256,7 +265,50 @@ impl Drop for Running {
     }
 }
 
+/// The folder is made where there is none, for its owner alone.
+fn load_or_create_in_folder(key: &Path) -> Result<ServerSecret, String> {
+    if let Some(folder) = key.parent().filter(|folder| !folder.as_os_str().is_empty()) {
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+        made.map_err(|error| format!("cannot create {}: {error}", folder.display()))?;
+    }
+    load_or_create(key).map_err(|error| error.to_string())
+}
+
 /// No critical section leaves its data half changed, so a panic elsewhere is no reason to stop.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Config, Mode};
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn several_may_publish_first_where_there_is_no_folder_for_the_key() {
+        let home = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.node.mode = Mode::Local;
+        config.cache.dir = home.path().join("cache");
+        let quotas = Quotas::from(&config.control);
+        let node = Node::start(config).await.unwrap();
+        for round in 0..20 {
+            let api = Api::new(node.clone(), home.path().join(format!("state{round}/publish.key")), quotas);
+            let barrier = Arc::new(std::sync::Barrier::new(4));
+            let publishing: Vec<_> = (0..4)
+                .map(|number: u8| {
+                    let (instance, barrier) = (api.startup(1).unwrap(), Arc::clone(&barrier));
+                    tokio::task::spawn_blocking(move || {
+                        barrier.wait();
+                        let stream = instance.server_publish_stream(&[number], 0, PublicationOptions::default());
+                        stream.map(drop)
+                    })
+                })
+                .collect();
+            for stream in publishing {
+                assert_eq!(stream.await.unwrap(), Ok(()));
+            }
+        }
+        node.stop().await;
+    }
 }

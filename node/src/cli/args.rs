@@ -51,6 +51,23 @@ pub enum Verb {
     Cache(CacheArguments),
     /// Turn BranchCache on and off
     Feature(FeatureArguments),
+    /// Publish a file: the daemon hands its content information to your programs
+    ///
+    /// A publication lives as long as the session that made it: this command publishes, says so, and goes on until
+    /// SIGINT or SIGTERM ends it and the publication with it. The daemon keeps content information, not the content.
+    Publish(PublishArguments),
+    /// Take back what you published
+    ///
+    /// Any session of yours may take back what another one published. A `peerdist publish` that did so goes on all the
+    /// same, with nothing published.
+    Unpublish(UnpublishArguments),
+    /// List what you have published
+    Publications(PublicationsArguments),
+    /// Print the status of the service, and every change of it
+    ///
+    /// Each line is `disabled`, `unavailable` or `available`. A daemon that does not run is unavailable, and noticed
+    /// when it comes. SIGINT or SIGTERM ends this.
+    Watch(WatchArguments),
     /// Show what the daemon does
     Status(StatusArguments),
     /// Check a configuration file
@@ -268,6 +285,65 @@ pub struct FeatureEnableArguments {
     pub all: bool,
 }
 
+/// The arguments of `peerdist publish`.
+#[derive(Debug, Args)]
+#[command(disable_version_flag = true)]
+pub struct PublishArguments {
+    /// The content.
+    pub file: PathBuf,
+    /// Under which name.
+    #[command(flatten)]
+    pub identifier: IdentifierArguments,
+    /// The version of the publication options: 1 makes content information of version 1 alone, 2 of both versions.
+    #[arg(long, value_name = "1|2", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=2))]
+    pub version: u32,
+    /// Write the content information there, too; `-` is standard output.
+    #[arg(short, long, value_name = "CI")]
+    pub out: Option<PathBuf>,
+    /// The version of content information that --out writes; v1 is what every client can process.
+    #[arg(long, value_enum, requires = "out", default_value = "v1")]
+    pub content_info: ContentInfoVersion,
+    /// Print one JSON object about it.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The arguments of `peerdist unpublish`.
+#[derive(Debug, Args)]
+pub struct UnpublishArguments {
+    /// Under which name it was published.
+    #[command(flatten)]
+    pub identifier: IdentifierArguments,
+}
+
+/// The arguments of `peerdist publications`.
+#[derive(Debug, Args)]
+pub struct PublicationsArguments {
+    /// Print one JSON object.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// The identifier of a publication, in one of its forms.
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("identifier").required(true))]
+pub struct IdentifierArguments {
+    /// The identifier: 1 to 4096 bytes of your choice, unique among your own publications.
+    #[arg(long, group = "identifier", value_name = "TEXT")]
+    pub id: Option<String>,
+    /// The identifier as hexadecimal digits.
+    #[arg(long, group = "identifier", value_name = "HEX")]
+    pub id_hex: Option<String>,
+}
+
+/// The arguments of `peerdist watch`.
+#[derive(Debug, Args)]
+pub struct WatchArguments {
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// The arguments of `peerdist status`.
 #[derive(Debug, Args)]
 pub struct StatusArguments {
@@ -389,13 +465,18 @@ mod tests {
             "feature list --json",
             "feature enable PeerDist SMBHashGeneration --all",
             "feature disable BranchCache --root DIR",
+            "publish FILE --id TEXT --version 1 --out CI --content-info v1 --json",
+            "publish FILE --id-hex 00ff",
+            "unpublish --id TEXT",
+            "publications --json",
+            "watch --json",
             "status --json",
             "check-config FILE",
         ] {
             let words = std::iter::once("peerdist").chain(line.split(' '));
             Arguments::try_parse_from(words).unwrap_or_else(|error| panic!("{line}: {error}"));
         }
-        for bad in ["hash FILE -o OUT", "hash FILE --passphrase A --secret-key B -o OUT", "show"] {
+        for bad in ["hash FILE -o OUT", "hash FILE --passphrase A --secret-key B -o OUT", "show", "publish FILE"] {
             let words = std::iter::once("peerdist").chain(bad.split(' '));
             assert!(Arguments::try_parse_from(words).is_err(), "{bad}");
         }

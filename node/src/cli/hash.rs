@@ -174,7 +174,7 @@ struct RangeOutside {
 
 /// Content information opens the content to whoever has it, so the file is its owner's alone, and it appears complete or
 /// not at all. What is no regular file (a pipe, a device) is written directly.
-fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+pub(super) fn write_output(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
     if path == Path::new("-") {
         return output::write(|to| to.write_all(bytes));
     }

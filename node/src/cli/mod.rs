@@ -10,10 +10,12 @@
 //! | `probe` | [`probe`] |
 //! | `cache stats`, `list`, `verify`, `clear`, `add` | [`cache`] |
 //! | `feature list`, `enable`, `disable` | [`feature`] |
+//! | `publish`, `unpublish`, `publications` | [`publish`] |
+//! | `watch` | [`watch`] |
 //! | `status` | [`status`] |
 //! | `check-config` | [`check_config`] |
 //!
-//! Results go to standard output, with `--json` as exactly one object; everything else goes to standard error. Colour
+//! Results go to standard output, with `--json` as exactly one object (`watch`: one a line); everything else goes to standard error. Colour
 //! and progress bars appear on terminals alone. Exit statuses are [`ExitStatus`].
 
 mod args;
@@ -28,9 +30,11 @@ mod output;
 pub mod probe;
 mod process;
 mod progress;
+pub mod publish;
 pub mod serve;
 pub mod show;
 pub mod status;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -40,7 +44,8 @@ use clap::Parser;
 pub use args::{
     Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CheckConfigArguments, ContentInfoVersion,
     DaemonArguments, DemoArguments, FeatureArguments, FeatureEnableArguments, FeatureVerb, GetArguments, HashArguments,
-    HashName, ProbeArguments, SecretArguments, ServeArguments, ShowArguments, StatusArguments, Verb,
+    HashName, IdentifierArguments, ProbeArguments, PublicationsArguments, PublishArguments, SecretArguments,
+    ServeArguments, ShowArguments, StatusArguments, UnpublishArguments, Verb, WatchArguments,
 };
 pub use exit::{ExitStatus, Failure};
 pub use output::Output;
@@ -82,6 +87,10 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Verb::Probe(arguments) => block_on(probe::run(arguments)),
         Verb::Cache(arguments) => block_on(cache::run(arguments)),
         Verb::Feature(arguments) => block_on(feature::run(arguments)),
+        Verb::Publish(arguments) => block_on(publish::run(arguments)),
+        Verb::Unpublish(arguments) => block_on(publish::unpublish(arguments)),
+        Verb::Publications(arguments) => block_on(publish::list(arguments)),
+        Verb::Watch(arguments) => block_on(watch::run(arguments)),
         Verb::Status(arguments) => block_on(status::run(arguments)),
         Verb::Daemon(arguments) => daemon(&arguments),
     })

@@ -41,11 +41,12 @@ impl Home {
         let mode = if extra.contains("node.mode") { "" } else { "node.mode = \"local\"" };
         let text = format!(
             "{mode}\ncache.dir = {:?}\ncontrol.admin_socket = {:?}\ncontrol.api_socket = {:?}\n\
-             control.feature_file = {:?}\n{extra}",
+             control.feature_file = {:?}\ncontrol.publish_key = {:?}\n{extra}",
             self.path("cache"),
             self.admin_socket(),
             self.api_socket(),
             self.path("features.toml"),
+            self.path("publish.key"),
         );
         fs::write(self.config(), text).unwrap();
     }

@@ -12,5 +12,7 @@ mod fixture;
 mod hash;
 mod lifecycle;
 mod probe;
+mod publish;
 mod run;
 mod show;
+mod watch;

@@ -1,7 +1,10 @@
 //! Running the binaries.
 
 use std::ffi::OsStr;
-use std::process::{Command, Output};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
+
+use rustix::process::{Pid, Signal, kill_process};
 
 /// What a command printed, and its exit status.
 #[derive(Debug)]
@@ -56,4 +59,51 @@ pub(crate) fn command<W: AsRef<OsStr>>(words: impl IntoIterator<Item = W>) -> Co
     let mut command = Command::new(env!("CARGO_BIN_EXE_peerdist"));
     command.args(words).env_remove("PEERDIST_LOG");
     command
+}
+
+/// A command that goes on until a signal ends it. Killed when dropped.
+pub(crate) struct Going {
+    child: Child,
+    stdout: BufReader<ChildStdout>,
+}
+
+impl Going {
+    pub(crate) fn start(mut command: Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        Self { child, stdout }
+    }
+
+    /// The next line of its standard output; empty at the end.
+    pub(crate) fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.stdout.read_line(&mut line).unwrap();
+        line.trim_end().to_owned()
+    }
+
+    /// Everything that is still to come on standard output.
+    pub(crate) fn rest(&mut self) -> String {
+        let mut rest = String::new();
+        self.stdout.read_to_string(&mut rest).unwrap();
+        rest
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Its exit status and standard error, when it has ended.
+    pub(crate) fn wait(mut self) -> (i32, String) {
+        let mut stderr = String::new();
+        self.child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        (self.child.wait().unwrap().code().expect("it ended by itself"), stderr)
+    }
+}
+
+impl Drop for Going {
+    fn drop(&mut self) {
+        // Both fail where it has ended already.
+        let _: std::io::Result<()> = self.child.kill();
+        let _: std::io::Result<std::process::ExitStatus> = self.child.wait();
+    }
 }

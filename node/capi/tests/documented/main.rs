@@ -3,7 +3,10 @@
 #![allow(unsafe_code, reason = "calls the exported functions")]
 #![allow(clippy::unwrap_used)]
 
+mod client;
+mod completion;
 mod instance;
+mod ranges;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,0 +1,12 @@
+//! The cases of the PeerDist API whose outcome the documentation leaves open: what we chose, pinned. Their ids are those
+//! of the project's list; what is documented is in the suite `documented`.
+#![allow(unsafe_code, reason = "calls the exported functions")]
+#![allow(clippy::unwrap_used)]
+
+mod client;
+mod completion;
+mod instance;
+mod ranges;
+mod server;
+#[path = "../support/mod.rs"]
+mod support;
