@@ -1,0 +1,17 @@
+/* Bytes of a file from its web server. No part of PeerDist. */
+#ifndef ORIGIN_H
+#define ORIGIN_H
+
+#include <stddef.h>
+
+typedef struct origin ORIGIN;
+
+/* Asks for `length` bytes of a URL from an offset on; a length of 0 asks for all the rest. NULL when they do not come. */
+ORIGIN *origin_open(const char *url, unsigned long long from, unsigned long long length);
+
+/* The next bytes: 0 at the end, -1 when they do not come. */
+long origin_read(ORIGIN *origin, void *buffer, size_t size);
+
+void origin_close(ORIGIN *origin);
+
+#endif
