@@ -6,9 +6,11 @@
 //! | [`lab`] | hosts on a LAN, a router, a thin WAN link and an origin, each in a network namespace |
 //! | [`switch`] | a LAN of TAP devices that loses, delays, doubles and reorders frames, and is partitioned |
 //! | [`pcapng`] | the captures that the switch writes |
+//! | [`nginx`] | a web server that others wrote, on a host |
 //! | [`nodes`] | our own programs on hosts: content servers, nodes, downloads |
 //! | [`hostile`] | a peer that sends wrong bytes, or none |
 //! | [`process`] | programs that run on a host: readiness, output, end |
+//! | [`installed`] | `libpeerdist` as it is installed, and programs compiled against it |
 //! | [`tshark`] | what somebody else's dissectors say of a capture |
 //! | [`programs`] | where our binaries and other people's programs are |
 //!
@@ -18,9 +20,11 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod hostile;
+pub mod installed;
 pub mod isolated;
 pub mod lab;
 mod netns;
+pub mod nginx;
 pub mod nodes;
 pub mod pcapng;
 pub mod process;

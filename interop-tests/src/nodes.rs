@@ -1,6 +1,7 @@
 //! Our own programs on hosts of the lab: content servers, nodes, downloads.
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -138,7 +139,7 @@ impl Node {
         let config = format!(
             "[cache]\ndir = \"{path}/cache\"\nsize = \"1 GiB\"\nkeep_free = \"0 B\"\n\
              [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n\
-             feature_file = \"{path}/features.toml\"\n{settings}"
+             feature_file = \"{path}/features.toml\"\npublish_key = \"{path}/publish.key\"\n{settings}"
         );
         std::fs::write(home.path().join("peerdist.toml"), config).expect("a file in an empty folder");
         let mut node = Self { host: host.clone(), process: None, home };
@@ -169,11 +170,27 @@ impl Node {
 
     /// `peerdist` as a client of this node.
     pub fn peerdist(&self) -> Command {
-        let mut command = Command::new(programs::peerdist());
+        self.client(programs::peerdist())
+    }
+
+    /// Any program as a client of this node.
+    pub fn client(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new(program);
         command.env("HOME", self.home.path());
         command.env("PEERDIST_ADMIN_SOCKET", self.home.path().join("admin.sock"));
         command.env("PEERDIST_SOCKET", self.home.path().join("api.sock"));
         command
+    }
+
+    /// What the daemon tells of the contents that were read through it, the last one at the end.
+    ///
+    /// # Panics
+    /// If it does not answer.
+    pub fn why(&self) -> Vec<Story> {
+        let mut curl = Command::new(programs::find("curl"));
+        curl.args(["--silent", "--fail", "--unix-socket"]).arg(self.home.path().join("admin.sock"));
+        let answer = self.host.run(curl.arg("http://peerdist/v1/why"), PATIENCE).success().stdout;
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("not the promised list: {error}\n{answer}"))
     }
 
     /// Puts content into the node's cache by hand, described by content information of `version`, `v1` or `v2`.
@@ -286,6 +303,15 @@ pub struct Download {
     /// The reasons, in a form of their own; none where the origin sent everything as it is.
     #[serde(default)]
     pub explanation: serde_json::Value,
+}
+
+/// What `/v1/why` promises of a content.
+#[derive(Debug, Deserialize)]
+pub struct Story {
+    /// `v1` or `v2`.
+    pub version: String,
+    /// Bytes by source.
+    pub sources: Sources,
 }
 
 /// Bytes by source.

@@ -18,6 +18,22 @@ pub fn peerdistd() -> PathBuf {
     ours("peerdistd")
 }
 
+/// `xtask` as cargo built it beside this test.
+///
+/// # Panics
+/// If it was not built.
+pub fn xtask() -> PathBuf {
+    ours("xtask")
+}
+
+/// `libpeerdist` as cargo built it beside this test.
+///
+/// # Panics
+/// If it was not built.
+pub fn library() -> PathBuf {
+    ours("libpeerdist.so")
+}
+
 /// The interpreter whose environment has the WSDiscovery package.
 ///
 /// # Panics
@@ -41,7 +57,7 @@ pub fn find(name: &str) -> PathBuf {
 
 fn ours(name: &str) -> PathBuf {
     let binary = profile_directory().join(name);
-    assert!(binary.exists(), "{} is missing; build it with `cargo build --workspace --bins`", binary.display());
+    assert!(binary.exists(), "{} is missing; build it with `cargo build --workspace`", binary.display());
     binary
 }
 

@@ -7,6 +7,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use peerdist_interop_tests::installed::Installed;
 use peerdist_interop_tests::nodes::content;
 use peerdist_interop_tests::process::{PATIENCE, wait_until};
 use peerdist_interop_tests::programs;
@@ -116,7 +117,11 @@ fn the_commands_run() {
             if is_served_elsewhere || command.starts_with("peerdist serve ") {
                 continue;
             }
-            if command.starts_with("peerdist publish ") || command == "peerdist watch" {
+            // These go on until Ctrl-C.
+            if ["peerdist publish ", "peerdist watch", "./publisher ", "./watcher"]
+                .iter()
+                .any(|start| command.starts_with(start))
+            {
                 going.push(stage.start(command, &path));
             } else {
                 stage.run(command, &path);
@@ -134,6 +139,7 @@ struct Stage {
     server: Child,
     daemon: Child,
     url: String,
+    library: Installed,
 }
 
 impl Stage {
@@ -141,6 +147,8 @@ impl Stage {
         let home = TempDir::with_prefix("book-").expect("a temporary folder");
         let at = |name: &str| home.path().join(name);
         std::fs::create_dir(at("files")).expect("a new folder");
+        // Commands name the examples as from the root of the tree.
+        std::os::unix::fs::symlink(root().join("node"), at("node")).expect("a new link");
         for file in [at("files/image.iso"), at("image.iso")] {
             std::fs::write(file, content(1 << 20, 1)).expect("the disk has room");
         }
@@ -173,7 +181,7 @@ impl Stage {
             let log = std::fs::read_to_string(at("server-log")).ok()?;
             log.split_once('\n').map(|(line, _)| line.to_owned())
         });
-        let stage = Self { home, server, daemon, url };
+        let stage = Self { home, server, daemon, url, library: Installed::new() };
         wait_until("the daemon", PATIENCE, || {
             let status = stage.shell("peerdist status").output().expect("a shell");
             status.status.success().then_some(())
@@ -193,6 +201,7 @@ impl Stage {
         shell.arg("-c").arg(line).current_dir(self.home.path());
         shell.env("PATH", format!("{bin}:{}", std::env::var("PATH").unwrap_or_default()));
         shell.env("HOME", self.home.path());
+        shell.env("PKG_CONFIG_PATH", self.library.descriptions()).env("LD_LIBRARY_PATH", self.library.libraries());
         shell.env("PEERDIST_SOCKET", self.home.path().join("api.sock"));
         shell.env("PEERDIST_ADMIN_SOCKET", self.home.path().join("admin.sock"));
         shell

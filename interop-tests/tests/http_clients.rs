@@ -1,13 +1,12 @@
 //! The content server and HTTP programs that others wrote: curl and wget before it, nginx behind it.
 
-use std::path::Path;
 use std::process::Command;
 
 use peerdist_interop_tests::lab::{Families, Host, Lab, Plan};
+use peerdist_interop_tests::nginx::Nginx;
 use peerdist_interop_tests::nodes::{ContentServer, Node, PEERDIST_HEADERS, content};
-use peerdist_interop_tests::process::{PATIENCE, Process};
+use peerdist_interop_tests::process::PATIENCE;
 use peerdist_interop_tests::{isolated, programs};
-use tempfile::TempDir;
 
 const LENGTH: usize = 1_000_000;
 
@@ -196,56 +195,4 @@ fn show(host: &Host, information: &[u8]) -> serde_json::Value {
     std::fs::write(file.path(), information).expect("it fits");
     let shown = host.run(Command::new(programs::peerdist()).args(["show", "--json"]).arg(file.path()), PATIENCE);
     serde_json::from_str(&shown.success().stdout).expect("one JSON object")
-}
-
-/// nginx with a folder to serve.
-struct Nginx {
-    home: TempDir,
-    base: String,
-    _process: Process,
-}
-
-impl Nginx {
-    fn start(host: &Host, files: &[(&str, &[u8])]) -> Self {
-        const PORT: u16 = 8081;
-        let home = tempfile::tempdir().expect("a folder");
-        let path = home.path();
-        std::fs::create_dir(path.join("files")).expect("a folder in it");
-        let address = host.socket(PORT);
-        let here = path.display();
-        std::fs::write(path.join("nginx.conf"), nginx_configuration(&here.to_string(), &address.to_string()))
-            .expect("it fits");
-        let mut nginx = Command::new(programs::find("nginx"));
-        let mut process = host.spawn(nginx.arg("-p").arg(path).arg("-c").arg(path.join("nginx.conf")));
-        process.wait_listening(PORT);
-        let nginx = Self { base: format!("http://{address}/"), home, _process: process };
-        files.iter().for_each(|(name, bytes)| nginx.replace(name, bytes));
-        nginx
-    }
-
-    fn base(&self) -> String {
-        self.base.clone()
-    }
-
-    /// Puts a file in place of another, at once.
-    fn replace(&self, name: &str, bytes: &[u8]) {
-        let folder: &Path = self.home.path();
-        std::fs::write(folder.join("new"), bytes).expect("it fits");
-        std::fs::rename(folder.join("new"), folder.join("files").join(name)).expect("the same file system");
-    }
-}
-
-fn nginx_configuration(home: &str, address: &str) -> String {
-    format!(
-        "daemon off; worker_processes 1; user root; pid {home}/pid; error_log stderr;
-         events {{ worker_connections 256; }}
-         http {{
-             types {{ text/plain txt; }}
-             default_type application/octet-stream;
-             gzip on; gzip_proxied any; gzip_types text/plain; gzip_min_length 1;
-             access_log off; client_body_temp_path {home}/body; proxy_temp_path {home}/proxy;
-             fastcgi_temp_path {home}/fastcgi; uwsgi_temp_path {home}/uwsgi; scgi_temp_path {home}/scgi;
-             server {{ listen {address}; root {home}/files; }}
-         }}"
-    )
 }

@@ -21,6 +21,12 @@ pub(crate) enum Failure {
     /// A file of the tree could not be read.
     #[error("cannot read {path}: {source}")]
     Read { path: String, source: io::Error },
+    /// A file could not be written where it was to go.
+    #[error("cannot write {path}: {source}")]
+    Write { path: String, source: io::Error },
+    /// The arguments of a task make no sense.
+    #[error("{0}")]
+    Usage(String),
     /// The tree breaks its own rules.
     #[error("{} broken:\n{}", plural(.0.len(), "rule is", "rules are"), lines(.0))]
     Rules(Vec<Violation>),

@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod command;
+mod install;
 mod licences;
 mod rules;
 mod setup;
@@ -21,6 +22,8 @@ usage: cargo xtask TASK
   test [ARGUMENTS]   set up what the tests need, build, and run all tests; ARGUMENTS go to `cargo test`
   bench [--json] [GROUP...]
                      measure speed beside the yardsticks; without words, keep the result in docs/benchmarks.md
+  install-library [--prefix DIR] [--destdir DIR] [--library FILE]
+                     build libpeerdist, or take FILE, and install it with headers and pkg-config file; to /usr/local
   ci                 everything that continuous integration checks, then `test`
   rules              the rules of the tree alone: dependencies, lints, licences
 ";
@@ -32,6 +35,7 @@ fn main() -> ExitCode {
     let outcome = match task.as_str() {
         "test" => test::run_all(&rest),
         "bench" => bench::run_all(&rest),
+        "install-library" => install::install_library(&rest),
         "ci" => ci::run_all(),
         "rules" => ci::check_rules(),
         "help" | "--help" | "-h" => {
@@ -50,6 +54,7 @@ fn main() -> ExitCode {
             // The status of the command that failed, so that a caller sees what cargo itself would have said.
             match failure {
                 Failure::Status { code, .. } => ExitCode::from(code),
+                Failure::Usage(_) => ExitCode::from(2),
                 _ => ExitCode::FAILURE,
             }
         }

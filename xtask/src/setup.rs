@@ -17,9 +17,13 @@ struct Program {
 /// What the tests start.
 const TESTS: &[Program] = &[
     Program { name: "curl", package: "curl" },
+    Program { name: "g++", package: "g++" },
+    Program { name: "gcc", package: "gcc" },
     Program { name: "ip", package: "iproute2" },
     Program { name: "nginx", package: "nginx-light" },
     Program { name: "openssl", package: "openssl" },
+    Program { name: "pkg-config", package: "pkg-config" },
+    Program { name: "python3", package: "python3" },
     Program { name: "tc", package: "iproute2" },
     Program { name: "tshark", package: "tshark" },
     Program { name: "unshare", package: "util-linux" },

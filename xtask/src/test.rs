@@ -10,7 +10,8 @@ use crate::setup;
 /// ciphers, XML) is optimised in it too.
 pub(crate) fn run_all(arguments: &[String]) -> Result<(), Failure> {
     setup::for_tests()?;
-    // Tests start peerdist and peerdistd as processes; cargo alone builds them for their own package's tests only.
-    run(cargo().args(["build", "--workspace", "--bins"]))?;
+    // Tests start peerdist and peerdistd as processes and install the library; cargo alone builds them for their own
+    // package's tests only.
+    run(cargo().args(["build", "--workspace", "--lib", "--bins"]))?;
     run(cargo().args(["test", "--workspace"]).args(arguments))
 }
