@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
@@ -124,6 +124,7 @@ pub(super) async fn read(session: InSession, id: Path<HandleId>, query: Query<Re
                 (HeaderName::from_static(RANGE_HEADER), range),
                 (HeaderName::from_static(SOURCE_HEADER), source_text(source)),
                 (CONTENT_LENGTH, length),
+                (CONTENT_TYPE, "application/octet-stream".to_owned()),
             ];
             let pieces = stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
             (headers, Body::from_stream(pieces)).into_response()
