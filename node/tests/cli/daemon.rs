@@ -40,10 +40,11 @@ impl Home {
     pub(crate) fn configure(&self, extra: &str) {
         let mode = if extra.contains("node.mode") { "" } else { "node.mode = \"local\"" };
         let text = format!(
-            "{mode}\ncache.dir = {:?}\ncontrol.admin_socket = {:?}\ncontrol.api_socket = {:?}\n{extra}",
+            "{mode}\ncache.dir = {:?}\ncontrol.admin_socket = {:?}\ncontrol.api_socket = {:?}\ncontrol.publish_key = {:?}\n{extra}",
             self.path("cache"),
             self.admin_socket(),
             self.api_socket(),
+            self.path("publish.key"),
         );
         fs::write(self.config(), text).unwrap();
     }

@@ -10,6 +10,8 @@ mod demo;
 mod fixture;
 mod hash;
 mod lifecycle;
+mod openapi;
 mod probe;
 mod run;
+mod schema;
 mod show;
