@@ -132,7 +132,7 @@ async fn it_reads_its_configuration_again() {
     let refused = home.admin().reload().await;
     match refused {
         Err(ClientError::Refused { error: ErrorCode::BadRequest, message }) => {
-            assert!(message.contains("peerdist.toml:5:"), "{message}");
+            assert!(message.contains("peerdist.toml:6:"), "{message}");
         }
         other => panic!("{other:?}"),
     }
