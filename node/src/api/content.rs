@@ -68,11 +68,13 @@ impl Instance {
 
     /// The same with a name that explanations show, such as a URL.
     pub fn client_open_named(&self, tag: ContentTag, name: &str) -> Result<Content, Error> {
+        // First, so that what happens from here on ends it.
+        let life = self.life(None);
         self.available()?;
         let hold = self.0.api.0.users.hold(self.0.user, Kind::Content, 0)?;
         let state = State { collecting: BytesMut::new(), open: None, unplaced: Vec::new(), hold, described: 0 };
         Ok(Content {
-            life: self.life(None),
+            life,
             instance: self.clone(),
             name: name.to_owned(),
             tag,

@@ -2,6 +2,7 @@
 //! output and their exit status.
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod cache;
 mod config;
 mod control;
