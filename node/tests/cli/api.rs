@@ -1,6 +1,7 @@
 //! The PeerDist API over the api socket: what each function does, seen from outside.
 
 mod in_process;
+mod ranges;
 mod reading;
 
 use std::ops::Range;

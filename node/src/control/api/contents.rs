@@ -9,7 +9,7 @@ use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use peerdist_protocol::content::{MAX_CONTENT_INFORMATION_SIZE, MAX_CONTENT_LENGTH};
+use peerdist_protocol::content::MAX_CONTENT_INFORMATION_SIZE;
 use serde::{Deserialize, Serialize};
 
 use super::{InSession, Path, Query};
@@ -161,9 +161,6 @@ pub(super) async fn add_data(
     let (axum::extract::Path(id), axum::extract::Query(Offset { offset })) = (id?, query?);
     let content = session.content(id)?;
     let bytes = session.read_body(&headers, body, MAX_DATA_SIZE, 1).await?;
-    if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > MAX_CONTENT_LENGTH) {
-        return Err(Refusal::new(ErrorCode::OutOfBounds, "no content is that long"));
-    }
     if content.client_add_data(offset, bytes).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
