@@ -1,6 +1,8 @@
 //! The PeerDist API over the api socket: what each function does, seen from outside.
 
 mod in_process;
+mod processes;
+mod publishing;
 mod ranges;
 mod reading;
 
