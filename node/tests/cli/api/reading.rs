@@ -124,7 +124,7 @@ async fn a_stream_of_reads_skips_what_is_missing() {
         }
     };
     assert_eq!(code(Err::<(), _>(end)), ErrorCode::NoMore);
-    assert_eq!(holes, [2 * BLOCK..3 * BLOCK]);
+    assert!(matches!(&holes[..], [hole] if *hole == (2 * BLOCK..3 * BLOCK)), "{holes:?}");
     assert_eq!(all, bytes);
 }
 
