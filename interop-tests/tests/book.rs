@@ -1,6 +1,7 @@
 //! The README and the book: their links lead somewhere, and their commands run.
 //!
-//! Every line that begins with `$ ` in a `console` block is run, with the book's names for hosts, folders and sockets
+//! Every line that begins with `$ ` in a `console` block is run, and every `sh` block as a whole, with the book's names
+//! for hosts, folders and sockets
 //! replaced by those of a stage: a content server, a daemon, and a folder with the files that are spoken of.
 
 use std::io::{BufRead as _, BufReader};
@@ -34,6 +35,12 @@ fn commands(page: &str) -> impl Iterator<Item = &str> {
         let command = line.strip_prefix("$ ").filter(|_| inside)?;
         Some(command.split("  #").next().unwrap_or(command).trim())
     })
+}
+
+/// The blocks of a page that are scripts.
+fn scripts(page: &str) -> impl Iterator<Item = &str> {
+    let blocks = page.split("\n```sh\n").skip(1);
+    blocks.map(|rest| rest.split_once("\n```\n").expect("the block has an end").0)
 }
 
 #[test]
@@ -133,6 +140,38 @@ fn the_commands_run() {
     assert!(count > 20, "only {count} commands found");
 }
 
+#[test]
+fn the_scripts_run() {
+    let stage = Stage::build();
+    let mut count = 0;
+    for (path, text) in pages() {
+        for script in scripts(&text) {
+            stage.run(&format!("set -e\n{script}"), &path);
+            count += 1;
+        }
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn the_page_of_the_control_plane_has_every_route_and_error() {
+    let page = std::fs::read_to_string(root().join("docs/control-plane.md")).expect("a text");
+    let document = std::fs::read(root().join("node/src/control/openapi.json")).expect("the document");
+    let document: serde_json::Value = serde_json::from_slice(&document).expect("JSON");
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for method in item.as_object().expect("methods").keys().filter(|key| *key != "parameters") {
+            let route = format!("`{} {path}`", method.to_uppercase());
+            let is_there = page.contains(&route) || page.contains(&format!("http://peerdist{path}"));
+            assert!(is_there, "docs/control-plane.md lacks {route}");
+        }
+    }
+    for error in document["components"]["schemas"]["ErrorCode"]["oneOf"].as_array().expect("errors") {
+        let name = error["const"].as_str().expect("a name");
+        let row = format!("| `{name}` | {} | {} |", error["x-status"], error["x-code"]);
+        assert!(page.contains(&row), "{row}");
+    }
+}
+
 /// What the book's commands speak of.
 struct Stage {
     home: TempDir,
@@ -219,14 +258,15 @@ impl Stage {
     }
 
     fn run(&self, command: &str, page: &Path) {
-        let output = self.shell(command).output().expect("a shell");
-        assert!(
-            output.status.success(),
-            "{}: `{command}` ended with {}\n{}",
-            page.display(),
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
+        // Files, because a failed script may leave a background process behind that would keep a pipe open.
+        let at = |name: &str| self.home.path().join(name);
+        let create = |name: &str| std::fs::File::create(at(name)).expect("a new file");
+        let mut shell = self.shell(command);
+        let status = shell.stdin(Stdio::null()).stdout(create("stdout")).stderr(create("stderr")).status();
+        let status = status.expect("a shell");
+        let said = ["stdout", "stderr"].map(|name| std::fs::read(at(name)).expect("it was written"));
+        let said = said.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat();
+        assert!(status.success(), "{}: `{command}` ended with {status}\n{said}", page.display());
     }
 }
 

@@ -4,7 +4,9 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::{Bytes, BytesMut};
-use peerdist_protocol::content::{BLOCK_SIZE_V1, ContentInformation, ContentVersion, MAX_CONTENT_INFORMATION_SIZE};
+use peerdist_protocol::content::{
+    BLOCK_SIZE_V1, ContentInformation, ContentVersion, MAX_CONTENT_INFORMATION_SIZE, MAX_CONTENT_LENGTH,
+};
 
 use super::life::Life;
 use super::quota::{Hold, Kind};
@@ -68,11 +70,13 @@ impl Instance {
 
     /// The same with a name that explanations show, such as a URL.
     pub fn client_open_named(&self, tag: ContentTag, name: &str) -> Result<Content, Error> {
+        // First, so that what happens from here on ends it.
+        let life = self.life(None);
         self.available()?;
         let hold = self.0.api.0.users.hold(self.0.user, Kind::Content, 0)?;
         let state = State { collecting: BytesMut::new(), open: None, unplaced: Vec::new(), hold, described: 0 };
         Ok(Content {
-            life: self.life(None),
+            life,
             instance: self.clone(),
             name: name.to_owned(),
             tag,
@@ -152,6 +156,7 @@ impl Content {
             (state.open.clone(), unplaced)
         };
         if let Some(open) = open {
+            open.content.settled().await;
             for (offset, bytes) in unplaced {
                 self.place(&open, offset, bytes).await;
             }
@@ -168,6 +173,9 @@ impl Content {
     /// is complete.
     pub async fn client_add_data(&self, offset: u64, bytes: Bytes) -> Result<bool, Error> {
         let open = self.open()?;
+        if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > MAX_CONTENT_LENGTH) {
+            return Err(Error::OutOfBounds("no content is that long"));
+        }
         if open.end.is_some_and(|end| offset >= end) {
             return Err(Error::OutOfBounds("the content ends before"));
         }
@@ -176,29 +184,29 @@ impl Content {
 
     async fn place(&self, open: &Open, offset: u64, mut bytes: Bytes) -> bool {
         if let Some(end) = open.end {
-            // What was added before the end was known may lie behind it.
+            // What came before the end was known may lie behind it.
             bytes.truncate(usize::try_from(end.saturating_sub(offset)).unwrap_or(usize::MAX));
         }
-        if bytes.is_empty() {
-            return true;
-        }
-        let length = bytes.len() as u64;
-        let added = open.content.add_data(offset, bytes.clone()).await;
-        let mut state = lock(&self.state);
-        if let Ok(outcome) = &added
-            && outcome.ignored > 0
-        {
-            // What could be placed are the bytes before.
-            let rest = bytes.split_off((length - outcome.ignored.min(length)) as usize);
-            state.unplaced.push((offset + length - outcome.ignored, Bytes::copy_from_slice(&rest)));
-            while state.unplaced.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > MAX_UNPLACED {
-                state.unplaced.remove(0);
+        let end = offset + bytes.len() as u64;
+        let part = |range: Range<u64>| bytes.slice((range.start - offset) as usize..(range.end - offset) as usize);
+        let mut position = offset;
+        let mut is_right = true;
+        while position < end {
+            let known = open.content.known_within(position..end).unwrap_or(end..end);
+            if position < known.start {
+                lock(&self.state).keep(position, &part(position..known.start));
             }
+            if !known.is_empty() {
+                is_right &= open.content.add_data(known.start, part(known.clone())).await.is_ok();
+            }
+            position = known.end;
         }
+        open.content.settled().await;
+        let mut state = lock(&self.state);
         let held = state.held();
         // What is held already is counted even where that exceeds the quota; what comes next is refused.
         let _ = state.hold.resize(held);
-        added.is_ok()
+        is_right
     }
 
     /// PeerDistClientGetInformationByHandle: `fFlashCrowd`, whether several other hosts were heard asking for segments of
@@ -239,6 +247,14 @@ impl Content {
 }
 
 impl State {
+    /// Keeps bytes that nothing describes yet.
+    fn keep(&mut self, offset: u64, bytes: &[u8]) {
+        self.unplaced.push((offset, Bytes::copy_from_slice(bytes)));
+        while self.unplaced.iter().map(|(_, bytes)| bytes.len()).sum::<usize>() > MAX_UNPLACED {
+            self.unplaced.remove(0);
+        }
+    }
+
     /// What is held without the content information that is being collected.
     fn held_without_collecting(&self) -> u64 {
         let staged = self.open.as_ref().map_or(0, |open| open.content.staged_bytes());

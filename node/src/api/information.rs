@@ -49,8 +49,10 @@ impl Instance {
         identifier: &[u8],
         wanted: &Wanted,
     ) -> Result<ContentInfo, Error> {
-        self.available()?;
         check_identifier(identifier)?;
+        // First, so that what happens from here on ends it.
+        let life = self.life(Some(self.until_unpublished(identifier)));
+        self.available()?;
         let versions = wanted.min_version..=wanted.max_version;
         if versions.is_empty() || wanted.min_version < 1 || wanted.max_version > 2 {
             return Err(Error::InvalidParameter("versions of content information are 1 and 2, the older one first"));
@@ -81,9 +83,10 @@ impl Instance {
                 if whole { information.emit() } else { information.slice(offset..end).map_err(of_range)?.emit() };
             Ok(Bytes::from(bytes))
         });
-        let bytes = emitted.await.map_err(|error| Error::Internal(error.to_string()))??;
+        let emitted = async { emitted.await.map_err(|error| Error::Internal(error.to_string()))? };
+        let bytes = life.run(emitted).await?;
         let hold = self.0.api.0.users.hold(self.0.user, Kind::Content, bytes.len() as u64)?;
-        Ok(ContentInfo { life: self.life(Some(self.until_unpublished(identifier))), bytes, _hold: hold })
+        Ok(ContentInfo { life, bytes, _hold: hold })
     }
 }
 

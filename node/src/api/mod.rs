@@ -218,16 +218,16 @@ impl Instance {
     /// # Errors
     /// [`Error::Disabled`], [`Error::ServiceUnavailable`], [`Error::Internal`].
     pub async fn client_flush_content(&self, tag: ContentTag) -> Result<u64, Error> {
-        self.0.api.available()?;
+        let life = self.life(None);
+        self.available()?;
         let store = self.0.api.0.node.store().clone();
         let tag = self.tag(tag);
         let flushed = tokio::task::spawn_blocking(move || store.remove_tag(tag));
-        self.life(None)
-            .run(async {
-                let flushed = flushed.await.map_err(|error| Error::Internal(error.to_string()))?;
-                flushed.map_err(|error| Error::Internal(error.to_string()))
-            })
-            .await
+        life.run(async {
+            let flushed = flushed.await.map_err(|error| Error::Internal(error.to_string()))?;
+            flushed.map_err(|error| Error::Internal(error.to_string()))
+        })
+        .await
     }
 
     /// The tag as the store knows it.

@@ -125,8 +125,10 @@ impl Instance {
         length: u64,
         options: PublicationOptions,
     ) -> Result<Stream, Error> {
-        self.available()?;
         check_identifier(identifier)?;
+        // First, so that what happens from here on ends it.
+        let life = self.life(Some(self.until_unpublished(identifier)));
+        self.available()?;
         let api = &self.0.api.0;
         let secret = self.0.api.secret()?;
         let handle = api.users.hold(self.0.user, Kind::Content, 0)?;
@@ -139,7 +141,7 @@ impl Instance {
         let (done, hashed) = watch::channel(None);
         tokio::spawn(hash(Hasher::new(options, secret), waiting, done));
         Ok(Stream {
-            life: self.life(Some(self.until_unpublished(identifier))),
+            life,
             instance: self.clone(),
             name,
             number,

@@ -16,7 +16,7 @@ impl Refusal {
         Self { error, code: error.win32(), message: message.to_string() }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(super) fn status(&self) -> StatusCode {
         match self.error {
             ErrorCode::BadRequest | ErrorCode::NotContentInformation | ErrorCode::VersionUnsupported => {
                 StatusCode::BAD_REQUEST

@@ -2,6 +2,7 @@
 //! output and their exit status.
 #![allow(clippy::unwrap_used)]
 
+mod api;
 mod cache;
 mod config;
 mod control;
@@ -11,8 +12,10 @@ mod feature;
 mod fixture;
 mod hash;
 mod lifecycle;
+mod openapi;
 mod probe;
 mod publish;
 mod run;
+mod schema;
 mod show;
 mod watch;

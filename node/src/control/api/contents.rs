@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::body::Body;
-use axum::http::header::CONTENT_LENGTH;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::{HeaderMap, HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use futures_util::stream;
-use peerdist_protocol::content::{MAX_CONTENT_INFORMATION_SIZE, MAX_CONTENT_LENGTH};
+use peerdist_protocol::content::MAX_CONTENT_INFORMATION_SIZE;
 use serde::{Deserialize, Serialize};
 
 use super::{InSession, Path, Query};
@@ -124,6 +124,7 @@ pub(super) async fn read(session: InSession, id: Path<HandleId>, query: Query<Re
                 (HeaderName::from_static(RANGE_HEADER), range),
                 (HeaderName::from_static(SOURCE_HEADER), source_text(source)),
                 (CONTENT_LENGTH, length),
+                (CONTENT_TYPE, "application/octet-stream".to_owned()),
             ];
             let pieces = stream::iter(pieces.into_iter().map(Ok::<_, Infallible>));
             (headers, Body::from_stream(pieces)).into_response()
@@ -160,9 +161,6 @@ pub(super) async fn add_data(
     let (axum::extract::Path(id), axum::extract::Query(Offset { offset })) = (id?, query?);
     let content = session.content(id)?;
     let bytes = session.read_body(&headers, body, MAX_DATA_SIZE, 1).await?;
-    if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > MAX_CONTENT_LENGTH) {
-        return Err(Refusal::new(ErrorCode::OutOfBounds, "no content is that long"));
-    }
     if content.client_add_data(offset, bytes).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {

@@ -203,6 +203,8 @@ pub struct Plan {
     seed: u64,
     layout: Layout,
     position: u64,
+    /// Whether anybody has read: before that, nothing is done.
+    has_reader: bool,
     last_read: Moment,
     waiting: Option<Waiting>,
     /// The blocks that are waited for; `None` where one reader goes forward.
@@ -231,6 +233,7 @@ impl Plan {
             seed,
             layout: Layout::default(),
             position: 0,
+            has_reader: false,
             last_read: Moment::ZERO,
             waiting: None,
             demanded: None,
@@ -277,6 +280,7 @@ impl Plan {
     /// The reader has the bytes before `position` and goes on there. Returns whether it jumped, so that what was
     /// fetched ahead is of no use.
     pub fn read_at(&mut self, now: Moment, position: u64) -> bool {
+        self.has_reader = true;
         self.last_read = now;
         self.waiting = None;
         self.move_to(position)
@@ -285,6 +289,7 @@ impl Plan {
     /// The reader waits for the block at `position`, for `limit` or as long as the plan has patience. Where the block
     /// was delivered before, it is looked for again. Returns whether the reader jumped.
     pub fn wait_at(&mut self, now: Moment, position: u64, limit: Option<Duration>) -> bool {
+        self.has_reader = true;
         self.last_read = now;
         let jumped = self.move_to(position);
         let Some(index) = self.layout.index_at(position) else { return jumped };
@@ -317,6 +322,9 @@ impl Plan {
     /// What is to be done now. `cached` says which blocks of a segment the cache holds.
     pub fn poll(&mut self, now: Moment, book: &mut PeerBook, cached: impl Fn(&SegmentId) -> BlockRanges) -> Step {
         let mut step = Step::default();
+        if !self.has_reader && self.demanded.is_none() {
+            return step;
+        }
         self.end_overdue_probes(now, book);
         self.look_ahead(&cached);
         self.ask_about_runs(now, book, &mut step);

@@ -10,6 +10,7 @@ use peerdist_protocol::content::{BlockIndex, ContentInformation, ContentVersion,
 use peerdist_protocol::crypto::HashValue;
 use thiserror::Error;
 use tokio::task::AbortHandle;
+use tokio_util::task::TaskTracker;
 
 use super::drive::{Shared, State};
 use super::known::Known;
@@ -28,6 +29,8 @@ pub(super) const MAX_READ_SIZE: u64 = 1 << 20;
 pub struct Content {
     pub(super) shared: Arc<Shared>,
     clock: AbortHandle,
+    /// Verifies what was staged until its hashes became known.
+    background: TaskTracker,
 }
 
 /// What a read gives.
@@ -126,7 +129,15 @@ enum Done {
 impl Content {
     pub(super) fn start(shared: Arc<Shared>) -> Self {
         let clock = tokio::spawn(Arc::clone(&shared).keep_time()).abort_handle();
-        Self { shared, clock }
+        let background = TaskTracker::new();
+        background.close();
+        Self { shared, clock, background }
+    }
+
+    /// Done when what was staged is verified as far as it can be by now: until then, it is neither in the cache nor in the
+    /// staging area.
+    pub async fn settled(&self) {
+        self.background.wait().await;
     }
 
     /// Takes in content information of a further part of the same content. Segments that are known already may come
@@ -147,7 +158,7 @@ impl Content {
         let listed: Vec<_> = staged.collect();
         drop(known);
         if !listed.is_empty() {
-            tokio::spawn(add_in_background(Arc::clone(&self.shared), listed));
+            self.background.spawn(add_in_background(Arc::clone(&self.shared), listed));
         }
         self.shared.step(&mut state);
         drop(state);
@@ -174,6 +185,22 @@ impl Content {
     #[must_use]
     pub fn first_described(&self) -> u64 {
         lock(&self.shared.known).first_described()
+    }
+
+    /// The first part of `range` that lies in segments that are known, up to a gap between them.
+    pub(crate) fn known_within(&self, range: Range<u64>) -> Option<Range<u64>> {
+        let state = lock(&self.shared.state);
+        let segments = state.plan.segments();
+        let mut segments = segments[segments.partition_point(|segment| segment.end() <= range.start)..].iter();
+        let first = segments.next().filter(|segment| segment.offset < range.end)?;
+        let mut end = first.end();
+        for segment in segments.take_while(|segment| segment.offset < range.end) {
+            if segment.offset != end {
+                break;
+            }
+            end = segment.end();
+        }
+        Some(first.offset.max(range.start)..end.min(range.end))
     }
 
     /// The ids of all segments that are known, in content order.
@@ -377,7 +404,7 @@ impl Content {
         let works: Vec<_> =
             blocks.filter_map(|block| self.shared.work_on(known, BlockAt { segment: offset, block })).collect();
         let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
+        self.background.spawn(async move {
             add_in_background(Arc::clone(&shared), staged).await;
             let held = shared.node.cached(&id);
             for work in works.into_iter().filter(|work| held.contains(work.index)) {
