@@ -4,11 +4,13 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peerdist_node::config::{Config, Mode};
+use peerdist_node::control::client::Session;
 use peerdist_node::download::{Backend, Destination, DownloadError, DownloadReport, Request, download};
 use peerdist_node::node::Node;
 use peerdist_protocol::content::{HashOptions, Hasher, ServerSecret};
@@ -135,6 +137,33 @@ impl User {
         config.cache.dir = home.path().join("cache");
         config.cache.keep_free = keep_free;
         Self { backend: Backend::Embedded(Node::start_embedded(config).await.unwrap()), home }
+    }
+
+    /// A user of a daemon, and the daemon.
+    async fn of_daemon(settings: &str) -> (Self, Child) {
+        let home = TempDir::new().unwrap();
+        let at = |name: &str| home.path().join("cache").join(name);
+        let config = format!(
+            "node.mode = \"local\"\ncache.dir = {:?}\ncontrol.admin_socket = {:?}\ncontrol.api_socket = {:?}\n\
+             control.feature_file = {:?}\n{settings}",
+            at("cache"),
+            at("admin.sock"),
+            at("api.sock"),
+            at("features.toml"),
+        );
+        std::fs::create_dir(home.path().join("cache")).unwrap();
+        std::fs::write(at("peerdist.toml"), config).unwrap();
+        let mut daemon = Command::new(env!("CARGO_BIN_EXE_peerdistd"));
+        let daemon = daemon.arg("--config").arg(at("peerdist.toml")).stderr(Stdio::null()).spawn().unwrap();
+        let session = timeout(PATIENCE, async {
+            loop {
+                match Session::open(at("api.sock")).await {
+                    Ok(session) => break session,
+                    Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        });
+        (Self { backend: Backend::Daemon(session.await.unwrap()), home }, daemon)
     }
 
     fn output(&self) -> PathBuf {
@@ -296,4 +325,59 @@ async fn an_origin_without_ranges_is_read_from_its_beginning() {
     let report = user.get(&origin).await.unwrap();
     assert!(std::fs::read(user.output()).unwrap() == content(1));
     assert_eq!(report.content_information.as_deref(), Some("v1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_goes_away_does_not_take_the_download_with_it() {
+    let (user, daemon) = User::of_daemon("").await;
+    let daemon = Arc::new(Mutex::new(daemon));
+    let end = |daemon: &Mutex<Child>| {
+        let mut daemon = daemon.lock().unwrap();
+        daemon.kill().and_then(|()| daemon.wait()).unwrap();
+    };
+    let victim = Arc::clone(&daemon);
+    let origin = Scripted::start(move |asked| match asked.peerdist {
+        true => Answer::content_information("a", described(&content(1))),
+        // The first blocks come while it is there, and the transfer breaks off; it goes before the others come.
+        false if asked.number == 1 => Answer { cut: 140_000, ..Answer::bytes("a", content(1), asked) },
+        false => {
+            end(&victim);
+            Answer::bytes("a", content(1), asked)
+        }
+    });
+    let report = user.get(&origin).await.unwrap();
+    end(&daemon);
+    assert!(std::fs::read(user.output()).unwrap() == content(1));
+    assert_eq!((report.bytes, report.sources.origin), (LENGTH as u64, LENGTH as u64));
+    assert_eq!(report.content_information.as_deref(), Some("v1"));
+    let failure = report.node_failure.unwrap();
+    assert!(failure.contains("api.sock"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_that_is_turned_off_stands_in_nobodys_way() {
+    let (user, mut daemon) = User::of_daemon("node.enabled = false").await;
+    let origin = Scripted::start(|asked| match asked.peerdist {
+        true => Answer::content_information("a", described(&content(1))),
+        false => Answer::bytes("a", content(1), asked),
+    });
+    let report = user.get(&origin).await.unwrap();
+    daemon.kill().and_then(|()| daemon.wait()).unwrap();
+    assert!(std::fs::read(user.output()).unwrap() == content(1));
+    assert_eq!((report.sources.origin, report.sources.cache), (LENGTH as u64, 0));
+    let failure = report.node_failure.unwrap();
+    assert!(failure.contains("turned off"), "{failure}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_node_the_content_comes_as_it_is() {
+    let origin = Scripted::start(|asked| match asked.peerdist {
+        true => Answer::content_information("a", described(&content(1))),
+        false => Answer::bytes("a", content(1), asked),
+    });
+    let mut user = User::new().await;
+    user.backend = Backend::Nobody("there is no room".to_owned());
+    let report = user.get(&origin).await.unwrap();
+    assert!(std::fs::read(user.output()).unwrap() == content(1));
+    assert_eq!(report.node_failure.as_deref(), Some("there is no room"));
 }

@@ -9,8 +9,7 @@ use peerdist_transport::origin::{Origin, OriginError, OriginLimits, Url};
 use serde::Serialize;
 
 use super::{BytesFrom, ExitStatus, Failure, GetArguments, Output, Progress};
-use crate::control::client::ClientError;
-use crate::download::{self, Backend, BackendError, Destination, DownloadError, DownloadReport, Request, download};
+use crate::download::{self, Backend, Destination, DownloadError, DownloadReport, Request, download};
 use crate::fetch::{Explanation, Sources};
 
 /// What `get --json` prints: the report, and with `--explain` the reasons.
@@ -37,7 +36,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
         return Err(Failure::new(ExitStatus::Usage, "standard output cannot hold both the content and the report")
             .help("leave out --json, or name a file with -o"));
     }
-    let backend = Backend::find().await?;
+    let backend = Backend::find().await;
     let origin = Origin::new(OriginLimits::default())?;
     let request = Request { url, destination, versions: ContentVersions::V1AndV2 };
     let bar = DownloadBar::new("get");
@@ -63,6 +62,8 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
         writeln!(to, "{}", summary(printed.report))?;
         match printed.explanation {
             Some(explanation) => write!(to, "{explanation}"),
+            // The summary says why.
+            None if printed.report.node_failure.is_some() => Ok(()),
             None if arguments.explain => {
                 writeln!(to, "The origin gave no content information, so nobody else could be asked.")
             }
@@ -89,8 +90,10 @@ fn destination(output: Option<&Path>, url: &Url) -> Result<Destination, Failure>
 fn summary(report: &DownloadReport) -> String {
     let size = |bytes: u64| indicatif::HumanBytes(bytes).to_string();
     let name = report.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
+    let failure =
+        report.node_failure.as_deref().map(|error| format!("\nthe rest came from the origin as it is: {error}"));
     format!(
-        "{name}: {} in {:.2} s, {} from the origin, {} from {} peers, {} from the cache\nsha256 {}",
+        "{name}: {} in {:.2} s, {} from the origin, {} from {} peers, {} from the cache\nsha256 {}{}",
         size(report.bytes),
         report.seconds,
         size(report.sources.origin),
@@ -98,6 +101,7 @@ fn summary(report: &DownloadReport) -> String {
         report.sources.peers.len(),
         size(report.sources.cache),
         report.sha256,
+        failure.unwrap_or_default(),
     )
 }
 
@@ -154,25 +158,11 @@ impl From<DownloadError> for Failure {
     fn from(error: DownloadError) -> Self {
         match error {
             DownloadError::Origin(error) => error.into(),
-            DownloadError::Backend(error) => error.into(),
             DownloadError::Changing | DownloadError::Short { .. } => Self::new(ExitStatus::Origin, error),
             DownloadError::CannotStartOver => Self::new(ExitStatus::Origin, error).help("write to a file with -o FILE"),
             DownloadError::Output(_) => {
                 Self::new(ExitStatus::Failure, error).help("is the disk full, or the directory not writable?")
             }
-        }
-    }
-}
-
-impl From<BackendError> for Failure {
-    fn from(error: BackendError) -> Self {
-        match error {
-            BackendError::Daemon(error @ ClientError::HungUp { .. }) => {
-                Self::new(ExitStatus::NoDaemon, error).help("the daemon ended in the middle: try again")
-            }
-            BackendError::Daemon(error) => error.into(),
-            BackendError::Config(error) => error.into(),
-            error => Self::new(ExitStatus::Failure, error),
         }
     }
 }

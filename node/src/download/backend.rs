@@ -17,9 +17,11 @@ pub enum Backend {
     Daemon(Session),
     /// A node in this process.
     Embedded(Node),
+    /// None, because of this: downloads come from the origin as they are.
+    Nobody(String),
 }
 
-/// Why a node could not do its part. None of these says anything about the content.
+/// Why a node could not do its part. None of these says anything about the content, and the origin has it still.
 #[derive(Debug, Error)]
 pub enum BackendError {
     /// The daemon refused, or went away.
@@ -37,23 +39,33 @@ pub enum BackendError {
     /// A read outside of what content information describes.
     #[error(transparent)]
     Next(#[from] NextError),
+    /// There is no node.
+    #[error("{0}")]
+    Nobody(String),
     /// The daemon's explanation could not be read.
     #[error("the daemon's explanation cannot be read: is it another version?")]
     Explanation(#[source] serde_json::Error),
 }
 
 impl Backend {
-    /// The daemon on the api socket where one listens; else a node in this process with a cache of the user's own, and
-    /// without one where another process uses that.
-    pub async fn find() -> Result<Self, BackendError> {
+    /// The daemon on the api socket where one listens and takes another session; else a node in this process with a cache
+    /// of the user's own, and without one where another process uses that.
+    pub async fn find() -> Self {
         match Session::from_env().await {
-            Ok(session) => Ok(Self::Daemon(session)),
+            Ok(session) => return Self::Daemon(session),
             Err(error @ (ClientError::NoDaemon { .. } | ClientError::NotPermitted { .. })) => {
                 tracing::debug!(%error, "hosting a node in this process");
-                Ok(Self::Embedded(Node::start_embedded(Config::embedded()?).await?))
             }
-            Err(error) => Err(error.into()),
+            Err(error) => tracing::warn!(%error, "hosting a node in this process"),
         }
+        match Self::embedded().await {
+            Ok(node) => Self::Embedded(node),
+            Err(error) => Self::Nobody(error.to_string()),
+        }
+    }
+
+    async fn embedded() -> Result<Node, BackendError> {
+        Ok(Node::start_embedded(Config::embedded()?).await?)
     }
 
     /// Opens a content.
@@ -61,6 +73,7 @@ impl Backend {
         Ok(match self {
             Self::Daemon(session) => Handle::Daemon(session.open_content(content_information.emit().into()).await?),
             Self::Embedded(node) => Handle::Embedded(node.fetcher().open(content_information)),
+            Self::Nobody(reason) => return Err(BackendError::Nobody(reason.clone())),
         })
     }
 

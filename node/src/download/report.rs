@@ -23,4 +23,7 @@ pub struct DownloadReport {
     pub content_information: Option<String>,
     /// Where the bytes came from: bytes by source.
     pub sources: Sources,
+    /// What was wrong with the node, where there was none or it stopped helping: the rest came from the origin as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_failure: Option<String>,
 }

@@ -55,9 +55,6 @@ pub enum DownloadError {
     /// The output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),
-    /// The daemon went away in the middle.
-    #[error(transparent)]
-    Backend(#[from] BackendError),
     /// The content changed on the origin more than once while it was fetched.
     #[error("the content kept changing on the origin while it was fetched")]
     Changing,
@@ -89,10 +86,7 @@ pub async fn download(
         let mut run = Run::new(origin, backend, request, &mut progress)?;
         match run.all(trust_content_information).await {
             Ok(()) => {
-                let explanation = match &run.handle {
-                    Some(handle) => Some(handle.explanation().await?),
-                    None => None,
-                };
+                let explanation = run.explanation().await;
                 let written = run.sink.finish().await?;
                 let report = DownloadReport {
                     url: request.url.to_string(),
@@ -105,6 +99,7 @@ pub async fn download(
                     seconds: began.elapsed().as_secs_f64(),
                     content_information: run.version.map(|version| version.to_string()),
                     sources: run.sources,
+                    node_failure: run.node_failure,
                 };
                 return Ok((report, explanation));
             }
@@ -119,6 +114,7 @@ pub async fn download(
                 run.sink.finish().await?;
                 return Err(DownloadError::Output(io::ErrorKind::BrokenPipe.into()));
             }
+            Err(Stop::Node(_)) => unreachable!("the origin stands in for the node"),
             Err(Stop::Failed(error)) => return Err(error),
         }
     }
@@ -133,12 +129,20 @@ enum Stop {
     },
     /// Writing failed; the sink has the reason.
     Output,
+    /// The node cannot help, or not any more.
+    Node(BackendError),
     Failed(DownloadError),
 }
 
 impl<E: Into<DownloadError>> From<E> for Stop {
     fn from(error: E) -> Self {
         Self::Failed(error.into())
+    }
+}
+
+impl From<BackendError> for Stop {
+    fn from(error: BackendError) -> Self {
+        Self::Node(error)
     }
 }
 
@@ -160,6 +164,7 @@ struct Run<'a, P> {
     position: u64,
     state: Option<State>,
     handle: Option<Handle>,
+    node_failure: Option<String>,
     version: Option<ContentVersion>,
 }
 
@@ -175,15 +180,29 @@ impl<'a, P: FnMut(Progress<'_>)> Run<'a, P> {
             position: 0,
             state: None,
             handle: None,
+            node_failure: None,
             version: None,
         })
     }
 
-    /// Window after window until the content ends.
+    /// Everything, with the node's help as long as there is any.
     async fn all(&mut self, trust_content_information: bool) -> Result<(), Stop> {
         if !trust_content_information {
             return self.rest_as_it_is().await;
         }
+        match self.windows().await {
+            Err(Stop::Node(error)) => {
+                tracing::warn!(url = %self.request.url, position = self.position, %error, "fetching the rest as it is");
+                self.handle = None;
+                self.node_failure = Some(error.to_string());
+                self.rest_as_it_is().await
+            }
+            result => result,
+        }
+    }
+
+    /// Window after window until the content ends.
+    async fn windows(&mut self) -> Result<(), Stop> {
         let mut next = Some(self.ask_ahead(0));
         while let Some(asked) = next.take() {
             match asked.wait().await {
@@ -396,6 +415,16 @@ impl<'a, P: FnMut(Progress<'_>)> Run<'a, P> {
             }
         }
         Ok(())
+    }
+
+    async fn explanation(&mut self) -> Option<Explanation> {
+        match self.handle.as_ref()?.explanation().await {
+            Ok(explanation) => Some(explanation),
+            Err(error) => {
+                self.node_failure = Some(error.to_string());
+                None
+            }
+        }
     }
 
     fn url(&self) -> Url {

@@ -127,6 +127,7 @@ mod tests {
             seconds: 1.0,
             content_information: Some("v2".into()),
             sources,
+            node_failure: None,
         }
     }
 
