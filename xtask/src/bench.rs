@@ -15,6 +15,7 @@ const MARK: &str = "<!-- The last run; `cargo xtask bench` writes what follows. 
 pub(crate) fn run_all(arguments: &[String]) -> Result<(), Failure> {
     setup::for_benchmarks()?;
     run(cargo().args(["build", "--quiet", "--release", "--workspace", "--bins"]))?;
+    run(cargo().args(["build", "--quiet", "--release", "--package", "peerdist-capi", "--lib"]))?;
     let mut bench = cargo();
     bench.args(["run", "--quiet", "--release", "--package", "peerdist-interop-tests", "--bin", "bench", "--"]);
     bench.args(arguments);

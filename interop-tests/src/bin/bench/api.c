@@ -135,38 +135,62 @@ static double block_reads(PEERDIST_CONTENT_HANDLE content, ULONGLONG length, uns
     return median;
 }
 
-/* 500 reads wait for data that never comes, while 500 others of the same handle are answered: the median of a BlockRead
- * without and with those that wait, and the time of the 500 in seconds. `here` bytes at the start are in the cache. */
-static void outstanding(const char *information, ULONGLONG here, ULONGLONG length)
+enum { AT_ONCE = 500 };
+
+/* AT_ONCE BlockReads of 64 KiB outstanding at once, from the `here` bytes that are cached: seconds until the last. */
+static double burst(PEERDIST_CONTENT_HANDLE content, ULONGLONG here)
 {
-    enum { WAITING = 500 };
-    static OVERLAPPED waiting[WAITING], answered[WAITING];
+    static OVERLAPPED operations[AT_ONCE];
+    unsigned char *buffers = malloc((size_t)AT_ONCE * BLOCK);
+    DWORD moved;
+    double began = now();
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        start(&operations[i], here / BLOCK * i / AT_ONCE * BLOCK);
+        need(PeerDistClientBlockRead(instance, content, BLOCK, buffers + (size_t)i * BLOCK, PEERDIST_READ_TIMEOUT_DEFAULT,
+                                     &operations[i]),
+             ERROR_IO_PENDING, "read");
+    }
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        need(ended(&operations[i], &moved), ERROR_SUCCESS, "was read");
+    }
+    free(buffers);
+    return now() - began;
+}
+
+/* The first `here` bytes of `file` are added, the others come never. The median of a BlockRead and the time of a burst,
+ * alone and beside AT_ONCE reads of the same handle that wait; and how many of these still wait then. */
+static void outstanding(const char *information, const char *file, ULONGLONG here)
+{
+    static OVERLAPPED waiting[AT_ONCE];
     PEERDIST_CONTENT_HANDLE content = open_content(information);
-    unsigned char *buffers = malloc((size_t)2 * WAITING * BLOCK);
+    size_t length;
+    unsigned char *bytes = read_file(file, &length), *buffers = malloc((size_t)AT_ONCE * BLOCK);
+    double each, all;
     DWORD moved;
     unsigned still = 0;
-    double alone = block_reads(content, here, 500), beside, began;
-    for (unsigned i = 0; i < WAITING; i++) {
-        start(&waiting[i], here + (length - here) / WAITING * i);
+    for (ULONGLONG at = 0; at < here; at += MIB) {
+        OVERLAPPED operation;
+        start(&operation, at);
+        need(PeerDistClientAddData(instance, content, MIB, bytes + at, &operation), ERROR_IO_PENDING, "add data");
+        need(ended(&operation, &moved), ERROR_SUCCESS, "added data");
+    }
+    each = block_reads(content, here, AT_ONCE);
+    all = burst(content, here);
+    printf("%.9f\n%f\n", each, all);
+    for (unsigned i = 0; i < AT_ONCE; i++) {
+        start(&waiting[i], here + (length - here) / AT_ONCE * i);
         need(PeerDistClientBlockRead(instance, content, BLOCK, buffers + (size_t)i * BLOCK, 600000, &waiting[i]),
              ERROR_IO_PENDING, "wait");
     }
-    beside = block_reads(content, here, 500);
-    began = now();
-    for (unsigned i = 0; i < WAITING; i++) {
-        start(&answered[i], here / WAITING / BLOCK * BLOCK * i);
-        need(PeerDistClientBlockRead(instance, content, BLOCK, buffers + (size_t)(WAITING + i) * BLOCK,
-                                     PEERDIST_READ_TIMEOUT_DEFAULT, &answered[i]),
-             ERROR_IO_PENDING, "read");
-    }
-    for (unsigned i = 0; i < WAITING; i++) {
-        need(ended(&answered[i], &moved), ERROR_SUCCESS, "was read");
-    }
-    printf("%.9f\n%.9f\n%f\n", alone, beside, now() - began);
-    for (unsigned i = 0; i < WAITING; i++) {
+    each = block_reads(content, here, AT_ONCE);
+    all = burst(content, here);
+    for (unsigned i = 0; i < AT_ONCE; i++) {
         still += !HasOverlappedIoCompleted(&waiting[i]);
     }
-    printf("%u\n", still);
+    printf("%.9f\n%f\n%u\n", each, all, still);
+    need(PeerDistClientCloseContent(instance, content), ERROR_SUCCESS, "close");
+    free(bytes);
+    free(buffers);
 }
 
 /* AddToStream in pieces of 1 MiB, one after the other, and CompleteStream: seconds. */
@@ -191,20 +215,21 @@ static void publish(const char *path)
     printf("%f\n", now() - began);
 }
 
+/* stream INFORMATION | block INFORMATION LENGTH | outstanding INFORMATION FILE HERE | publish FILE */
 int main(int count, char **words)
 {
-    if (count < 3) {
-        return 2;
-    }
+    const char *what = count > 2 ? words[1] : "";
     need(PeerDistStartup(PEERDIST_VERSION, &instance, NULL), ERROR_SUCCESS, "startup");
-    if (!strcmp(words[1], "stream")) {
+    if (!strcmp(what, "stream")) {
         stream(words[2]);
-    } else if (!strcmp(words[1], "block")) {
+    } else if (!strcmp(what, "block") && count == 4) {
         printf("%.9f\n", block_reads(open_content(words[2]), strtoull(words[3], NULL, 10), 5000));
-    } else if (!strcmp(words[1], "outstanding")) {
-        outstanding(words[2], strtoull(words[3], NULL, 10), strtoull(words[4], NULL, 10));
-    } else if (!strcmp(words[1], "publish")) {
+    } else if (!strcmp(what, "outstanding") && count == 5) {
+        outstanding(words[2], words[3], strtoull(words[4], NULL, 10));
+    } else if (!strcmp(what, "publish")) {
         publish(words[2]);
+    } else {
+        return 2;
     }
     need(PeerDistShutdown(instance), ERROR_SUCCESS, "shutdown");
     return 0;

@@ -4,6 +4,7 @@
 //! down slows both. Processes under test are pinned: "one core" is core 0, whatever loads them runs on core 1.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark speaks to the person who runs it")]
 
+mod api;
 mod fetching;
 mod hashing;
 mod memory;
@@ -18,12 +19,13 @@ use row::Row;
 /// A group of rows that share a stage.
 type Group = (&'static str, fn() -> Vec<Row>);
 
-const GROUPS: [Group; 5] = [
+const GROUPS: [Group; 6] = [
     ("hashing", hashing::rows),
     ("serving", serving::rows),
     ("fetching", fetching::rows),
     ("probing", probing::rows),
     ("memory", memory::rows),
+    ("api", api::rows),
 ];
 
 fn main() {

@@ -87,6 +87,12 @@ pub(crate) fn rounds(mut ours: impl FnMut() -> f64) -> f64 {
     median((0..ROUNDS).map(|_| ours()).collect())
 }
 
+/// The median of each of the figures that a round gives.
+pub(crate) fn rounds_of_each<const N: usize>(mut ours: impl FnMut() -> [f64; N]) -> [f64; N] {
+    let figures: Vec<_> = (0..ROUNDS).map(|_| ours()).collect();
+    std::array::from_fn(|which| median(figures.iter().map(|round| round[which]).collect()))
+}
+
 fn median(mut figures: Vec<f64>) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]

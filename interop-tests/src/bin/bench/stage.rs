@@ -65,13 +65,19 @@ pub(crate) struct Node {
 impl Node {
     /// Starts a daemon with an empty cache on these cores and waits until it answers.
     pub(crate) fn start(cores: &str) -> Self {
+        Self::start_with(cores, "")
+    }
+
+    /// Starts it with further lines of configuration.
+    pub(crate) fn start_with(cores: &str, settings: &str) -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let path = home.path().display();
         let config = format!(
             "[node]\nlisten = [\"127.0.0.1\"]\nport = 0\n[discovery]\ninterfaces = [\"lo\"]\nipv6 = false\n\
              [cache]\ndir = \"{path}/cache\"\nsize = \"12 GiB\"\nkeep_free = \"0 B\"\n\
              [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n\
-             feature_file = \"{path}/features.toml\"\n[log]\nfilter = \"warn\"\n"
+             feature_file = \"{path}/features.toml\"\npublish_key = \"{path}/publish.key\"\n\
+             [log]\nfilter = \"warn\"\n{settings}"
         );
         let file = home.path().join("peerdist.toml");
         std::fs::write(&file, config).expect("a file in an empty folder");
@@ -85,7 +91,12 @@ impl Node {
 
     /// `peerdist` as a client of this daemon.
     pub(crate) fn peerdist(&self) -> Command {
-        let mut command = Command::new(peerdist());
+        self.client(&peerdist())
+    }
+
+    /// A program as a client of this daemon.
+    pub(crate) fn client(&self, program: &Path) -> Command {
+        let mut command = Command::new(program);
         command.env("PEERDIST_ADMIN_SOCKET", self.home.path().join("admin.sock"));
         command.env("PEERDIST_SOCKET", self.home.path().join("api.sock"));
         command
