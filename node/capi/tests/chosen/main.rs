@@ -6,6 +6,7 @@
 mod client;
 mod completion;
 mod instance;
+mod notification;
 mod ranges;
 mod server;
 #[path = "../support/mod.rs"]

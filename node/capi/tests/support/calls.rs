@@ -12,6 +12,20 @@ pub(crate) const NULL: HANDLE = ptr::null_mut();
 /// An OVERLAPPED that stays where it is.
 pub(crate) struct Overlapped(Box<std::cell::UnsafeCell<OVERLAPPED>>);
 
+/// A handle on its way to another thread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Carried(usize);
+
+impl Carried {
+    pub(crate) fn new(handle: HANDLE) -> Self {
+        Self(handle.addr())
+    }
+
+    pub(crate) fn get(self) -> HANDLE {
+        ptr::without_provenance_mut(self.0)
+    }
+}
+
 /// How an operation ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Ended {
@@ -323,11 +337,22 @@ pub(crate) fn unpublish(instance: HANDLE, identifier: &[u8]) -> DWORD {
 
 /// PeerDistServerOpenContentInformation without a port.
 pub(crate) fn open_information(instance: HANDLE, identifier: &[u8], offset: u64, length: u64) -> Result<HANDLE, DWORD> {
+    open_information_to(instance, identifier, offset, length, NULL, 0)
+}
+
+pub(crate) fn open_information_to(
+    instance: HANDLE,
+    identifier: &[u8],
+    offset: u64,
+    length: u64,
+    port: HANDLE,
+    key: usize,
+) -> Result<HANDLE, DWORD> {
     let mut information = NULL;
     let (size, name) = (identifier.len() as u32, identifier.as_ptr().cast_mut());
     // SAFETY: valid.
     let code = unsafe {
-        PeerDistServerOpenContentInformation(instance, size, name, offset, length, NULL, 0, &mut information)
+        PeerDistServerOpenContentInformation(instance, size, name, offset, length, port, key, &mut information)
     };
     if code == ERROR_SUCCESS { Ok(information) } else { Err(code) }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use peerdist_node::control::client::{ADMIN_SOCKET_VARIABLE, API_SOCKET_VARIABLE, AdminClient};
 use peerdist_node::control::features::FeatureNames;
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tempfile::TempDir;
 
 /// Set in the process of a case, to the directory of the test.
@@ -103,6 +103,14 @@ impl World {
     }
 }
 
+/// The configuration of a daemon that asks the loopback, where nobody answers, and waits for an hour.
+pub(crate) fn patient() -> String {
+    let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!(
+        "node.mode = \"client\"\ndiscovery.interfaces = [\"lo\"]\ndiscovery.port = {port}\nfetch.probe_timeout = \"1h\"\n"
+    )
+}
+
 fn names() -> FeatureNames {
     FeatureNames { names: vec!["PeerDist".to_owned()], all: false }
 }
@@ -161,9 +169,11 @@ impl Daemon {
         block_on(async { self.admin().status().await }).unwrap()
     }
 
-    /// Stops it where it is: it answers nothing until [`Self::go_on`].
+    /// Stops it where it is: from now on it answers nothing until [`Self::go_on`].
     pub(crate) fn pause(&self) {
         self.signal(Signal::STOP);
+        let stopped = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
+        assert!(stopped.is_some_and(|(_, status)| status.stopped()), "{stopped:?}");
     }
 
     pub(crate) fn go_on(&self) {
