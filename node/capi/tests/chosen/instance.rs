@@ -97,6 +97,8 @@ fn t22_what_is_pending_when_the_status_goes_ends_as_invalidated() {
                 assert_eq!(read.wait().error, PEERDIST_ERROR_INVALIDATED);
             }
             assert_eq!(buffers, [[0xEE; 100]; 2]);
+            // With what it published, which outlives a service that is turned off.
+            assert_eq!(shutdown(instance), ERROR_SUCCESS);
             if gone == PEERDIST_STATUS_DISABLED {
                 world.enable();
             }

@@ -17,6 +17,7 @@ fn t16_a_change_and_its_undoing_between_two_registrations_are_not_told() {
         let registration = Registration::new(Form::Plain, NULL);
         assert_eq!(registration.submit(instance, NULL, 0), ERROR_IO_PENDING);
         assert_eq!(registration.at.result(false), None);
+        assert_eq!(unregister(instance), ERROR_SUCCESS);
     });
 }
 
@@ -107,6 +108,8 @@ fn t20_there_need_not_be_a_registration_to_take_back() {
         assert_eq!(registration.submit(instance, NULL, 0), ERROR_IO_PENDING);
         assert_eq!(registration.at.result(false), None);
         assert_eq!(unregister(NULL), ERROR_INVALID_HANDLE);
+        assert_eq!(registration.at.result(false), None);
+        assert_eq!(unregister(instance), ERROR_SUCCESS);
     });
 }
 

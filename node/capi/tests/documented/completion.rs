@@ -73,7 +73,9 @@ fn t26_a_call_that_fails_at_once_touches_and_signals_nothing() {
 /// Every function that starts an operation, on handles that were opened with a port: what it is called, the key of its
 /// packet, and the OVERLAPPED of an operation that was started and succeeds.
 fn start_each(instance: HANDLE, port: HANDLE, event: HANDLE, mut ended: impl FnMut(&str, usize, &Overlapped)) {
-    publish(instance, b"each", &bytes(1000));
+    // What an operation reads stays until that has ended.
+    let whole = bytes(1000);
+    publish(instance, b"each", &whole);
     let described = information(instance, b"each", 1);
     let content = open_content(instance, 1, port, 101).unwrap();
     let stream = publish_stream_to(instance, b"each-stream", 0, None, port, 102).unwrap();
@@ -87,7 +89,7 @@ fn start_each(instance: HANDLE, port: HANDLE, event: HANDLE, mut ended: impl FnM
     let mut buffer = [0; 100];
     each("AddContentInformation", 101, &mut |at| add_information(instance, content, &described, at));
     each("CompleteContentInformation", 101, &mut |at| complete_information(instance, content, at));
-    each("AddData", 101, &mut |at| add_data(instance, content, &bytes(1000), at));
+    each("AddData", 101, &mut |at| add_data(instance, content, &whole, at));
     each("BlockRead", 101, &mut |at| block_read(instance, content, &mut buffer, 0, at));
     each("StreamRead", 101, &mut |at| stream_read(instance, content, &mut buffer, 0, at));
     each("AddToStream", 102, &mut |at| add_to_stream(instance, stream, b"bytes", at));

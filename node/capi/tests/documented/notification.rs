@@ -12,7 +12,7 @@ fn t13_the_first_registration_fires_at_once_when_available() {
     case("notification::t13_the_first_registration_fires_at_once_when_available", |_| {
         for form in FORMS {
             for known in [true, false] {
-                let instance = startup();
+                let instance = startup_only();
                 if known {
                     wait_for_status(instance, PEERDIST_STATUS_AVAILABLE);
                 }

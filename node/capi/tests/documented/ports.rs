@@ -123,9 +123,8 @@ fn t44_good_and_failed_operations_are_taken_at_once() {
         };
         let (mut entries, mut count) = ([nothing; 4], 77);
         // SAFETY: there are four entries.
-        let taken = unsafe {
-            peerdist_GetQueuedCompletionStatusEx(port, entries.as_mut_ptr(), 4, &mut count, INFINITE, FALSE)
-        };
+        let taken =
+            unsafe { peerdist_GetQueuedCompletionStatusEx(port, entries.as_mut_ptr(), 4, &mut count, INFINITE, FALSE) };
         assert_eq!((taken, count), (TRUE, 2));
         let told = entries.map(|entry| {
             let code = error_of(status_in(entry.Internal));
@@ -145,10 +144,10 @@ fn t45_contents_that_share_a_port_keep_their_keys_and_the_order() {
         let described = published(instance);
         let contents = [1000, 2000].map(|key| (key, empty(instance, &described, port, key)));
         let reads: Vec<_> = (0..50).map(|_| Overlapped::new(NULL)).collect();
-        let mut expected = Vec::new();
+        let (mut buffer, mut expected) = ([0; 10], Vec::new());
         for (number, at) in reads.iter().enumerate() {
             let (key, content) = contents[number / 2 % 2];
-            assert_eq!(block_read(instance, content, &mut [0; 10], 0, at), ERROR_IO_PENDING);
+            assert_eq!(block_read(instance, content, &mut buffer, 0, at), ERROR_IO_PENDING);
             at.wait();
             post(port, number as DWORD, number, ptr::null_mut());
             expected.push((PEERDIST_ERROR_MISSING_DATA, 1000, key, at.raw()));
