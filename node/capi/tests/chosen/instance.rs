@@ -76,6 +76,23 @@ fn t12_the_size_of_the_status_has_to_be_right() {
 }
 
 #[test]
+fn t11_a_service_that_was_turned_on_is_there_at_once() {
+    case("instance::t11_a_service_that_was_turned_on_is_there_at_once", |world| {
+        for _ in 0..50 {
+            world.disable();
+            let off = startup();
+            assert_eq!(status(off), PEERDIST_STATUS_DISABLED);
+            assert_eq!(open_content(off, 1, NULL, 0), Err(ERROR_ACCESS_DISABLED_BY_POLICY));
+            world.enable();
+            let on = startup();
+            assert_eq!(status(on), PEERDIST_STATUS_AVAILABLE);
+            assert!(open_content(on, 1, NULL, 0).is_ok());
+            assert_eq!((shutdown(off), shutdown(on)), (ERROR_SUCCESS, ERROR_SUCCESS));
+        }
+    });
+}
+
+#[test]
 fn t22_what_is_pending_when_the_status_goes_ends_as_invalidated() {
     case_without_daemon("instance::t22_what_is_pending_when_the_status_goes_ends_as_invalidated", |world| {
         world.start_with(&patient());
