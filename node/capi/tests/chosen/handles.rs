@@ -149,3 +149,17 @@ fn t39_of_two_threads_that_submit_one_overlapped_one_gets_it() {
         }
     });
 }
+
+#[test]
+fn the_daemon_forgets_handles_whose_publication_was_taken_back_when_they_are_closed() {
+    case("handles::the_daemon_forgets_handles_whose_publication_was_taken_back_when_they_are_closed", |world| {
+        let instance = startup();
+        publish(instance, b"gone", &bytes(1000));
+        let opened = open_information(instance, b"gone", 0, 0).unwrap();
+        let held = || world.daemon().status()["api"]["contents"].as_u64();
+        assert_eq!(unpublish(instance, b"gone"), ERROR_SUCCESS);
+        assert_eq!(held(), Some(1));
+        assert_eq!(close_information(instance, opened), ERROR_SUCCESS);
+        assert_eq!(held(), Some(0));
+    });
+}
