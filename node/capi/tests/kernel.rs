@@ -99,13 +99,15 @@ fn t42_closing_a_port_ends_all_waits_for_it() {
     let port = port();
     let object = handle::port(port.get()).unwrap();
     let waiters: Vec<_> = (0..4).map(|_| thread::spawn(move || dequeue(port, INFINITE))).collect();
-    while object.waiting() < waiters.len() {
+    let several = thread::spawn(move || dequeue_several(port, 2, INFINITE));
+    while object.waiting() < waiters.len() + 1 {
         thread::yield_now();
     }
     assert_eq!(peerdist_CloseHandle(port.get()), TRUE);
     for waiter in waiters {
         assert_eq!(waiter.join().unwrap(), Dequeued { error: ERROR_ABANDONED_WAIT_0, ..UNTOUCHED });
     }
+    assert_eq!(several.join().unwrap(), Err(ERROR_ABANDONED_WAIT_0));
     assert_eq!(dequeue(port, 0), Dequeued { error: ERROR_INVALID_HANDLE, ..UNTOUCHED });
     assert_eq!(post(port, 1, 2, 3), FALSE);
     // As an operation does that began before.
@@ -129,11 +131,11 @@ fn t44_several_packets_are_taken_at_once_and_failures_are_among_them() {
     object.post(Packet { bytes: 1, key: 2, overlapped: pointer(0x30), status: STATUS_SUCCESS });
     object.post(Packet { bytes: 4, key: 5, overlapped: pointer(0x60), status: failure });
     assert_eq!(
-        dequeue_several(port, 8),
+        dequeue_several(port, 8, 0),
         Ok(vec![(2, 0x30, STATUS_SUCCESS, 1), (5, 0x60, failure, 4)]),
         "TRUE, and the status in the entry"
     );
-    assert_eq!(dequeue_several(port, 8), Err(WAIT_TIMEOUT));
+    assert_eq!(dequeue_several(port, 8, 0), Err(WAIT_TIMEOUT));
 
     for key in 0..5 {
         post(port, 0, key, 0);
@@ -141,8 +143,8 @@ fn t44_several_packets_are_taken_at_once_and_failures_are_among_them() {
     let keys = |taken: Result<Vec<(usize, usize, NTSTATUS, DWORD)>, DWORD>| -> Vec<usize> {
         taken.unwrap().into_iter().map(|(key, ..)| key).collect()
     };
-    assert_eq!(keys(dequeue_several(port, 3)), [0, 1, 2]);
-    assert_eq!(keys(dequeue_several(port, 3)), [3, 4]);
+    assert_eq!(keys(dequeue_several(port, 3, 0)), [0, 1, 2]);
+    assert_eq!(keys(dequeue_several(port, 3, 0)), [3, 4]);
 }
 
 #[test]
@@ -156,7 +158,7 @@ fn a_failed_packet_is_a_failure_with_all_its_values() {
 }
 
 /// Key, pointer, status and bytes of the entries, or the last error.
-fn dequeue_several(port: Raw, most: usize) -> Result<Vec<(usize, usize, NTSTATUS, DWORD)>, DWORD> {
+fn dequeue_several(port: Raw, most: usize, milliseconds: DWORD) -> Result<Vec<(usize, usize, NTSTATUS, DWORD)>, DWORD> {
     let nothing = OVERLAPPED_ENTRY {
         lpCompletionKey: 0,
         lpOverlapped: ptr::null_mut(),
@@ -168,7 +170,7 @@ fn dequeue_several(port: Raw, most: usize) -> Result<Vec<(usize, usize, NTSTATUS
     // SAFETY: there are as many entries, and the number can be written to.
     let result = unsafe {
         let entries = entries.as_mut_ptr();
-        peerdist_GetQueuedCompletionStatusEx(port.get(), entries, most as DWORD, &mut removed, 0, TRUE)
+        peerdist_GetQueuedCompletionStatusEx(port.get(), entries, most as DWORD, &mut removed, milliseconds, TRUE)
     };
     if result == FALSE {
         assert_eq!(removed, 0);
@@ -355,7 +357,7 @@ fn handles_of_the_wrong_kind_are_refused() {
     }
     for wrong in [ptr::null_mut(), INVALID_HANDLE_VALUE, garbage, event] {
         assert_eq!(dequeue(Raw(wrong.addr()), 0), Dequeued { error: ERROR_INVALID_HANDLE, ..UNTOUCHED });
-        assert_eq!(dequeue_several(Raw(wrong.addr()), 1), Err(ERROR_INVALID_HANDLE));
+        assert_eq!(dequeue_several(Raw(wrong.addr()), 1, 0), Err(ERROR_INVALID_HANDLE));
         assert_eq!(error_of_failed(FALSE, || post(Raw(wrong.addr()), 0, 0, 0)), ERROR_INVALID_HANDLE);
     }
     for object in [event, port] {
@@ -386,6 +388,18 @@ fn arguments_are_looked_at() {
     ] {
         // SAFETY: as above.
         let call = || unsafe { peerdist_GetQueuedCompletionStatus(port.get(), bytes, key, overlapped, 0) };
+        assert_eq!(error_of_failed(FALSE, call), ERROR_INVALID_PARAMETER);
+    }
+    let nothing =
+        OVERLAPPED_ENTRY { lpCompletionKey: 0, lpOverlapped: pointer(0), Internal: 0, dwNumberOfBytesTransferred: 0 };
+    let (mut entry, mut removed) = (nothing, 0);
+    for (entries, count, removed) in [
+        (ptr::null_mut(), 1, &raw mut removed),
+        (&raw mut entry, 0, &raw mut removed),
+        (&raw mut entry, 1, ptr::null_mut()),
+    ] {
+        // SAFETY: as above.
+        let call = || unsafe { peerdist_GetQueuedCompletionStatusEx(port.get(), entries, count, removed, 0, FALSE) };
         assert_eq!(error_of_failed(FALSE, call), ERROR_INVALID_PARAMETER);
     }
     assert_eq!(dequeue(port, 0).result, TRUE, "no packet was lost by that");

@@ -10,11 +10,12 @@ mod reload;
 use std::error::Error;
 use std::io::{self, ErrorKind};
 use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use self::log::Log;
 use self::notify::Notify;
@@ -64,9 +65,9 @@ async fn serve(path: &Path, config: Config, log: &Log) -> Result<(), Failure> {
     let node = Node::start(config.clone()).await.map_err(|error| start_failure(error, &config))?;
     let (reload, reloads) = mpsc::channel(RELOADS);
     let api = Api::new(node.clone(), config.control.publish_key.clone(), Quotas::from(&config.control));
-    let switch =
-        Switch { features: features.subscribe(), enabled: config.node.enabled, node: node.clone(), api: api.clone() };
-    switch.turn();
+    let switch = Switch::new(config.node.enabled, node.clone(), api.clone());
+    let following = switch.clone();
+    features.follow(move |on| following.turn(|wishes| wishes.feature = on));
     let control = match Control::start(&config.control, node.clone(), api, features, reload) {
         Ok(control) => control,
         Err(error) => {
@@ -90,17 +91,30 @@ async fn serve(path: &Path, config: Config, log: &Log) -> Result<(), Failure> {
     Ok(())
 }
 
-/// What turns the node on and off: the feature and the configuration.
+/// What turns the node on and off: the feature and the configuration. Clones are the same switch.
+#[derive(Clone)]
 struct Switch {
-    features: watch::Receiver<bool>,
-    enabled: bool,
+    wishes: Arc<Mutex<Wishes>>,
     node: Node,
     api: Api,
 }
 
+/// The node is on where both want it.
+struct Wishes {
+    feature: bool,
+    config: bool,
+}
+
 impl Switch {
-    fn turn(&self) {
-        let on = self.enabled && *self.features.borrow();
+    fn new(config: bool, node: Node, api: Api) -> Self {
+        Self { wishes: Arc::new(Mutex::new(Wishes { feature: false, config })), node, api }
+    }
+
+    fn turn(&self, change: impl FnOnce(&mut Wishes)) {
+        let mut wishes = self.wishes.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut wishes);
+        let on = wishes.feature && wishes.config;
+        // Under the lock, so that what was wished last holds.
         self.node.set_enabled(on);
         self.api.set_status(if on { Status::Available } else { Status::Disabled });
     }
@@ -126,7 +140,6 @@ impl Daemon<'_> {
                     Wish::Stop => return,
                     Wish::Reload => drop(self.reload().await),
                 },
-                Ok(()) = self.switch.features.changed() => self.switch.turn(),
                 Some(answer) = self.reloads.recv() => {
                     // The one who asked may have gone.
                     let _ = answer.send(self.reload().await);
@@ -143,8 +156,7 @@ impl Daemon<'_> {
                 let reloaded = reload::apply(&mut self.running, &new);
                 self.log.set_filter(&self.running.log.filter);
                 self.control.reconfigure(&self.running.control);
-                self.switch.enabled = self.running.node.enabled;
-                self.switch.turn();
+                self.switch.turn(|wishes| wishes.config = self.running.node.enabled);
                 match self.node.reconfigure(&self.running).await {
                     Ok(()) => Ok(reloaded),
                     Err(error) => Err(error.to_string()),

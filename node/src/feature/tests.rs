@@ -1,6 +1,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
+use std::sync::mpsc;
 
 use super::*;
 
@@ -122,20 +123,22 @@ fn an_offline_system_is_not_left_by_a_link() {
 }
 
 #[test]
-fn watchers_see_peerdist_go_and_come() {
+fn whoever_follows_knows_of_a_change_before_it_returns() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("features.toml");
     let features = Features::open(&path).unwrap();
-    let mut watcher = features.clone().subscribe();
-    assert!(features.is_on() && *watcher.borrow_and_update());
+    let (told, follower) = mpsc::channel();
+    features.follow(move |on| told.send(on).unwrap());
+    assert!(features.is_on());
+    assert_eq!(follower.try_recv(), Ok(true), "as it is at the start");
 
     features.enable(&["SMBHashGeneration"], false).unwrap();
-    assert!(!watcher.has_changed().unwrap(), "the other feature is nobody's business");
+    assert!(follower.try_recv().is_err(), "the other feature is nobody's business");
     let listed = features.disable(&["PeerDist"]).unwrap();
     assert!(listed.iter().all(|info| info.state == FeatureState::Staged));
-    assert!(!features.is_on() && !*watcher.borrow_and_update());
+    assert_eq!((features.is_on(), follower.try_recv()), (false, Ok(false)));
     assert!(features.disable(&["Telnet"]).is_err());
-    assert!(!watcher.has_changed().unwrap());
+    assert!(follower.try_recv().is_err());
 
     let again = Features::open(&path).unwrap();
     assert!(!again.is_on(), "the state outlives the daemon");

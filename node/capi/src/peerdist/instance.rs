@@ -171,8 +171,9 @@ impl Instance {
 
     /// PeerDistUnregisterForStatusChangeNotification.
     pub(super) fn unregister(&self) {
-        let registered = self.lock().registered.take();
-        if let Some(registered) = registered {
+        let mut state = self.lock();
+        if let Some(registered) = state.registered.take() {
+            // Under the lock, so that whoever finds the place empty finds the operation ended.
             registered.operation.cancel();
         }
     }

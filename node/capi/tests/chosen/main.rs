@@ -5,8 +5,11 @@
 
 mod client;
 mod completion;
+mod handles;
 mod instance;
+mod notification;
 mod ranges;
+mod results;
 mod server;
 #[path = "../support/mod.rs"]
 mod support;

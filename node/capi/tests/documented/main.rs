@@ -6,6 +6,8 @@
 mod client;
 mod completion;
 mod instance;
+mod notification;
+mod ports;
 mod ranges;
 mod server;
 #[path = "../support/mod.rs"]

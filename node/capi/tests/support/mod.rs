@@ -7,8 +7,10 @@
 
 mod calls;
 mod content;
+mod registration;
 mod world;
 
 pub(crate) use calls::*;
 pub(crate) use content::*;
+pub(crate) use registration::*;
 pub(crate) use world::*;

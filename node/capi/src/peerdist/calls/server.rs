@@ -117,13 +117,10 @@ pub extern "C" fn PeerDistServerCloseStreamHandle(
         if !remove(hStream, &stream.child) {
             return Err(ERROR_INVALID_HANDLE);
         }
-        let was_open = stream.child.is_open();
         stream.child.close();
-        if was_open {
-            let remote = stream.remote.clone();
-            // A daemon that went away closed it, too.
-            let _ = stream.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
-        }
+        let remote = stream.remote.clone();
+        // The daemon holds an invalidated one until it is closed; a daemon that went away holds none.
+        let _ = stream.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
         Ok(())
     })
 }
@@ -293,13 +290,10 @@ pub extern "C" fn PeerDistServerCloseContentInformation(
         if !remove(hContentInfo, &information.child) {
             return Err(ERROR_INVALID_HANDLE);
         }
-        let was_open = information.child.is_open();
         information.child.close();
-        if was_open {
-            let remote = information.remote.clone();
-            // A daemon that went away closed it, too.
-            let _ = information.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
-        }
+        let remote = information.remote.clone();
+        // The daemon holds an invalidated one until it is closed; a daemon that went away holds none.
+        let _ = information.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
         Ok(())
     })
 }
