@@ -5,9 +5,11 @@
 
 mod client;
 mod completion;
+mod information;
 mod instance;
 mod notification;
+mod publication;
 mod ranges;
-mod server;
+mod users;
 #[path = "../support/mod.rs"]
 mod support;

@@ -8,9 +8,11 @@
 mod calls;
 mod content;
 mod registration;
+mod users;
 mod world;
 
 pub(crate) use calls::*;
 pub(crate) use content::*;
 pub(crate) use registration::*;
+pub(crate) use users::*;
 pub(crate) use world::*;
