@@ -133,10 +133,6 @@ impl Child {
         self.cancel_all();
     }
 
-    pub(super) fn is_open(&self) -> bool {
-        self.gate() == Gate::Open
-    }
-
     pub(super) fn identifier(&self) -> Option<&Arc<[u8]>> {
         self.owner.identifier.as_ref()
     }

@@ -61,13 +61,10 @@ pub extern "C" fn PeerDistClientCloseContent(
         if !remove(hContentHandle, &content.child) {
             return Err(ERROR_INVALID_HANDLE);
         }
-        let was_open = content.child.is_open();
         content.child.close();
-        if was_open {
-            let remote = content.remote.clone();
-            // A daemon that went away closed it, too.
-            let _ = content.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
-        }
+        let remote = content.remote.clone();
+        // The daemon holds an invalidated one until it is closed; a daemon that went away holds none.
+        let _ = content.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
         Ok(())
     })
 }

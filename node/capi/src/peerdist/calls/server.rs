@@ -56,7 +56,7 @@ pub unsafe extern "C" fn PeerDistServerPublishStream(
         let remote = instance.daemon.wait_for(async move {
             opening.publish(&name, cbContentLength, version).await.map_err(|error| code_on_opening(&error))
         })?;
-        let stream = Stream::new(Child::new(&instance, target, Some(identifier)), remote);
+        let stream = Stream::new(Child::new(&instance, target, Some(identifier)), remote, cbContentLength);
         let handle = instance.adopt(&session, Object::Stream(Arc::new(stream)))?;
         // SAFETY: not NULL, room by the caller's word.
         unsafe { write_out(phStream, handle.to_raw()) }
@@ -117,13 +117,10 @@ pub extern "C" fn PeerDistServerCloseStreamHandle(
         if !remove(hStream, &stream.child) {
             return Err(ERROR_INVALID_HANDLE);
         }
-        let was_open = stream.child.is_open();
         stream.child.close();
-        if was_open {
-            let remote = stream.remote.clone();
-            // A daemon that went away closed it, too.
-            let _ = stream.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
-        }
+        let daemon = stream.child.instance.daemon.clone();
+        // The daemon holds an invalidated one until it is closed; a daemon that went away holds none.
+        let _ = daemon.wait_for(async move { stream.close().await.map_err(|_| 0) });
         Ok(())
     })
 }
@@ -293,13 +290,10 @@ pub extern "C" fn PeerDistServerCloseContentInformation(
         if !remove(hContentInfo, &information.child) {
             return Err(ERROR_INVALID_HANDLE);
         }
-        let was_open = information.child.is_open();
         information.child.close();
-        if was_open {
-            let remote = information.remote.clone();
-            // A daemon that went away closed it, too.
-            let _ = information.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
-        }
+        let remote = information.remote.clone();
+        // The daemon holds an invalidated one until it is closed; a daemon that went away holds none.
+        let _ = information.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
         Ok(())
     })
 }
