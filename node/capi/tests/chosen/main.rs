@@ -10,6 +10,6 @@ mod instance;
 mod notification;
 mod publication;
 mod ranges;
-mod users;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;

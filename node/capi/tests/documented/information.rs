@@ -16,17 +16,7 @@ fn of_range(instance: HANDLE, identifier: &[u8], offset: u64, length: u64, versi
     let (mut handle, size, name) = (NULL, identifier.len() as u32, identifier.as_ptr().cast_mut());
     // SAFETY: valid.
     let code = unsafe {
-        PeerDistServerOpenContentInformationEx(
-            instance,
-            size,
-            name,
-            offset,
-            length,
-            &mut options,
-            NULL,
-            0,
-            &mut handle,
-        )
+        PeerDistServerOpenContentInformationEx(instance, size, name, offset, length, &mut options, NULL, 0, &mut handle)
     };
     assert_eq!(code, ERROR_SUCCESS);
     retrieve_all(instance, handle)

@@ -11,6 +11,6 @@ mod notification;
 mod ports;
 mod publication;
 mod ranges;
-mod users;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;

@@ -169,7 +169,7 @@ fn t95_a_stream_that_is_closed_in_a_race_is_published_if_it_was_completed() {
     case("publication::t95_a_stream_that_is_closed_in_a_race_is_published_if_it_was_completed", |_| {
         let (instance, piece) = (startup(), bytes(1000));
         let mut ends = [0, 0];
-        for round in 0..1000_u32 {
+        for round in 0..500_u32 {
             let name = round.to_le_bytes();
             let stream = publish_stream(instance, &name, 0).unwrap();
             assert_eq!(added(instance, stream, &piece).error, ERROR_SUCCESS);
