@@ -315,11 +315,11 @@ fn t103_a_cancelled_add_is_in_no_publication() {
             assert_eq!(code == ERROR_SUCCESS, cancelled == ERROR_OPERATION_ABORTED);
             let end = match (cancelled, completed(instance, stream)) {
                 (ERROR_SUCCESS, ERROR_SUCCESS) => {
-                    assert_eq!(information(instance, b"t103", 1), both);
+                    assert!(information(instance, b"t103", 1) == both);
                     0
                 }
                 (ERROR_OPERATION_ABORTED, ERROR_SUCCESS) => {
-                    assert_eq!(information(instance, b"t103", 1), alone);
+                    assert!(information(instance, b"t103", 1) == alone, "it has bytes of it");
                     1
                 }
                 // It was on its way: what came of it, nobody knows.
