@@ -3,6 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::ptr;
+use std::thread;
 use std::time::Instant;
 
 use peerdist::abi::*;
@@ -11,20 +12,6 @@ use peerdist::peerdist::calls::server::{
 };
 
 use crate::support::*;
-
-/// Adds bytes to a stream. How that ended.
-fn added(instance: HANDLE, stream: HANDLE, bytes: &[u8]) -> DWORD {
-    let operation = Overlapped::new(NULL);
-    assert_eq!(add_to_stream(instance, stream, bytes, &operation), ERROR_IO_PENDING);
-    operation.wait().error
-}
-
-/// Completes a stream. How that ended.
-fn completed(instance: HANDLE, stream: HANDLE) -> DWORD {
-    let operation = Overlapped::new(NULL);
-    assert_eq!(complete_stream(instance, stream, &operation), ERROR_IO_PENDING);
-    operation.wait().error
-}
 
 #[test]
 fn t87_an_identifier_is_taken_from_the_opening_of_its_stream_on() {
@@ -308,7 +295,10 @@ fn t103_a_cancelled_add_is_in_no_publication() {
             assert_eq!(add_to_stream(instance, stream, rest, &adding), ERROR_IO_PENDING);
             let began = Instant::now();
             while round % 3 > 0 && began.elapsed().as_micros() < u128::from(round * 400) {
-                std::thread::yield_now();
+                thread::yield_now();
+            }
+            if round % 10 == 9 {
+                adding.wait();
             }
             let code = server_cancel(instance, b"t103", adding.raw());
             let cancelled = adding.result(false).expect("cancelled or over").error;
@@ -351,7 +341,10 @@ fn t103_what_was_cancelled_while_it_was_completed_can_be_completed() {
             assert_eq!(complete_stream(instance, stream, &completing), ERROR_IO_PENDING);
             let began = Instant::now();
             while began.elapsed().as_micros() < u128::from(round % 100 * 20) {
-                std::thread::yield_now();
+                thread::yield_now();
+            }
+            if round % 100 == 99 {
+                completing.wait();
             }
             let cancelled = server_cancel(instance, b"t103", completing.raw()) == ERROR_SUCCESS;
             let again = completed(instance, stream);

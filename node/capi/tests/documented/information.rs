@@ -131,9 +131,7 @@ fn t103_an_operation_of_the_server_is_cancelled_by_its_identifier() {
         let opened = open_information(instance, b"published", 0, 0).unwrap();
         let streams = [&b"adding"[..], b"completing"].map(|name| {
             let stream = publish_stream(instance, name, 0).unwrap();
-            let operation = Overlapped::new(NULL);
-            assert_eq!(add_to_stream(instance, stream, &[1; 100], &operation), ERROR_IO_PENDING);
-            assert_eq!(operation.wait().error, ERROR_SUCCESS);
+            assert_eq!(added(instance, stream, &[1; 100]), ERROR_SUCCESS);
             stream
         });
         world.daemon().pause();

@@ -48,11 +48,8 @@ fn t98_nobody_unpublishes_what_another_user_published() {
             let mut other = Partner::start(world);
             other.hear();
             assert_eq!(information(instance, b"t98", 1), before);
-            let operation = Overlapped::new(NULL);
-            assert_eq!(add_to_stream(instance, unfinished, &[1; 100], &operation), ERROR_IO_PENDING);
-            assert_eq!(operation.wait().error, ERROR_SUCCESS);
-            assert_eq!(complete_stream(instance, unfinished, &operation), ERROR_IO_PENDING);
-            assert_eq!(operation.wait().error, ERROR_SUCCESS);
+            assert_eq!(added(instance, unfinished, &[1; 100]), ERROR_SUCCESS);
+            assert_eq!(completed(instance, unfinished), ERROR_SUCCESS);
             other.join();
         },
         |first| {
