@@ -24,9 +24,9 @@ pub struct Stream {
     length: u64,
     /// Bytes that were added so far.
     added: AtomicU64,
-    /// Something was added in part, or nobody knows: such a content is not published.
+    /// A piece was added in part, or nobody knows how much of it: such a content is not published.
     torn: AtomicBool,
-    /// The program was told so.
+    /// The program was told that it is published.
     completed: AtomicBool,
 }
 
@@ -43,11 +43,11 @@ impl Stream {
             return Outcome::error(PEERDIST_ERROR_INVALIDATED);
         }
         let before = self.added.load(Ordering::Relaxed);
-        // The daemon looks at each piece alone.
+        // Before anything is sent: the daemon would take the pieces that still fit.
         if self.length != 0 && before.saturating_add(buffer.len() as u64) > self.length {
             return Outcome::error(PEERDIST_ERROR_OUT_OF_BOUNDS);
         }
-        // Where this is cancelled, it stays.
+        // It stays so where this is cancelled.
         self.torn.store(true, Ordering::Relaxed);
         let outcome = in_pieces(&operation, buffer, |_, piece| {
             let stream = Arc::clone(&self);

@@ -63,8 +63,8 @@ pub unsafe extern "C" fn PeerDistServerPublishStream(
     })
 }
 
-/// PeerDistServerPublishAddToStream: the next bytes of the content. Several calls wait for their turn. Where one is cancelled when
-/// its turn has come, nobody knows what of it was added: the stream can only be closed then.
+/// PeerDistServerPublishAddToStream: the next bytes of the content. Several calls wait for their turn. Where one is
+/// cancelled after its turn has come, nobody knows what of it was added: then the stream can only be closed.
 ///
 /// # Safety
 /// `pBuffer` and `lpOverlapped` are NULL or stay where they are until the operation has ended.
