@@ -131,6 +131,39 @@ fn t108_no_constant_is_left_out() {
 }
 
 #[test]
+fn t108_no_constant_of_the_headers_is_left_out() {
+    for (file, prefix) in [("peerdist.h", "PEERDIST_"), ("winerror.h", "PEERDIST_ERROR_")] {
+        let header = fs::read_to_string(in_crate("include").join(file)).unwrap();
+        let defined = header.lines().filter_map(|line| line.strip_prefix("#define "));
+        let listed = header.lines().filter(|line| line.contains(" = ")).map(str::trim_start);
+        let mut names: Vec<_> = defined.chain(listed).filter_map(|line| line.split(' ').next()).collect();
+        names.retain(|name| name.starts_with(prefix));
+        assert!(names.len() >= 12, "{names:?}");
+        for name in names {
+            // Not in winerror.h of Windows, but on the pages of the functions.
+            let other_name = ["PEERDIST_ERROR_OPERATION_NOT_FOUND", "PEERDIST_ERROR_NOT_FOUND"].contains(&name);
+            assert!(other_name || constants().iter().any(|(known, _)| *known == name), "{name}");
+        }
+    }
+}
+
+#[test]
+fn t108_names_that_only_the_documentation_has_stand_for_others() {
+    let names = [
+        ("PEERDIST_ERROR_OPERATION_NOT_FOUND", PEERDIST_ERROR_OPERATION_NOTFOUND),
+        ("PEERDIST_ERROR_NOT_FOUND", ERROR_NOT_FOUND),
+        ("ERROR_NO_MORE", PEERDIST_ERROR_NO_MORE),
+    ];
+    for language in LANGUAGES {
+        let workshop = Workshop::new();
+        let lines: String = names.iter().map(|(name, _)| format!("CONSTANT({name})\n")).collect();
+        fs::write(workshop.directory.path().join("constants.inc"), lines).unwrap();
+        let expected: String = names.iter().map(|(name, value)| format!("{name} {value:#x} 4\n")).collect();
+        assert_eq!(workshop.run(language, "constants", &[]), expected);
+    }
+}
+
+#[test]
 fn t109_a_sample_compiles_as_c_and_as_cpp() {
     for language in LANGUAGES {
         for options in [&["-c"][..], &["-c", "-DUNICODE"], &["-c", "-fshort-wchar"], &["-c", "-D_WIN32_WINNT=0x0A00"]] {

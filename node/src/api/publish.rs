@@ -61,6 +61,13 @@ struct Publication {
     hold: Hold,
 }
 
+/// What becomes of a publication that is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Completed {
+    Stays,
+    Goes,
+}
+
 impl Publications {
     pub(super) fn count(&self) -> usize {
         lock(&self.0).len()
@@ -97,10 +104,11 @@ impl Publications {
         Ok(())
     }
 
-    /// The stream is closed: what it did not complete goes.
-    fn abandon(&self, name: &Name, stream: u64) {
+    /// A stream ends: what it reserved goes, and what it completed if `completed` says so.
+    fn abandon(&self, name: &Name, stream: u64, completed: Completed) {
         let mut publications = lock(&self.0);
-        if publications.get(name).is_some_and(|known| known.stream == stream && known.hashed.is_none()) {
+        let goes = |known: &Publication| known.hashed.is_none() || completed == Completed::Goes;
+        if publications.get(name).is_some_and(|known| known.stream == stream && goes(known)) {
             publications.remove(name);
         }
     }
@@ -292,8 +300,17 @@ impl Stream {
     /// PeerDistServerCloseStreamHandle, where others may be using the stream: their operations end with
     /// [`Error::Aborted`].
     pub fn close(&self) {
+        self.end(Completed::Stays);
+    }
+
+    /// [`Self::close`] for a caller who was not told that the stream is complete: its publication goes even if it is.
+    pub fn cancel(&self) {
+        self.end(Completed::Goes);
+    }
+
+    fn end(&self, completed: Completed) {
         self.life.close();
-        self.instance.0.api.0.publications.abandon(&self.name, self.number);
+        self.instance.0.api.0.publications.abandon(&self.name, self.number, completed);
     }
 }
 

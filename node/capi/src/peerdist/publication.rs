@@ -1,35 +1,55 @@
 //! Streams and content information: the work of the server's asynchronous functions.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use peerdist_node::control::client::{RemoteInformation, RemoteStream};
+use peerdist_node::control::client::{ClientError, RemoteInformation, RemoteStream};
+use peerdist_node::control::wire::ErrorCode;
 
 use super::child::{Child, Lane};
 use super::code_on_handle;
 use super::content::in_pieces;
-use crate::abi::{DWORD, ERROR_OPERATION_ABORTED, ERROR_SUCCESS};
+use crate::abi::{
+    DWORD, ERROR_OPERATION_ABORTED, ERROR_SUCCESS, PEERDIST_ERROR_INVALIDATED, PEERDIST_ERROR_OUT_OF_BOUNDS,
+};
 use crate::operation::{Buffer, Done, Operation, Outcome};
 
 /// PEERDIST_STREAM_HANDLE.
 #[derive(Debug)]
 pub struct Stream {
     pub(super) child: Child,
-    pub(super) remote: RemoteStream,
+    remote: RemoteStream,
     pub(super) lane: Lane,
+    /// As declared; 0 where it may be any.
+    length: u64,
     /// Bytes that were added so far.
     added: AtomicU64,
+    /// A piece was added in part, or nobody knows how much of it: such a content is not published.
+    torn: AtomicBool,
+    /// The program was told that it is published.
+    completed: AtomicBool,
 }
 
 impl Stream {
-    pub(super) fn new(child: Child, remote: RemoteStream) -> Self {
+    pub(super) fn new(child: Child, remote: RemoteStream, length: u64) -> Self {
         let lane = Lane::new(&child.instance);
-        Self { child, remote, lane, added: AtomicU64::new(0) }
+        let (torn, completed) = (AtomicBool::new(false), AtomicBool::new(false));
+        Self { child, remote, lane, length, added: AtomicU64::new(0), torn, completed }
     }
 
     /// PeerDistServerPublishAddToStream.
     pub(super) async fn add(self: Arc<Self>, operation: Arc<Operation>, buffer: Buffer) -> Outcome {
-        in_pieces(&operation, buffer, |_, piece| {
+        if self.torn.load(Ordering::Relaxed) {
+            return Outcome::error(PEERDIST_ERROR_INVALIDATED);
+        }
+        let before = self.added.load(Ordering::Relaxed);
+        // Before anything is sent: the daemon would take the pieces that still fit.
+        if self.length != 0 && before.saturating_add(buffer.len() as u64) > self.length {
+            return Outcome::error(PEERDIST_ERROR_OUT_OF_BOUNDS);
+        }
+        // It stays so where this is cancelled.
+        self.torn.store(true, Ordering::Relaxed);
+        let outcome = in_pieces(&operation, buffer, |_, piece| {
             let stream = Arc::clone(&self);
             async move {
                 let position = stream.added.load(Ordering::Relaxed);
@@ -38,15 +58,30 @@ impl Stream {
                 Ok(())
             }
         })
-        .await
+        .await;
+        let whole = outcome.error == ERROR_SUCCESS || self.added.load(Ordering::Relaxed) == before;
+        self.torn.store(!whole, Ordering::Relaxed);
+        outcome
     }
 
     /// PeerDistServerPublishCompleteStream.
-    pub(super) async fn complete(self: Arc<Self>) -> Outcome {
-        match self.remote.complete().await {
-            Ok(_) => Outcome::default(),
-            Err(error) => Outcome::error(code_on_handle(&error)),
+    pub(super) async fn complete(self: Arc<Self>) -> Done {
+        if self.torn.load(Ordering::Relaxed) {
+            return Outcome::error(PEERDIST_ERROR_INVALIDATED).into();
         }
+        let told = self.completed.load(Ordering::Relaxed);
+        match self.remote.complete().await {
+            Ok(_) => {}
+            // By an operation that was cancelled here.
+            Err(ClientError::Refused { error: ErrorCode::AlreadyCompleted, .. }) if !told => {}
+            Err(error) => return Outcome::error(code_on_handle(&error)).into(),
+        }
+        Done::and(Outcome::default(), move || self.completed.store(true, Ordering::Relaxed))
+    }
+
+    /// PeerDistServerCloseStreamHandle. What the program was not told to be published is not.
+    pub(super) async fn close(&self) -> Result<(), ClientError> {
+        if self.completed.load(Ordering::Relaxed) { self.remote.close().await } else { self.remote.cancel().await }
     }
 }
 

@@ -6,10 +6,12 @@
 mod client;
 mod completion;
 mod handles;
+mod information;
 mod instance;
 mod notification;
+mod publication;
 mod ranges;
 mod results;
-mod server;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;

@@ -5,10 +5,12 @@
 
 mod client;
 mod completion;
+mod information;
 mod instance;
 mod notification;
 mod ports;
+mod publication;
 mod ranges;
-mod server;
 #[path = "../support/mod.rs"]
 mod support;
+mod users;

@@ -7,10 +7,14 @@
 
 mod calls;
 mod content;
+mod publishing;
 mod registration;
+mod users;
 mod world;
 
 pub(crate) use calls::*;
 pub(crate) use content::*;
+pub(crate) use publishing::*;
 pub(crate) use registration::*;
+pub(crate) use users::*;
 pub(crate) use world::*;

@@ -49,9 +49,23 @@ pub(super) async fn complete(session: InSession, id: Path<HandleId>) -> Result<J
     Ok(Json(Length { length: stream.server_publish_complete_stream().await? }))
 }
 
-pub(super) async fn close_stream(session: InSession, id: Path<HandleId>) -> Result<StatusCode, Refusal> {
+#[derive(Debug, Deserialize)]
+pub(super) struct Close {
+    #[serde(default)]
+    cancel: bool,
+}
+
+pub(super) async fn close_stream(
+    session: InSession,
+    id: Path<HandleId>,
+    query: Query<Close>,
+) -> Result<StatusCode, Refusal> {
+    let (axum::extract::Path(id), axum::extract::Query(Close { cancel })) = (id?, query?);
+    if cancel {
+        session.stream(id)?.cancel();
+    }
     let is_stream = |handle: &Handle| matches!(handle, Handle::Stream(_));
-    session.context.sessions.close(session.caller.uid, &session.token, id?.0, is_stream)?;
+    session.context.sessions.close(session.caller.uid, &session.token, id, is_stream)?;
     Ok(StatusCode::NO_CONTENT)
 }
 

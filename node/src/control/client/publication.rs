@@ -69,6 +69,12 @@ impl RemoteStream {
     pub async fn close(&self) -> Result<(), ClientError> {
         self.session.tell(Method::DELETE, &paths::of_handle(paths::STREAM, self.id), Bytes::new()).await
     }
+
+    /// [`Self::close`] for a caller who did not hear that the stream is complete: its publication goes even if it is.
+    pub async fn cancel(&self) -> Result<(), ClientError> {
+        let path = format!("{}?cancel=true", paths::of_handle(paths::STREAM, self.id));
+        self.session.tell(Method::DELETE, &path, Bytes::new()).await
+    }
 }
 
 /// Content information that the daemon holds open.

@@ -140,6 +140,33 @@ async fn what_is_unpublished_is_not_described_any_more() {
 }
 
 #[tokio::test]
+async fn a_stream_is_cancelled_with_what_it_published() {
+    let home = Home::new("");
+    let _daemon = home.start();
+    let session = home.session().await;
+    let bytes = Bytes::from(content(1000));
+    let open = async |complete: bool| {
+        let stream = session.publish(b"name", 0, 2).await.unwrap();
+        stream.add(0, bytes.clone()).await.unwrap();
+        if complete {
+            stream.complete().await.unwrap();
+        }
+        stream
+    };
+    for complete in [false, true] {
+        open(complete).await.cancel().await.unwrap();
+        assert!(session.publications().await.unwrap().is_empty());
+    }
+    // Not what was published under its name by another one.
+    let old = open(true).await;
+    session.unpublish(b"name").await.unwrap();
+    open(true).await.close().await.unwrap();
+    old.cancel().await.unwrap();
+    assert_eq!(session.publications().await.unwrap().len(), 1);
+    assert_eq!(code(old.cancel().await), ErrorCode::NoContent);
+}
+
+#[tokio::test]
 async fn publications_end_with_their_session() {
     let home = Home::new("");
     let _daemon = home.start();

@@ -56,14 +56,15 @@ pub unsafe extern "C" fn PeerDistServerPublishStream(
         let remote = instance.daemon.wait_for(async move {
             opening.publish(&name, cbContentLength, version).await.map_err(|error| code_on_opening(&error))
         })?;
-        let stream = Stream::new(Child::new(&instance, target, Some(identifier)), remote);
+        let stream = Stream::new(Child::new(&instance, target, Some(identifier)), remote, cbContentLength);
         let handle = instance.adopt(&session, Object::Stream(Arc::new(stream)))?;
         // SAFETY: not NULL, room by the caller's word.
         unsafe { write_out(phStream, handle.to_raw()) }
     })
 }
 
-/// PeerDistServerPublishAddToStream: the next bytes of the content. Several calls wait for their turn.
+/// PeerDistServerPublishAddToStream: the next bytes of the content. Several calls wait for their turn. Where one is
+/// cancelled after its turn has come, nobody knows what of it was added: then the stream can only be closed.
 ///
 /// # Safety
 /// `pBuffer` and `lpOverlapped` are NULL or stay where they are until the operation has ended.
@@ -118,9 +119,9 @@ pub extern "C" fn PeerDistServerCloseStreamHandle(
             return Err(ERROR_INVALID_HANDLE);
         }
         stream.child.close();
-        let remote = stream.remote.clone();
+        let daemon = stream.child.instance.daemon.clone();
         // The daemon holds an invalidated one until it is closed; a daemon that went away holds none.
-        let _ = stream.child.instance.daemon.wait_for(async move { remote.close().await.map_err(|_| 0) });
+        let _ = daemon.wait_for(async move { stream.close().await.map_err(|_| 0) });
         Ok(())
     })
 }
