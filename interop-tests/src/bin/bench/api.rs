@@ -57,7 +57,7 @@ pub(crate) fn rows() -> Vec<Row> {
 
 /// Nobody answers and the Probe's time is long: what is not cached is waited for.
 fn outstanding(program: &Program, information: &Path, file: &Path) -> [Row; 2] {
-    let node = Node::start_with("0,1", "[fetch]\nprobe_timeout = \"1m\"\n");
+    let node = Node::start_with("0,1", "[fetch]\nprobe_timeout = \"60s\"\n");
     let here = HERE.to_string();
     let [each_alone, all_alone, each, all, still] = rounds_of_each(|| {
         let figures = program.run(&node, &["outstanding".as_ref(), information, file, here.as_ref()]);
