@@ -123,9 +123,8 @@ fn t44_good_and_failed_operations_are_taken_at_once() {
         };
         let (mut entries, mut count) = ([nothing; 4], 77);
         // SAFETY: there are four entries.
-        let taken = unsafe {
-            peerdist_GetQueuedCompletionStatusEx(port, entries.as_mut_ptr(), 4, &mut count, INFINITE, FALSE)
-        };
+        let taken =
+            unsafe { peerdist_GetQueuedCompletionStatusEx(port, entries.as_mut_ptr(), 4, &mut count, INFINITE, FALSE) };
         assert_eq!((taken, count), (TRUE, 2));
         let told = entries.map(|entry| {
             let code = error_of(status_in(entry.Internal));

@@ -7,10 +7,14 @@
 
 mod calls;
 mod content;
+mod described;
+mod lan;
 mod registration;
 mod world;
 
 pub(crate) use calls::*;
 pub(crate) use content::*;
+pub(crate) use described::*;
+pub(crate) use lan::*;
 pub(crate) use registration::*;
 pub(crate) use world::*;
