@@ -349,6 +349,11 @@ fn t63_offsets_have_64_bits_in_both_directions() {
                 assert_eq!(read(instance, other, offset as u64, 1000, 0).0.error, PEERDIST_ERROR_MISSING_DATA);
                 assert_eq!(read(instance, other, offset as u64, 0, 0).0.bytes, 0);
             }
+            // A stream of the end alone begins there, whatever was in its OVERLAPPED.
+            let stream = readable(instance, 3, &end_of_huge(version, &tail));
+            let (ended, got) = read_on(instance, stream, 1000, 0);
+            assert_eq!((ended.error, ended.offset), (ERROR_SUCCESS, FOUR_GIB));
+            assert_eq!(got, tail[..got.len()]);
             for behind in [end + 1, 2 * FOUR_GIB, 1 << 40, 1 << 63] {
                 assert_eq!(read(instance, other, behind, 1000, 0).0.error, PEERDIST_ERROR_NO_MORE);
             }

@@ -56,6 +56,11 @@ pub(crate) fn huge(version: DWORD, tail: &[u8]) -> Vec<u8> {
     information
 }
 
+/// The part of it that describes `tail`.
+pub(crate) fn end_of_huge(version: DWORD, tail: &[u8]) -> Vec<u8> {
+    parsed(&huge(version, tail)).slice(FOUR_GIB..FOUR_GIB + tail.len() as u64).unwrap().emit()
+}
+
 /// [MS-PCCRC] 2.3.
 fn huge_v1(tail: &[u8]) -> Vec<u8> {
     const SEGMENT_SIZE: u32 = 512 * BLOCK_SIZE_V1;
