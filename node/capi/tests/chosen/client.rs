@@ -4,6 +4,7 @@ use std::ptr;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use peerdist::abi::*;
 use peerdist::peerdist::calls::client::PeerDistClientGetInformationByHandle;
@@ -132,7 +133,7 @@ fn t52_garbage_is_refused_when_it_is_completed() {
             let content = open_content(instance, 1, NULL, 0).unwrap();
             let noise = [&[0, version][..], &bytes(1000)].concat();
             let mut changed = good.clone();
-            // The hash algorithm, which none of the two counts so high.
+            // A hash algorithm that neither version has.
             changed[2..6].fill(0xFF);
             let mut garbage = vec![noise, changed, good.repeat(2), [&good[..], &[0]].concat()];
             if version == 1 {
@@ -225,7 +226,9 @@ fn t84_two_other_hosts_that_ask_are_a_crowd() {
             for (host, expected) in [(2, FALSE), (3, TRUE)] {
                 lan.ask([127, 0, version as u8, host].into(), segment_ids(&described)[0]);
                 asked += 1;
+                let began = Instant::now();
                 while world.daemon().status()["fetching"]["overheard"].as_u64() < Some(asked) {
+                    assert!(began.elapsed() < LIMIT, "the daemon does not hear");
                     thread::yield_now();
                 }
                 assert_eq!((crowd(content), crowd(other)), (expected, FALSE));
@@ -281,7 +284,8 @@ fn t85_a_content_is_closed_while_others_read_it() {
                     begin.wait();
                     // Ever later, so that it happens at every stage of a read.
                     let until = if waits { round % 3 } else { round / 2 % 10 };
-                    while reads.load(Ordering::Relaxed) < until {
+                    let began = Instant::now();
+                    while reads.load(Ordering::Relaxed) < until && began.elapsed() < LIMIT {
                         std::hint::spin_loop();
                     }
                     for _ in 0..round * 100 {

@@ -16,21 +16,20 @@ fn t64_where_the_range_ends_there_is_no_more() {
         let instance = startup();
         let content = bytes(300_000);
         for version in [1, 2] {
-            let name = [version as u8];
-            publish(instance, &name, &content);
-            for with_data in [false, true] {
-                if with_data {
-                    cached(instance, 1, &[version as u8, 1], &content, version);
-                }
-                let name = [&name[..], &[1]].concat()[..1 + usize::from(with_data)].to_vec();
+            let (here, missing) = ([version as u8, 1], [version as u8, 0]);
+            cached(instance, 1, &here, &content, version);
+            // Other bytes, so that nothing of it is here.
+            publish(instance, &missing, &bytes(300_001)[..300_000]);
+            for (name, is_here) in [(here, true), (missing, false)] {
                 for range in RANGES {
                     let handle = readable(instance, 1, &information_of(instance, &name, &range, version));
                     for (timeout, max) in [(0, 0), (0, 1000), (DEFAULT, 0), (DEFAULT, 1000)] {
                         let (ended, _) = read(instance, handle, range.end, max, timeout);
                         assert_eq!(ended.error, PEERDIST_ERROR_NO_MORE, "version {version}, {range:?}");
+                        // The last byte is there, is missing, or is none of those that are there.
                         let (last, _) = read(instance, handle, range.end - 1, max, timeout);
                         assert_eq!(last.offset, range.end - 1);
-                        assert_eq!(last.bytes, u32::from(with_data || max > 0), "version {version}, {range:?}");
+                        assert_eq!(last.bytes, u32::from(is_here || max > 0), "version {version}, {range:?}");
                     }
                 }
             }

@@ -115,24 +115,19 @@ fn t84_a_handle_tells_whether_many_fetch_the_same() {
         for version in [1, 2] {
             let content = readable(instance, 1, &information(instance, b"t84", version));
             let mut told: BOOL = 0x7E57;
-            let mut ask = |class, size| {
-                let told = ptr::from_mut(&mut told).cast();
+            let ask = |class, size, told: &mut BOOL| {
+                let told = ptr::from_mut(told).cast();
                 // SAFETY: there is room for a BOOL.
                 unsafe { PeerDistClientGetInformationByHandle(instance, content, class, size, told) }
             };
             for class in [1, 2, -1] {
-                assert_eq!(ask(class, 4), ERROR_INVALID_PARAMETER);
+                assert_eq!(ask(class, 4, &mut told), ERROR_INVALID_PARAMETER);
             }
             for size in [0, 3] {
-                assert_ne!(ask(PeerDistClientBasicInfo, size), ERROR_SUCCESS);
+                assert_ne!(ask(PeerDistClientBasicInfo, size, &mut told), ERROR_SUCCESS);
             }
             assert_eq!(told, 0x7E57);
-            let mut ask = |class, size| {
-                let told = ptr::from_mut(&mut told).cast();
-                // SAFETY: as above.
-                unsafe { PeerDistClientGetInformationByHandle(instance, content, class, size, told) }
-            };
-            assert_eq!(ask(PeerDistClientBasicInfo, 4), ERROR_SUCCESS);
+            assert_eq!(ask(PeerDistClientBasicInfo, 4, &mut told), ERROR_SUCCESS);
             assert_eq!(told, FALSE, "nobody else fetches it");
         }
     });
