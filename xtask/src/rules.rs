@@ -8,7 +8,8 @@ const DIRECTIONS: &[(&str, &[&str])] = &[
     ("peerdist-discovery", &["peerdist-protocol"]),
     ("peerdist-transport", &["peerdist-protocol"]),
     ("peerdist-node", &["peerdist-protocol", "peerdist-discovery", "peerdist-transport"]),
-    ("peerdist-capi", &["peerdist-node"]),
+    // All but the node for its tests.
+    ("peerdist-capi", &["peerdist-protocol", "peerdist-discovery", "peerdist-node"]),
     (
         "peerdist-interop-tests",
         &["peerdist-protocol", "peerdist-discovery", "peerdist-transport", "peerdist-node", "peerdist-capi"],

@@ -7,6 +7,8 @@
 
 mod calls;
 mod content;
+mod described;
+mod lan;
 mod publishing;
 mod registration;
 mod users;
@@ -14,6 +16,8 @@ mod world;
 
 pub(crate) use calls::*;
 pub(crate) use content::*;
+pub(crate) use described::*;
+pub(crate) use lan::*;
 pub(crate) use publishing::*;
 pub(crate) use registration::*;
 pub(crate) use users::*;
