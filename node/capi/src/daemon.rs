@@ -15,12 +15,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The thread's runtime and the connection that all instances share. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Daemon {
+    /// The process that has the thread: a forked child has none.
+    process: u32,
     runtime: Handle,
     pub(crate) connection: Connection,
 }
 
-/// The process that has the thread: a forked child has none.
-static DAEMON: Mutex<Option<(u32, Daemon)>> = Mutex::new(None);
+static DAEMON: Mutex<Option<Daemon>> = Mutex::new(None);
 
 impl Daemon {
     /// The thread of this process, started when the first one asks.
@@ -29,15 +30,18 @@ impl Daemon {
     /// ERROR_NO_SYSTEM_RESOURCES.
     pub(crate) fn of_process() -> Result<Self, DWORD> {
         let mut known = DAEMON.lock().unwrap_or_else(PoisonError::into_inner);
-        let process = std::process::id();
-        if let Some((_, daemon)) = known.as_ref().filter(|(owner, _)| *owner == process) {
+        if let Some(daemon) = known.as_ref().filter(|daemon| daemon.is_of_this_process()) {
             return Ok(daemon.clone());
         }
         let runtime = start().map_err(|_| ERROR_NO_SYSTEM_RESOURCES)?;
-        let daemon = Self { runtime, connection: Connection::from_env() };
+        let daemon = Self { process: std::process::id(), runtime, connection: Connection::from_env() };
         // What a parent had is left alone: its thread does not run here.
-        std::mem::forget(known.replace((process, daemon.clone())));
+        std::mem::forget(known.replace(daemon.clone()));
         Ok(daemon)
+    }
+
+    pub(crate) fn is_of_this_process(&self) -> bool {
+        self.process == std::process::id()
     }
 
     pub(crate) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {

@@ -10,6 +10,7 @@ mod handles;
 mod information;
 mod instance;
 mod notification;
+mod process;
 mod publication;
 mod ranges;
 mod results;

@@ -58,6 +58,7 @@ pub unsafe extern "C" fn PeerDistStartup(
 #[unsafe(no_mangle)]
 pub extern "C" fn PeerDistShutdown(hPeerDist: PEERDIST_INSTANCE_HANDLE) -> DWORD {
     done(|| {
+        instance(hPeerDist)?;
         let handle = Handle::from_raw(hPeerDist).ok_or(ERROR_INVALID_HANDLE)?;
         match TABLE.remove_if(handle, |object| matches!(object, Object::Instance(_))) {
             Some(Object::Instance(instance)) => {

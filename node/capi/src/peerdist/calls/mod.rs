@@ -29,9 +29,10 @@ fn started(body: impl FnOnce() -> Result<(), DWORD>) -> DWORD {
     guarded(ERROR_INTERNAL_ERROR, || body().err().unwrap_or(ERROR_IO_PENDING))
 }
 
+/// An instance of this process. A forked child starts one of its own: the thread that serves its parent's does not run here.
 fn instance(handle: HANDLE) -> Result<Arc<Instance>, DWORD> {
     match object(handle) {
-        Some(Object::Instance(instance)) => Ok(instance),
+        Some(Object::Instance(instance)) if instance.daemon.is_of_this_process() => Ok(instance),
         _ => Err(ERROR_INVALID_HANDLE),
     }
 }
