@@ -8,6 +8,7 @@ library. PEERDIST_LIBRARY names another file than the installed one.
 """
 
 import ctypes
+import http.client
 import os
 import sys
 import urllib.error
@@ -96,6 +97,9 @@ class Content:
         self.handle = c_void_p()
         check(open_content(instance, byref(ContentTag.from_buffer_copy(tag)), None, 0, byref(self.handle)))
         self.operation = Overlapped(hEvent=create_event(None, True, False, None))
+        if not self.operation.hEvent:
+            close_content(self.instance, self.handle)
+            raise PeerDistError(get_last_error())
         self.buffer = ctypes.create_string_buffer(PIECE)
 
     def close(self):
@@ -177,7 +181,7 @@ def consume(information, url, output):
                 output.write(data)
                 from_peers += len(data)
                 continue
-            # The stream has skipped what is missing.
+            # The stream has skipped what is missing: it goes to the output, and to the cache for others.
             offset, length = missing
             for piece in origin(url, offset, length):
                 output.write(piece)
@@ -206,7 +210,7 @@ def main():
     try:
         with open(sys.argv[3], "wb") as output:
             from_peers, from_origin = consume(information, sys.argv[2], output)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         sys.exit(f"{sys.argv[2]}: {error}")
     print(f"{from_peers} bytes from the cache and peers, {from_origin} from the origin")
 
