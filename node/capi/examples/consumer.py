@@ -10,6 +10,7 @@ library. PEERDIST_LIBRARY names another file than the installed one.
 import ctypes
 import http.client
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -98,8 +99,9 @@ class Content:
         check(open_content(instance, byref(ContentTag.from_buffer_copy(tag)), None, 0, byref(self.handle)))
         self.operation = Overlapped(hEvent=create_event(None, True, False, None))
         if not self.operation.hEvent:
+            error = get_last_error()
             close_content(self.instance, self.handle)
-            raise PeerDistError(get_last_error())
+            raise PeerDistError(error)
         self.buffer = ctypes.create_string_buffer(PIECE)
 
     def close(self):
@@ -154,10 +156,10 @@ def origin(url, offset, length):
             return
         raise
     with answer:
-        sent = answer.headers.get("Content-Range", "")
-        if answer.status != 206 or not sent.startswith(f"bytes {offset}-{last}"):
+        sent = re.match(r"bytes (\d+)-(\d+)/", answer.headers.get("Content-Range", ""))
+        if answer.status != 206 or not sent or int(sent[1]) != offset or last not in ("", int(sent[2])):
             raise OSError(f"the origin answers with status {answer.status} and not with the range")
-        left = int(answer.headers["Content-Length"])
+        left = int(sent[2]) + 1 - offset
         while left > 0:
             piece = answer.read(min(left, PIECE))
             if not piece:
