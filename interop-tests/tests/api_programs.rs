@@ -4,9 +4,10 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use peerdist_interop_tests::installed::{Installed, Language, example};
-use peerdist_interop_tests::lab::{Host, Lab, Plan};
+use peerdist_interop_tests::lab::{Host, Lab, Plan, Shape};
 use peerdist_interop_tests::nginx::Nginx;
 use peerdist_interop_tests::nodes::{Node, content};
 use peerdist_interop_tests::process::{Finished, PATIENCE, Process};
@@ -116,11 +117,15 @@ fn travels(examples: &Examples, version: &str, filler: Consumer, reader: Consume
     let publisher = examples.publish(&publishing, "image", &file, version);
 
     assert_eq!(examples.consume(&holding, filler, "image", &url, &file), (0, length));
+    let crossed = lab.wan_traffic().down;
+    assert!(crossed >= length);
     let asked = nginx.requests();
     assert!(!asked.is_empty() && asked.iter().all(|request| request.contains(" 206 ")), "{asked:?}");
 
     assert_eq!(examples.consume(&reading, reader, "image", &url, &file), (length, 0));
     assert_eq!(nginx.requests(), asked, "the origin was asked again");
+    let crossed = lab.wan_traffic().down - crossed;
+    assert!(crossed < length / 10, "{crossed} bytes crossed the WAN");
     assert_eq!(from_host(&reading, holding.host()), length, "{:?}", reading.why());
     assert_eq!(reading.why().last().map(|story| story.version.clone()), Some(format!("v{version}")));
 
@@ -212,6 +217,32 @@ fn a_consumer_without_a_daemon_takes_everything_from_the_origin() {
         for consumer in [Consumer::C, Consumer::Python] {
             let got = examples.consume(&node, consumer, "image", &nginx.url("file"), &file);
             assert_eq!(got, (0, file.len() as u64), "{consumer:?}");
+        }
+    });
+}
+
+#[test]
+fn a_consumer_whose_daemon_dies_in_the_middle_takes_the_rest_from_the_origin() {
+    isolated::run(|| {
+        let examples = Examples::build();
+        // So slow that the file is on its way for seconds.
+        let wan = Shape { rate: 20_000_000, queue: Duration::from_millis(50) };
+        let lab = Lab::new(Plan { hosts: 1, wan, ..Plan::default() });
+        let file = content(6 * MIB, 25);
+        let nginx = Nginx::start(&lab.origin, &[("file", &file)]);
+        for consumer in [Consumer::C, Consumer::Python] {
+            let mut node = Node::start(&lab.hosts[0]);
+            let _publisher = examples.publish(&node, "image", &file, "2");
+            let (mut process, output) = examples.start_consumer(&node, consumer, "image", &nginx.url("file"));
+            process.wait_alive("the first bytes to be written", |_| {
+                std::fs::metadata(&output).is_ok_and(|output| output.len() > 0).then_some(())
+            });
+            node.kill();
+            let finished = process.wait(PATIENCE).success();
+            assert!(std::fs::read(&output).expect("it wrote a file") == file, "{consumer:?} wrote other bytes");
+            assert_eq!(sources(&finished), (0, file.len() as u64));
+            assert!(finished.stderr.contains("the rest comes from the origin"), "{consumer:?}: {}", finished.stderr);
+            std::fs::remove_file(&output).expect("it is there");
         }
     });
 }
