@@ -93,7 +93,7 @@ fn the_thread_of_the_library_takes_no_signals() {
     };
     let blocked: Vec<_> = threads.map(|status| (field(&status, "Name"), field(&status, "SigBlk"))).collect();
     // All but SIGKILL (9), SIGSTOP (19), and the two that the C library keeps for itself (32, 33).
-    let all = format!("{:016x}", u64::MAX & !(1 << 8 | 1 << 18 | 3 << 31));
+    let all = format!("{:016x}", !(1_u64 << 8 | 1 << 18 | 3 << 31));
     assert!(blocked.contains(&("peerdist".to_owned(), all)), "{blocked:?}");
     assert!(blocked.iter().any(|(name, mask)| name == "lasting-C" && mask.trim_start_matches('0').is_empty()));
     program.end();
