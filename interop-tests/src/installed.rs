@@ -71,7 +71,7 @@ impl Installed {
         };
         let program = self.prefix.path().join(format!("{}-{language:?}", sources[0].trim_end_matches(".c")));
         let mut command = Command::new(programs::find(compiler));
-        command.args(["-Wall", "-Wextra", "-Werror", "-pthread", "-o"]).arg(&program);
+        command.args(["-O2", "-Wall", "-Wextra", "-Werror", "-pedantic", "-pthread", "-o"]).arg(&program);
         if language == Language::Cpp {
             command.args(["-x", "c++"]);
         }

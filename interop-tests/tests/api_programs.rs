@@ -1,11 +1,13 @@
 //! Programs written for peerdist.h, compiled against the library as it is installed: the examples of `node/capi`, on
 //! hosts with daemons of their own.
 
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use peerdist_interop_tests::installed::{Installed, Language, example};
-use peerdist_interop_tests::lab::{Host, Lab, Plan};
+use peerdist_interop_tests::lab::{Host, Lab, Plan, Shape};
 use peerdist_interop_tests::nginx::Nginx;
 use peerdist_interop_tests::nodes::{Node, content};
 use peerdist_interop_tests::process::{Finished, PATIENCE, Process};
@@ -14,6 +16,10 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 const MIB: usize = 1024 * 1024;
+
+/// What the programs in C are compiled from.
+const PROGRAMS: [&[&str]; 3] =
+    [&["publisher.c", "interrupt.c"], &["consumer.c", "origin.c"], &["watcher.c", "interrupt.c"]];
 
 /// The example programs, and a folder for their files.
 struct Examples {
@@ -34,9 +40,7 @@ enum Consumer {
 impl Examples {
     fn build() -> Self {
         let installed = Installed::new();
-        let publisher = installed.compile(Language::C, &["publisher.c"]);
-        let consumer = installed.compile(Language::C, &["consumer.c", "origin.c"]);
-        let watcher = installed.compile(Language::C, &["watcher.c"]);
+        let [publisher, consumer, watcher] = PROGRAMS.map(|sources| installed.compile(Language::C, sources));
         Self { installed, publisher, consumer, watcher, folder: tempfile::tempdir().expect("a folder") }
     }
 
@@ -113,11 +117,15 @@ fn travels(examples: &Examples, version: &str, filler: Consumer, reader: Consume
     let publisher = examples.publish(&publishing, "image", &file, version);
 
     assert_eq!(examples.consume(&holding, filler, "image", &url, &file), (0, length));
+    let crossed = lab.wan_traffic().down;
+    assert!(crossed >= length);
     let asked = nginx.requests();
     assert!(!asked.is_empty() && asked.iter().all(|request| request.contains(" 206 ")), "{asked:?}");
 
     assert_eq!(examples.consume(&reading, reader, "image", &url, &file), (length, 0));
     assert_eq!(nginx.requests(), asked, "the origin was asked again");
+    let crossed = lab.wan_traffic().down - crossed;
+    assert!(crossed < length / 10, "{crossed} bytes crossed the WAN");
     assert_eq!(from_host(&reading, holding.host()), length, "{:?}", reading.why());
     assert_eq!(reading.why().last().map(|story| story.version.clone()), Some(format!("v{version}")));
 
@@ -157,8 +165,10 @@ fn what_a_c_program_fetched_another_one_takes_from_its_host() {
 fn what_a_c_program_fetched_a_python_program_takes_from_its_host_and_the_other_way_round() {
     isolated::run(|| {
         let examples = Examples::build();
-        travels(&examples, "2", Consumer::C, Consumer::Python);
-        travels(&examples, "1", Consumer::Python, Consumer::C);
+        for version in ["1", "2"] {
+            travels(&examples, version, Consumer::C, Consumer::Python);
+            travels(&examples, version, Consumer::Python, Consumer::C);
+        }
     });
 }
 
@@ -212,6 +222,32 @@ fn a_consumer_without_a_daemon_takes_everything_from_the_origin() {
 }
 
 #[test]
+fn a_consumer_whose_daemon_dies_in_the_middle_takes_the_rest_from_the_origin() {
+    isolated::run(|| {
+        let examples = Examples::build();
+        // So slow that the file is on its way for seconds.
+        let wan = Shape { rate: 20_000_000, queue: Duration::from_millis(50) };
+        let lab = Lab::new(Plan { hosts: 1, wan, ..Plan::default() });
+        let file = content(6 * MIB, 25);
+        let nginx = Nginx::start(&lab.origin, &[("file", &file)]);
+        for consumer in [Consumer::C, Consumer::Python] {
+            let mut node = Node::start(&lab.hosts[0]);
+            let _publisher = examples.publish(&node, "image", &file, "2");
+            let (mut process, output) = examples.start_consumer(&node, consumer, "image", &nginx.url("file"));
+            process.wait_alive("the first bytes to be written", |_| {
+                std::fs::metadata(&output).is_ok_and(|output| output.len() > 0).then_some(())
+            });
+            node.kill();
+            let finished = process.wait(PATIENCE).success();
+            assert!(std::fs::read(&output).expect("it wrote a file") == file, "{consumer:?} wrote other bytes");
+            assert_eq!(sources(&finished), (0, file.len() as u64));
+            assert!(finished.stderr.contains("the rest comes from the origin"), "{consumer:?}: {}", finished.stderr);
+            std::fs::remove_file(&output).expect("it is there");
+        }
+    });
+}
+
+#[test]
 fn a_consumer_says_when_the_origin_lacks_the_file() {
     isolated::run(|| {
         let examples = Examples::build();
@@ -231,39 +267,72 @@ fn a_consumer_says_when_the_origin_lacks_the_file() {
 }
 
 #[test]
-fn the_watcher_prints_every_change() {
+fn watchers_print_what_is_and_every_change() {
     isolated::run(|| {
         let examples = Examples::build();
         let lab = Lab::new(Plan { hosts: 1, ..Plan::default() });
         let mut node = Node::start(&lab.hosts[0]);
-        let mut watcher = lab.hosts[0].spawn(&mut examples.command(&node, &examples.watcher));
-        let wait = |watcher: &mut Process, expected: &str| {
-            watcher.wait_alive(expected, |watcher| (watcher.stdout() == expected).then_some(()));
+        let feature = |node: &Node, verb| {
+            node.peerdist().args(["feature", verb, "PeerDist"]).output_on(node.host());
         };
-        let mut expected = "available\n".to_owned();
-        wait(&mut watcher, &expected);
-        for (verb, status) in [("disable", "disabled"), ("enable", "available")] {
-            node.peerdist().args(["feature", verb, "PeerDist"]).output_on(&lab.hosts[0]);
-            expected += &format!("{status}\n");
-            wait(&mut watcher, &expected);
-        }
+        let mut first = Watcher::start(&examples, &node);
+        first.expect("available");
+        feature(&node, "disable");
+        first.expect("disabled");
+        let mut second = Watcher::start(&examples, &node);
+        second.expect("disabled");
+        feature(&node, "enable");
+        first.expect("available");
+        second.expect("available");
         node.kill();
-        expected += "unavailable\n";
-        wait(&mut watcher, &expected);
+        first.expect("unavailable");
+        second.expect("unavailable");
+        let mut third = Watcher::start(&examples, &node);
+        third.expect("unavailable");
         node.restart();
-        expected += "available\n";
-        wait(&mut watcher, &expected);
-        watcher.signal(Signal::INT);
-        assert_eq!(watcher.wait(PATIENCE).success().stdout, expected);
+        for mut watcher in [first, second, third] {
+            watcher.expect("available");
+            let Watcher(process, expected) = watcher;
+            process.signal(Signal::INT);
+            assert_eq!(process.wait(PATIENCE).success().stdout, expected);
+        }
     });
+}
+
+/// A watcher, and what it has printed.
+struct Watcher(Process, String);
+
+impl Watcher {
+    fn start(examples: &Examples, node: &Node) -> Self {
+        Self(node.host().spawn(&mut examples.command(node, &examples.watcher)), String::new())
+    }
+
+    /// Waits until it has printed one more status.
+    fn expect(&mut self, status: &str) {
+        let Self(process, expected) = self;
+        *expected += &format!("{status}\n");
+        process.wait_alive(expected, |process| (process.stdout() == *expected).then_some(()));
+    }
 }
 
 #[test]
 fn the_examples_compile_as_cpp_too() {
     let installed = Installed::new();
-    for sources in [&["publisher.c"][..], &["consumer.c", "origin.c"], &["watcher.c"]] {
+    for sources in PROGRAMS {
         installed.compile(Language::Cpp, sources);
     }
+}
+
+#[test]
+fn a_program_needs_the_library_by_its_soname_and_the_c_library() {
+    let installed = Installed::new();
+    let program = installed.compile(Language::C, PROGRAMS[1]);
+    let mut readelf = Command::new(programs::find("readelf"));
+    let output = readelf.arg("--dynamic").arg(program).output().expect("it starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    let needed: Vec<_> = said.lines().filter(|line| line.contains("(NEEDED)")).collect();
+    let names: Vec<_> = needed.iter().filter_map(|line| line.split_once('[')?.1.strip_suffix(']')).collect();
+    assert_eq!(names, ["libpeerdist.so.0", "libc.so.6"], "{said}");
 }
 
 #[test]
@@ -283,16 +352,42 @@ fn an_installation_is_complete() {
 #[test]
 fn a_package_is_made_below_another_root_and_stays_what_it_is_when_made_again() {
     let root = tempfile::tempdir().expect("a folder");
-    for _ in 0..2 {
+    let usr = root.path().join("usr");
+    let install = || {
         let mut install = Command::new(programs::xtask());
         install.args(["install-library", "--prefix", "/usr", "--library"]).arg(programs::library());
         let output = install.arg("--destdir").arg(root.path()).output().expect("it starts");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    }
-    let description = std::fs::read_to_string(root.path().join("usr/lib/pkgconfig/peerdist.pc")).expect("it is there");
+        let mut said: Vec<_> = String::from_utf8_lossy(&output.stdout).lines().map(PathBuf::from).collect();
+        said.sort_unstable();
+        // What it says is what is there: who removes that has removed the library.
+        assert_eq!(said, files(&usr));
+        said.iter().map(|path| (path.clone(), path.read_link().ok(), std::fs::read(path).ok())).collect::<Vec<_>>()
+    };
+    let first = install();
+    assert_eq!(std::fs::read_link(usr.join("lib/libpeerdist.so")).expect("a link"), Path::new("libpeerdist.so.0"));
+    let description = std::fs::read_to_string(usr.join("lib/pkgconfig/peerdist.pc")).expect("it is there");
     assert!(description.starts_with("prefix=/usr\n"), "{description}");
-    let mut there: Vec<_> = std::fs::read_dir(root.path().join("usr/lib")).expect("it is there").flatten().collect();
-    there.sort_unstable_by_key(std::fs::DirEntry::file_name);
-    let there: Vec<_> = there.iter().map(std::fs::DirEntry::file_name).collect();
-    assert_eq!(there, ["libpeerdist.so", "libpeerdist.so.0", "pkgconfig"]);
+    // A program that runs goes on with the library that it has.
+    let old = std::fs::File::open(usr.join("lib/libpeerdist.so.0")).expect("it is there");
+    assert!(install() == first);
+    let new = std::fs::metadata(usr.join("lib/libpeerdist.so.0")).expect("it is there");
+    assert_ne!(old.metadata().expect("it is open").ino(), new.ino());
+    // What an interrupted one left behind, or another version, is replaced.
+    std::fs::remove_file(usr.join("lib/libpeerdist.so")).expect("it is there");
+    std::fs::write(usr.join("lib/libpeerdist.so"), "no library").expect("it fits");
+    std::fs::write(usr.join("include/peerdist/peerdist.h"), "no header").expect("it fits");
+    assert!(install() == first);
+}
+
+/// Every file below a folder, links included.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("it is there").flatten();
+    let mut files: Vec<_> = entries
+        .flat_map(|entry| {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) { files(&entry.path()) } else { vec![entry.path()] }
+        })
+        .collect();
+    files.sort_unstable();
+    files
 }

@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use peerdist_interop_tests::installed::Installed;
+use peerdist_interop_tests::installed::{Installed, example};
 use peerdist_interop_tests::nodes::content;
 use peerdist_interop_tests::process::{PATIENCE, wait_until};
 use peerdist_interop_tests::programs;
@@ -98,6 +98,15 @@ fn the_page_for_rust_programs_has_the_code_of_every_error() {
         assert!(page.contains(&row), "docs/api-rust.md lacks {row}");
     }
     assert!(arms.len() > 10, "{arms:?}");
+}
+
+#[test]
+fn the_page_for_c_programs_quotes_an_example() {
+    let example = std::fs::read_to_string(example("consumer.c")).expect("a text");
+    let page = std::fs::read_to_string(root().join("docs/api-c.md")).expect("a text");
+    let (_, rest) = page.split_once("\n```c\n").expect("it has code in C");
+    let (code, _) = rest.split_once("```\n").expect("the code ends");
+    assert!(example.contains(code), "docs/api-c.md does not quote node/capi/examples/consumer.c");
 }
 
 #[test]

@@ -74,20 +74,16 @@ fn install(library: &Path, source: &Path, version: &str, options: &Options) -> R
     for folder in [&libraries, &headers, &descriptions] {
         fs::create_dir_all(folder).map_err(|source| write_failure(folder, source))?;
     }
-    place(&read(library)?, &libraries.join(SONAME), 0o755)?;
-    let link = libraries.join(LINKER_NAME);
-    let _ = fs::remove_file(&link);
-    symlink(SONAME, &link).map_err(|source| write_failure(&link, source))?;
-    println!("{} -> {SONAME}", link.display());
-
+    place(&libraries.join(SONAME), |new| write(new, &read(library)?, 0o755))?;
+    place(&libraries.join(LINKER_NAME), |new| symlink(SONAME, new).map_err(|source| write_failure(new, source)))?;
     for header in headers_in(&source.join("include"))? {
         let name = header.file_name().unwrap_or_default();
-        place(&read(&header)?, &headers.join(name), 0o644)?;
+        place(&headers.join(name), |new| write(new, &read(&header)?, 0o644))?;
     }
 
     let template = String::from_utf8_lossy(&read(&source.join("peerdist.pc.in"))?).into_owned();
     let description = template.replace("@prefix@", &options.prefix.to_string_lossy()).replace("@version@", version);
-    place(description.as_bytes(), &descriptions.join("peerdist.pc"), 0o644)
+    place(&descriptions.join("peerdist.pc"), |new| write(new, description.as_bytes(), 0o644))
 }
 
 fn headers_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
@@ -99,17 +95,26 @@ fn headers_in(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
     Ok(headers)
 }
 
-/// Puts a file in place of an older one, which a running program may have mapped: that one stays as it is.
-fn place(bytes: &[u8], path: &Path, mode: u32) -> Result<(), Failure> {
+/// Puts a file in place of an older one at once, and says so. A running program keeps the one that it has mapped.
+fn place(path: &Path, make: impl FnOnce(&Path) -> Result<(), Failure>) -> Result<(), Failure> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = PathBuf::from(new);
-    let placed = fs::write(&new, bytes)
-        .and_then(|()| fs::set_permissions(&new, fs::Permissions::from_mode(mode)))
-        .and_then(|()| fs::rename(&new, path));
-    placed.map_err(|source| write_failure(path, source))?;
+    // Left behind by an installation that was interrupted.
+    let _ = fs::remove_file(&new);
+    let placed = make(&new).and_then(|()| fs::rename(&new, path).map_err(|source| write_failure(path, source)));
+    if placed.is_err() {
+        let _ = fs::remove_file(&new);
+    }
+    placed?;
     println!("{}", path.display());
     Ok(())
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
+    fs::write(path, bytes)
+        .and_then(|()| fs::set_permissions(path, fs::Permissions::from_mode(mode)))
+        .map_err(|source| write_failure(path, source))
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Failure> {

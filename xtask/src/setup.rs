@@ -16,6 +16,7 @@ struct Program {
 
 /// What the tests start.
 const TESTS: &[Program] = &[
+    Program { name: "cc", package: "gcc" },
     Program { name: "curl", package: "curl" },
     Program { name: "g++", package: "g++" },
     Program { name: "gcc", package: "gcc" },
@@ -24,6 +25,7 @@ const TESTS: &[Program] = &[
     Program { name: "openssl", package: "openssl" },
     Program { name: "pkg-config", package: "pkg-config" },
     Program { name: "python3", package: "python3" },
+    Program { name: "readelf", package: "binutils" },
     Program { name: "tc", package: "iproute2" },
     Program { name: "tshark", package: "tshark" },
     Program { name: "unshare", package: "util-linux" },

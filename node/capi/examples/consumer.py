@@ -8,7 +8,9 @@ library. PEERDIST_LIBRARY names another file than the installed one.
 """
 
 import ctypes
+import http.client
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -96,6 +98,10 @@ class Content:
         self.handle = c_void_p()
         check(open_content(instance, byref(ContentTag.from_buffer_copy(tag)), None, 0, byref(self.handle)))
         self.operation = Overlapped(hEvent=create_event(None, True, False, None))
+        if not self.operation.hEvent:
+            error = get_last_error()
+            close_content(self.instance, self.handle)
+            raise PeerDistError(error)
         self.buffer = ctypes.create_string_buffer(PIECE)
 
     def close(self):
@@ -150,10 +156,10 @@ def origin(url, offset, length):
             return
         raise
     with answer:
-        sent = answer.headers.get("Content-Range", "")
-        if answer.status != 206 or not sent.startswith(f"bytes {offset}-{last}"):
+        sent = re.match(r"bytes (\d+)-(\d+)/", answer.headers.get("Content-Range", ""))
+        if answer.status != 206 or not sent or int(sent[1]) != offset or last not in ("", int(sent[2])):
             raise OSError(f"the origin answers with status {answer.status} and not with the range")
-        left = int(answer.headers["Content-Length"])
+        left = int(sent[2]) + 1 - offset
         while left > 0:
             piece = answer.read(min(left, PIECE))
             if not piece:
@@ -177,7 +183,7 @@ def consume(information, url, output):
                 output.write(data)
                 from_peers += len(data)
                 continue
-            # The stream has skipped what is missing.
+            # The stream has skipped what is missing: it goes to the output, and to the cache for others.
             offset, length = missing
             for piece in origin(url, offset, length):
                 output.write(piece)
@@ -206,7 +212,7 @@ def main():
     try:
         with open(sys.argv[3], "wb") as output:
             from_peers, from_origin = consume(information, sys.argv[2], output)
-    except OSError as error:
+    except (OSError, http.client.HTTPException) as error:
         sys.exit(f"{sys.argv[2]}: {error}")
     print(f"{from_peers} bytes from the cache and peers, {from_origin} from the origin")
 

@@ -1,4 +1,6 @@
 /* The least of an HTTP/1.1 client: one request for a range a connection. */
+#define _POSIX_C_SOURCE 200809L
+
 #include "origin.h"
 
 #include <netdb.h>

@@ -6,7 +6,7 @@
 
 typedef struct origin ORIGIN;
 
-/* Asks for `length` bytes of a URL from an offset on; a length of 0 asks for all the rest. NULL when they do not come. */
+/* Asks for `length` bytes from an offset on, or for all the rest if that is 0. NULL when they do not come. */
 ORIGIN *origin_open(const char *url, unsigned long long from, unsigned long long length);
 
 /* The next bytes: 0 at the end, -1 when they do not come. */

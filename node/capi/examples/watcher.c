@@ -7,90 +7,87 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <pthread.h>
-#include <signal.h>
+#include "interrupt.h"
 
 /* What packets of the port are about. */
 #define KEY_STATUS 1
 #define KEY_STOP   2
 
-static sigset_t interrupts;
-
-/* As a console control handler on Windows, this has a thread of its own. */
-static void *wait_for_interrupt(void *port)
+static void stop(void *port)
 {
-    int which;
-    sigwait(&interrupts, &which);
     PostQueuedCompletionStatus(port, 0, KEY_STOP, NULL);
-    return NULL;
 }
 
-static const char *name_of(PEERDIST_STATUS status)
+static void print(PEERDIST_STATUS status)
 {
+    const char *name = "unknown";
     switch (status) {
     case PEERDIST_STATUS_DISABLED:
-        return "disabled";
+        name = "disabled";
+        break;
     case PEERDIST_STATUS_UNAVAILABLE:
-        return "unavailable";
+        name = "unavailable";
+        break;
     case PEERDIST_STATUS_AVAILABLE:
-        return "available";
+        name = "available";
+        break;
     }
-    return "unknown";
+    printf("%s\n", name);
+    fflush(stdout);
+}
+
+static DWORD watch(PEERDIST_INSTANCE_HANDLE instance, HANDLE port)
+{
+    /* From a registration to its packet these two belong to the service. */
+    OVERLAPPED changed;
+    PEERDIST_STATUS status;
+    PEERDIST_STATUS now;
+    BOOL first = TRUE;
+    OVERLAPPED *ended;
+    ULONG_PTR key;
+    DWORD bytes, result;
+    for (;;) {
+        /* Each is for one change, and completes at once where that has happened already. */
+        ZeroMemory(&changed, sizeof(changed));
+        result = PeerDistRegisterForStatusChangeNotification(instance, port, KEY_STATUS, &changed, &status);
+        if (result != ERROR_IO_PENDING)
+            return result;
+        /* The first one is for a change from PEERDIST_STATUS_DISABLED, and does not tell of that. */
+        if (first && PeerDistGetStatus(instance, &now) == ERROR_SUCCESS && now == PEERDIST_STATUS_DISABLED)
+            print(now);
+        first = FALSE;
+        if (!GetQueuedCompletionStatus(port, &bytes, &key, &ended, INFINITE))
+            return GetLastError();
+        if (key == KEY_STOP) {
+            /* Aborts the operation, unless it is complete. Its packet comes either way. */
+            PeerDistUnregisterForStatusChangeNotification(instance);
+            GetQueuedCompletionStatus(port, &bytes, &key, &ended, INFINITE);
+            return ERROR_SUCCESS;
+        }
+        print(status);
+    }
 }
 
 int main(void)
 {
     PEERDIST_INSTANCE_HANDLE instance;
-    /* What notifications are compared with when none was sent so far. */
-    PEERDIST_STATUS status = PEERDIST_STATUS_DISABLED;
-    OVERLAPPED changed;
-    LPOVERLAPPED ended;
-    ULONG_PTR key;
-    pthread_t thread;
-    DWORD result, bytes;
+    DWORD result;
     HANDLE port = CreateIoCompletionPort(INVALID_HANDLE_VALUE, NULL, 0, 1);
-    /* Before the library starts its thread, which inherits this. */
-    sigemptyset(&interrupts);
-    sigaddset(&interrupts, SIGINT);
-    sigaddset(&interrupts, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &interrupts, NULL);
-    if (port == NULL || pthread_create(&thread, NULL, wait_for_interrupt, port) != 0) {
-        fprintf(stderr, "no thread can be started\n");
+    if (port == NULL) {
+        fprintf(stderr, "completion port: error %u\n", (unsigned)GetLastError());
+        return EXIT_FAILURE;
+    }
+    if (on_interrupt(stop, port) != 0) {
+        fprintf(stderr, "Ctrl-C cannot be handled\n");
         return EXIT_FAILURE;
     }
     result = PeerDistStartup(PEERDIST_VERSION, &instance, NULL);
+    if (result == ERROR_SUCCESS) {
+        result = watch(instance, port);
+        PeerDistShutdown(instance);
+    }
     if (result != ERROR_SUCCESS) {
-        fprintf(stderr, "startup: error %u\n", result);
-        return EXIT_FAILURE;
-    }
-    if (PeerDistGetStatus(instance, &status) == ERROR_SUCCESS && status == PEERDIST_STATUS_DISABLED) {
-        printf("%s\n", name_of(status));
-        fflush(stdout);
-    }
-    for (;;) {
-        ZeroMemory(&changed, sizeof(changed));
-        /* For one change, or at once where the status is not the one of the last notification. */
-        result = PeerDistRegisterForStatusChangeNotification(instance, port, KEY_STATUS, &changed, &status);
-        if (result != ERROR_IO_PENDING)
-            break;
-        if (!GetQueuedCompletionStatus(port, &bytes, &key, &ended, INFINITE)) {
-            result = GetLastError();
-            break;
-        }
-        if (key == KEY_STOP) {
-            PeerDistUnregisterForStatusChangeNotification(instance);
-            /* `changed` and `status` belong to the service until this packet comes. */
-            GetQueuedCompletionStatus(port, &bytes, &key, &ended, INFINITE);
-            result = ERROR_SUCCESS;
-            break;
-        }
-        printf("%s\n", name_of(status));
-        fflush(stdout);
-    }
-    PeerDistShutdown(instance);
-    CloseHandle(port);
-    if (result != ERROR_SUCCESS) {
-        fprintf(stderr, "error %u\n", result);
+        fprintf(stderr, "error %u\n", (unsigned)result);
         return EXIT_FAILURE;
     }
     return EXIT_SUCCESS;

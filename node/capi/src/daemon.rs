@@ -8,6 +8,7 @@ use peerdist_node::control::client::Connection;
 use tokio::runtime::Handle;
 
 use crate::abi::{DWORD, ERROR_NO_SYSTEM_RESOURCES, PEERDIST_ERROR_SERVICE_UNAVAILABLE};
+use crate::signals;
 
 /// A synchronous function waits for the daemon at most so long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -71,8 +72,9 @@ impl Daemon {
 fn start() -> io::Result<Handle> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let handle = runtime.handle().clone();
-    std::thread::Builder::new()
-        .name("peerdist".to_owned())
-        .spawn(move || runtime.block_on(std::future::pending::<()>()))?;
+    std::thread::Builder::new().name("peerdist".to_owned()).spawn(move || {
+        signals::keep_away();
+        runtime.block_on(std::future::pending::<()>());
+    })?;
     Ok(handle)
 }

@@ -23,3 +23,4 @@ pub mod peerdist;
 
 mod boundary;
 mod daemon;
+mod signals;

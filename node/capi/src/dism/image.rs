@@ -10,6 +10,7 @@ use peerdist_node::feature::{FeatureFile, FeatureInfo};
 
 use super::failure::Failure;
 use super::types::{DISM_ONLINE_IMAGE, DISMAPI_E_MUST_SPECIFY_ONLINE_IMAGE, E_FAIL};
+use crate::signals;
 
 /// One thread of this process at a time changes an offline system.
 static CHANGING: Mutex<()> = Mutex::new(());
@@ -92,6 +93,7 @@ fn wire(names: &[&str], all: bool) -> FeatureNames {
 fn ask(call: impl AsyncFnOnce() -> Result<FeatureList, ClientError> + Send) -> Result<Vec<FeatureInfo>, Failure> {
     let asked = thread::scope(|scope| {
         let thread = thread::Builder::new().name("dism".to_owned()).spawn_scoped(scope, || {
+            signals::keep_away();
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             Ok(runtime.block_on(call()))
         });
