@@ -293,6 +293,7 @@ fn fetch_config(fetch: &config::Fetch) -> FetchConfig {
         look_ahead: fetch.look_ahead,
         max_in_flight: fetch.max_in_flight.get() as usize,
         patience: fetch.patience,
+        probe_timeout: fetch.probe_timeout,
         ..FetchConfig::default()
     }
 }

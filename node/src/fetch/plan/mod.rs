@@ -45,8 +45,8 @@ const MAX_RUN: usize = 128;
 const RUNS_AHEAD: usize = 3;
 /// Probes of one content under way at once.
 const MAX_PROBES: usize = 4;
-/// A Probe counts as ended after this long even if nobody says so.
-const PROBE_LIMIT: Duration = Duration::from_millis(2500);
+/// A Probe counts as ended even if nobody says so, this long after answers were waited for long enough.
+const PROBE_GRACE: Duration = Duration::from_millis(2200);
 /// How soon the same run may be asked about again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How soon a host may be asked again which blocks it has.
@@ -75,13 +75,21 @@ pub struct PlanConfig {
     /// How long the reader waits for a block that peers claim to hold ([MS-CCRSO] 6.5.5 recommends 5 s). It is halved
     /// every time it was not enough, and recovers with what peers deliver.
     pub patience: Duration,
+    /// How long answers to a Probe are waited for. 300 ms.
+    pub probe_timeout: Duration,
     /// Whether peers are looked for at all.
     pub discovery: bool,
 }
 
 impl Default for PlanConfig {
     fn default() -> Self {
-        Self { look_ahead: 8 << 20, max_in_flight: 32, patience: Duration::from_secs(5), discovery: true }
+        Self {
+            look_ahead: 8 << 20,
+            max_in_flight: 32,
+            patience: Duration::from_secs(5),
+            probe_timeout: Duration::from_millis(300),
+            discovery: true,
+        }
     }
 }
 
@@ -569,7 +577,8 @@ impl Plan {
         let all = self.layout.all();
         let story = self.why.asked(now, all[segments.start].offset..all[segments.end - 1].end(), ids.len());
         step.actions.push(Action::Probe { ticket, ids: ids.clone() });
-        self.probes.insert(ticket, Asked { run, named, ids, deadline: now + PROBE_LIMIT, story });
+        let deadline = now.saturating_add(self.config.probe_timeout).saturating_add(PROBE_GRACE);
+        self.probes.insert(ticket, Asked { run, named, ids, deadline, story });
         ticket
     }
 

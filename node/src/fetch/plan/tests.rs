@@ -513,7 +513,20 @@ fn a_lost_end_of_a_probe_is_made_up_for() {
         rounds += 1;
         assert!(rounds < 20);
     }
-    assert!(desk.now <= ms(1000) + PROBE_LIMIT);
+    assert!(desk.now <= ms(1000) + desk.plan.config.probe_timeout + PROBE_GRACE);
+}
+
+#[test]
+fn a_probe_is_waited_for_as_long_as_is_configured() {
+    let mut desk = Desk::v2(1);
+    desk.plan.config.probe_timeout = ms(4000);
+    assert_eq!(desk.probes().len(), 1);
+    desk.now += ms(4000);
+    desk.poll();
+    assert_eq!(desk.missing(0), None);
+    desk.now += PROBE_GRACE;
+    desk.poll();
+    assert_eq!(desk.missing(0).unwrap().reason, MissingReason::NobodyAnswered);
 }
 
 #[test]

@@ -47,6 +47,8 @@ pub struct FetchConfig {
     pub max_in_flight: usize,
     /// How long a reader waits for a block that peers claim to hold before it is told to go to the origin. 5 s.
     pub patience: std::time::Duration,
+    /// How long answers to a Probe are waited for. 300 ms.
+    pub probe_timeout: std::time::Duration,
     /// Bytes per content that were added and cannot be verified yet. 4 MiB.
     pub staging: u64,
     /// Threads that decrypt, hash and store blocks; `None`: as many as there are processors.
@@ -60,6 +62,7 @@ impl Default for FetchConfig {
             look_ahead: plan.look_ahead,
             max_in_flight: plan.max_in_flight,
             patience: plan.patience,
+            probe_timeout: plan.probe_timeout,
             staging: 4 << 20,
             workers: None,
         }
@@ -227,6 +230,7 @@ impl Node {
             look_ahead: self.config.look_ahead,
             max_in_flight: self.config.max_in_flight,
             patience: self.config.patience,
+            probe_timeout: self.config.probe_timeout,
             discovery: self.discovery.is_some(),
         }
     }
