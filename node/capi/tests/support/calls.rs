@@ -1,16 +1,21 @@
 //! The exported functions, called as C calls them and told in Rust.
 
-use std::ptr;
+use std::cell::UnsafeCell;
+use std::mem::ManuallyDrop;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{ptr, thread};
 
 use peerdist::abi::*;
 use peerdist::kernel::calls::*;
 use peerdist::operation::calls::{PeerDistGetOverlappedResult, peerdist_GetOverlappedResult};
 use peerdist::peerdist::calls::{client::*, common::*, server::*};
+use peerdist_node::control::client::API_SOCKET_VARIABLE;
 
 pub(crate) const NULL: HANDLE = ptr::null_mut();
 
-/// An OVERLAPPED that stays where it is.
-pub(crate) struct Overlapped(Box<std::cell::UnsafeCell<OVERLAPPED>>);
+/// An OVERLAPPED that stays where it is until its operation has ended.
+pub(crate) struct Overlapped(ManuallyDrop<Box<UnsafeCell<OVERLAPPED>>>);
 
 /// A handle on its way to another thread.
 #[derive(Debug, Clone, Copy)]
@@ -47,7 +52,8 @@ impl Overlapped {
 
     pub(crate) fn at(offset: u64, event: HANDLE) -> Self {
         let (low, high) = (offset as u32, (offset >> 32) as u32);
-        Self(Box::new(OVERLAPPED { Internal: 0, InternalHigh: 0, Offset: low, OffsetHigh: high, hEvent: event }.into()))
+        let overlapped = OVERLAPPED { Internal: 0, InternalHigh: 0, Offset: low, OffsetHigh: high, hEvent: event };
+        Self(ManuallyDrop::new(Box::new(overlapped.into())))
     }
 
     pub(crate) fn raw(&self) -> *mut OVERLAPPED {
@@ -64,8 +70,13 @@ impl Overlapped {
     }
 
     pub(crate) fn internal(&self) -> ULONG_PTR {
-        // SAFETY: read as a program polls it.
-        unsafe { ptr::read_volatile(&raw const (*self.raw()).Internal) }
+        // SAFETY: read as a program polls it, with the macro of windows.h.
+        unsafe { AtomicUsize::from_ptr(&raw mut (*self.raw()).Internal) }.load(Ordering::Acquire)
+    }
+
+    /// HasOverlappedIoCompleted, the other way round.
+    pub(crate) fn is_pending(&self) -> bool {
+        self.internal() == internal_of(STATUS_PENDING)
     }
 
     fn offset(&self) -> u64 {
@@ -93,6 +104,18 @@ impl Overlapped {
         // SAFETY: both are valid.
         let good = unsafe { peerdist_GetOverlappedResult(NULL, self.raw(), &mut bytes, TRUE) };
         Ended { error: if good == TRUE { 0 } else { last_error() }, bytes, offset: self.offset() }
+    }
+}
+
+impl Drop for Overlapped {
+    /// Memory that the library may still write to is nobody else's: a case that leaves some behind is wrong.
+    fn drop(&mut self) {
+        if self.is_pending() {
+            assert!(thread::panicking(), "an operation is pending at the end of its OVERLAPPED");
+        } else {
+            // SAFETY: once, and nothing is read of it afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.0) }
+        }
     }
 }
 
@@ -164,8 +187,18 @@ pub(crate) fn take(port: HANDLE, milliseconds: DWORD) -> Option<Taken> {
     Some(Taken { error, bytes, key, overlapped })
 }
 
-/// PeerDistStartup.
+/// PeerDistStartup. Where a daemon runs it is waited for, so that a slow machine does not take it for one that is away.
 pub(crate) fn startup() -> HANDLE {
+    let instance = startup_only();
+    let socket = std::env::var_os(API_SOCKET_VARIABLE).unwrap();
+    if UnixStream::connect(socket).is_ok() {
+        wait_until(instance, |status| status != PEERDIST_STATUS_UNAVAILABLE);
+    }
+    instance
+}
+
+/// PeerDistStartup and no more: what the status is may not be known yet.
+pub(crate) fn startup_only() -> HANDLE {
     let mut instance = NULL;
     // SAFETY: valid.
     assert_eq!(unsafe { PeerDistStartup(PEERDIST_VERSION, &mut instance, ptr::null_mut()) }, ERROR_SUCCESS);
@@ -193,10 +226,14 @@ pub(crate) fn status(instance: HANDLE) -> PEERDIST_STATUS {
 
 /// Waits until an instance knows of a status.
 pub(crate) fn wait_for_status(instance: HANDLE, wanted: PEERDIST_STATUS) {
+    wait_until(instance, |status| status == wanted);
+}
+
+fn wait_until(instance: HANDLE, wanted: impl Fn(PEERDIST_STATUS) -> bool) {
     let began = std::time::Instant::now();
-    while status(instance) != wanted {
+    while !wanted(status(instance)) {
         assert!(began.elapsed() < super::LIMIT, "the status stays {}", status(instance));
-        std::thread::yield_now();
+        thread::yield_now();
     }
 }
 

@@ -1,6 +1,7 @@
 //! Registrations for a change of the status.
 
 use std::cell::UnsafeCell;
+use std::mem::ManuallyDrop;
 
 use peerdist::abi::*;
 use peerdist::peerdist::calls::common::*;
@@ -23,7 +24,7 @@ pub(crate) const UNTOLD: PEERDIST_STATUS = 0x7E57;
 pub(crate) struct Registration {
     form: Form,
     pub(crate) at: Overlapped,
-    out: Box<UnsafeCell<PEERDIST_STATUS_INFO>>,
+    out: ManuallyDrop<Box<UnsafeCell<PEERDIST_STATUS_INFO>>>,
 }
 
 // SAFETY: what is told is read when nothing writes to it.
@@ -34,13 +35,13 @@ unsafe impl Sync for Registration {}
 impl Registration {
     pub(crate) fn new(form: Form, event: HANDLE) -> Self {
         let out = PEERDIST_STATUS_INFO { cbSize: 16, status: UNTOLD, dwMinVer: 77, dwMaxVer: 78 };
-        Self { form, at: Overlapped::new(event), out: Box::new(out.into()) }
+        Self { form, at: Overlapped::new(event), out: ManuallyDrop::new(Box::new(out.into())) }
     }
 
     /// PeerDistRegisterForStatusChangeNotification or ...Ex.
     pub(crate) fn submit(&self, instance: HANDLE, port: HANDLE, key: usize) -> DWORD {
         let (at, out) = (self.at.raw(), self.out.get());
-        // SAFETY: both stay where they are; nothing that this drops is pending unless a case has failed.
+        // SAFETY: both stay where they are until it has ended.
         unsafe {
             match self.form {
                 Form::Plain => {
@@ -65,6 +66,15 @@ impl Registration {
     pub(crate) fn overwrite(&self, status: PEERDIST_STATUS) {
         // SAFETY: it is not pending.
         unsafe { (&raw mut (*self.out.get()).status).write_volatile(status) };
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if !self.at.is_pending() {
+            // SAFETY: once, and nothing is read of it afterwards.
+            unsafe { ManuallyDrop::drop(&mut self.out) }
+        }
     }
 }
 

@@ -2,9 +2,12 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::thread;
 use std::time::Duration;
 
 use peerdist_node::control::client::{ADMIN_SOCKET_VARIABLE, API_SOCKET_VARIABLE, AdminClient};
@@ -16,6 +19,10 @@ use tempfile::TempDir;
 const HOME_VARIABLE: &str = "PEERDIST_CASE_HOME";
 /// Nothing here takes this long unless it is broken.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+/// Nor does a whole case, not even under valgrind. A wait without an end fails then.
+const CASE_LIMIT: Duration = Duration::from_secs(600);
+/// The daemon that is stopped where it is, by its process id; 0 if none is. It could not even be told to end.
+static PAUSED: AtomicI32 = AtomicI32::new(0);
 
 /// Runs a case in a process of its own, with a daemon that serves nobody and asks nobody. `name` is the test's path.
 pub(crate) fn case(name: &str, body: fn(&mut World)) {
@@ -29,6 +36,7 @@ pub(crate) fn case_without_daemon(name: &str, body: fn(&mut World)) {
 
 fn run(name: &str, config: &str, body: fn(&mut World)) {
     if let Some(home) = std::env::var_os(HOME_VARIABLE) {
+        thread::spawn(end_in_time);
         let mut world = World { home: home.into(), config: config.to_owned(), daemon: None };
         if !config.is_empty() {
             world.start();
@@ -44,6 +52,16 @@ fn run(name: &str, config: &str, body: fn(&mut World)) {
     let said = format!("{}{}", String::from_utf8_lossy(&ran.stdout), String::from_utf8_lossy(&ran.stderr));
     assert!(ran.status.success(), "{said}\nthe daemon said:\n{log}");
     assert!(said.contains("1 passed"), "{name} is not the name of the test: {said}");
+}
+
+/// Ends this process if it takes too long. Its daemon ends with it.
+fn end_in_time() {
+    thread::sleep(CASE_LIMIT);
+    if let Some(paused) = Pid::from_raw(PAUSED.load(Ordering::Relaxed)) {
+        let _ = kill_process(paused, Signal::CONT);
+    }
+    let _ = std::io::stderr().write_all(b"the case does not end\n");
+    std::process::abort();
 }
 
 /// A program that finds the daemon of this directory.
@@ -174,10 +192,12 @@ impl Daemon {
         self.signal(Signal::STOP);
         let stopped = waitpid(Some(Pid::from_child(&self.child)), WaitOptions::UNTRACED).unwrap();
         assert!(stopped.is_some_and(|(_, status)| status.stopped()), "{stopped:?}");
+        PAUSED.store(self.child.id().cast_signed(), Ordering::Relaxed);
     }
 
     pub(crate) fn go_on(&self) {
         self.signal(Signal::CONT);
+        PAUSED.store(0, Ordering::Relaxed);
     }
 
     pub(crate) fn signal(&self, signal: Signal) {
@@ -190,6 +210,7 @@ impl Drop for Daemon {
         // Both fail where it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        PAUSED.store(0, Ordering::Relaxed);
     }
 }
 
