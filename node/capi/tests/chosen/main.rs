@@ -3,11 +3,14 @@
 #![allow(unsafe_code, reason = "calls the exported functions")]
 #![allow(clippy::unwrap_used)]
 
+mod cancel;
 mod client;
 mod completion;
+mod data;
 mod instance;
 mod notification;
 mod ranges;
 mod server;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;

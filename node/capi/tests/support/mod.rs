@@ -7,10 +7,14 @@
 
 mod calls;
 mod content;
+mod others;
+mod pieces;
 mod registration;
 mod world;
 
 pub(crate) use calls::*;
 pub(crate) use content::*;
+pub(crate) use others::*;
+pub(crate) use pieces::*;
 pub(crate) use registration::*;
 pub(crate) use world::*;
