@@ -81,7 +81,7 @@ fn t74_pieces_of_a_block_are_for_their_own_handle_until_the_block_is_whole() {
         assert_eq!(read(instance, other, 1000, 1000, 0).1, content[1000..2000]);
         assert_eq!(blocks(world), 1);
         // They go with their handle.
-        add_ranges(instance, handle, &content, &[BLOCK..BLOCK + 1000]);
+        add_range(instance, handle, &content, BLOCK..BLOCK + 1000);
         assert_eq!(look(instance, handle, BLOCK), ERROR_SUCCESS);
         assert_eq!(close_content(instance, handle), ERROR_SUCCESS);
         let again = readable(instance, 1, &information(instance, b"t74", 1));
@@ -115,7 +115,7 @@ fn t76_handles_with_a_flushed_tag_live_on() {
         flush_all(startup(), 1);
         let rest = Ended { error: PEERDIST_ERROR_MISSING_DATA, bytes: 3 * BLOCK as u32 - 1000, offset: 1000 };
         assert_eq!(read_on(instance, handle, 1000, 0).0, rest);
-        add_ranges(instance, handle, &content, &[BLOCK..2 * BLOCK]);
+        add_range(instance, handle, &content, BLOCK..2 * BLOCK);
         assert_eq!(read(instance, handle, BLOCK as u64, 100, 0).1, content[BLOCK..BLOCK + 100]);
     });
 }
@@ -135,7 +135,7 @@ fn t76_a_block_belongs_to_the_tag_under_which_it_came_first() {
         for handle in [first, second] {
             assert_eq!(look(instance, handle, 0), PEERDIST_ERROR_MISSING_DATA);
         }
-        add_ranges(instance, second, &content, &[0..BLOCK]);
+        add_range(instance, second, &content, 0..BLOCK);
         flush_all(instance, 1);
         assert_eq!(look(instance, first, 0), ERROR_SUCCESS);
     });

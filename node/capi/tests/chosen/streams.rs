@@ -22,7 +22,7 @@ fn t67_pieces_of_blocks_that_were_added_are_read_and_not_told_as_missing() {
                     // It waits, and takes what is added as soon as that is there.
                     let waiting = Reading::stream(instance, handle, BLOCK, HOUR, NULL);
                     assert!(waiting.is_pending());
-                    add_ranges(instance, handle, &content, &[offset..offset + length]);
+                    add_range(instance, handle, &content, offset..offset + length);
                     let (ended, piece) = waiting.wait();
                     assert_eq!((ended.error, ended.offset), (ERROR_SUCCESS, offset as u64));
                     assert!(piece.len() >= length && content[offset..].starts_with(&piece));
@@ -93,7 +93,7 @@ fn t72_a_cancelled_stream_read_skips_nothing() {
         let (instance, content) = (startup(), bytes(3 * BLOCK));
         for version in [1, 2] {
             let handle = absent(instance, version as u8, &[b't', version as u8], &content, version);
-            add_ranges(instance, handle, &content, &[0..BLOCK]);
+            add_range(instance, handle, &content, 0..BLOCK);
             let mut offset = 0;
             while offset < BLOCK {
                 let (ended, piece) = read_on(instance, handle, BLOCK, HOUR);
@@ -110,7 +110,7 @@ fn t72_a_cancelled_stream_read_skips_nothing() {
                 cancelled.assert_cancelled();
             }
             assert_eq!(query.wait().0, Ended { error: ERROR_SUCCESS, bytes: 0, offset: BLOCK as u64 });
-            add_ranges(instance, handle, &content, &[BLOCK..3 * BLOCK]);
+            add_range(instance, handle, &content, BLOCK..3 * BLOCK);
             while offset < 3 * BLOCK {
                 let (ended, piece) = read_on(instance, handle, BLOCK, HOUR);
                 assert_eq!((ended.error, ended.offset), (ERROR_SUCCESS, offset as u64));

@@ -33,7 +33,7 @@ fn t78_one_of_two_reads_is_cancelled_and_the_other_one_goes_on() {
             assert!(!is_set(events[other]));
             // Once it is there, the other one is given it.
             let offset = if other == 0 { BLOCK } else { 0 };
-            add_ranges(instance, handle, &content, &[offset..offset + BLOCK]);
+            add_range(instance, handle, &content, offset..offset + BLOCK);
             assert!(wait_for(events[other], INFINITE));
             let (ended, piece) = goes_on.wait();
             assert_eq!((ended.error, ended.offset), (ERROR_SUCCESS, offset as u64));
@@ -86,7 +86,7 @@ fn t79_without_an_overlapped_all_operations_of_a_content_are_cancelled() {
             assert!(kept.is_pending(), "it is of another content");
         }
         // The handle can be used as before.
-        add_ranges(instance, handle, &content, &[0..BLOCK]);
+        add_range(instance, handle, &content, 0..BLOCK);
         assert_eq!(read(instance, handle, 0, 100, HOUR).1, content[..100]);
         assert_eq!(close_content(instance, other), ERROR_SUCCESS);
     });
@@ -129,7 +129,7 @@ fn t80_what_has_ended_or_was_never_there_cannot_be_cancelled() {
         // Never submitted.
         refused(handle, &Overlapped::new(event()));
         // Ended well, badly, and by being cancelled.
-        add_ranges(instance, handle, &content, &[0..BLOCK]);
+        add_range(instance, handle, &content, 0..BLOCK);
         let event = event();
         let good = Reading::block(instance, handle, 0, 100, event);
         let bad = Reading::block(instance, handle, content.len() as u64, 100, NULL);
@@ -180,7 +180,7 @@ fn t83_closing_a_content_cancels_what_is_pending_and_ends_the_handle() {
         assert_eq!(close_content(instance, handle), ERROR_INVALID_HANDLE);
         // Nothing else ended with it.
         assert!(kept.is_pending());
-        add_ranges(instance, other, &content, &[0..BLOCK]);
+        add_range(instance, other, &content, 0..BLOCK);
         assert_eq!(kept.wait().1, content[..100]);
     });
 }

@@ -33,7 +33,7 @@ fn t73_data_behind_the_end_of_a_content_is_out_of_bounds() {
                 }
             }
             assert_eq!(look(instance, handle, 0), PEERDIST_ERROR_MISSING_DATA);
-            add_ranges(instance, handle, &content, std::slice::from_ref(&(0..content.len())));
+            add_range(instance, handle, &content, 0..content.len());
             assert_eq!(look(instance, handle, content.len() - 1), ERROR_SUCCESS);
         }
         assert!(blocks(world) > 0);
@@ -97,7 +97,7 @@ fn t74_data_with_wrong_bytes_is_never_served_nor_shared() {
             assert_eq!(world.daemon().admin().status().await.unwrap()["serving"]["blocks"], 2);
         });
         // The right bytes are still welcome.
-        add_ranges(instance, handle, &content, &[BLOCK..2 * BLOCK]);
+        add_range(instance, handle, &content, BLOCK..2 * BLOCK);
         assert_eq!(read(instance, handle, BLOCK as u64, 1000, 0).1, content[BLOCK..BLOCK + 1000]);
     });
 }
@@ -115,7 +115,7 @@ fn t74_segments_of_version_2_with_wrong_bytes_are_not_served_either() {
             assert_eq!(look(instance, handle, offset), PEERDIST_ERROR_MISSING_DATA, "{offset}");
         }
         assert_eq!(blocks(world), 0);
-        add_ranges(instance, handle, &content, std::slice::from_ref(&(0..400_000)));
+        add_range(instance, handle, &content, 0..400_000);
         for offset in (0..content.len()).step_by(9_999) {
             assert_eq!(look(instance, handle, offset), ERROR_SUCCESS, "{offset}");
         }
@@ -131,7 +131,7 @@ fn t75_data_outside_of_a_range_is_readable_once_it_is_described() {
             let described = |range| information_of(instance, b"t75", range, version);
             let (first, other) = (described(0..3 * BLOCK), described(5 * BLOCK..8 * BLOCK));
             let handle = readable(instance, 1, &first);
-            add_ranges(instance, handle, &content, &[4 * BLOCK..8 * BLOCK]);
+            add_range(instance, handle, &content, 4 * BLOCK..8 * BLOCK);
             let here = 6 * BLOCK;
             assert_eq!(look(instance, handle, here), PEERDIST_ERROR_NO_MORE);
             assert_eq!(blocks(world), 0, "nothing says that it is right");

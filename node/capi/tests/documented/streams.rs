@@ -94,7 +94,7 @@ fn t67_a_stream_skips_what_did_not_come_in_time() {
         let instance = startup();
         let content = bytes(3 * BLOCK);
         let handle = absent(instance, 1, b"t67", &content, 1);
-        add_ranges(instance, handle, &content, &[BLOCK..2 * BLOCK]);
+        add_range(instance, handle, &content, BLOCK..2 * BLOCK);
         for (hole, next) in [(0, Some(BLOCK)), (2 * BLOCK as u64, None)] {
             let (ended, _) = read_on(instance, handle, 100, 50);
             assert_eq!(ended, Ended { error: ERROR_TIMEOUT, bytes: BLOCK as u32, offset: hole });
@@ -141,7 +141,7 @@ fn t69_a_stream_read_takes_no_offset_and_tells_its_own() {
         let instance = startup();
         let content = bytes(2 * BLOCK);
         let handle = absent(instance, 1, b"t69", &content, 1);
-        add_ranges(instance, handle, &content, &[0..BLOCK]);
+        add_range(instance, handle, &content, 0..BLOCK);
         let (mut offset, mut buffer) = (0, [0; 100]);
         for wrong in [1, 5000, 3 * BLOCK as u64, 1 << 40, u64::MAX] {
             let at = Overlapped::at(wrong, NULL);
@@ -180,7 +180,7 @@ fn t71_the_stream_of_a_range_begins_and_ends_with_the_range() {
                 expect_end(instance, handle);
                 // All of it is.
                 let handle = readable(instance, tag, &described);
-                add_ranges(instance, handle, &content, std::slice::from_ref(&range));
+                add_range(instance, handle, &content, range.clone());
                 expect_range(instance, handle, 50_000, range.clone(), &content);
                 expect_end(instance, handle);
                 expect_end(instance, handle);

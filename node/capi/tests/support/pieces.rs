@@ -24,9 +24,14 @@ pub(crate) fn absent(instance: HANDLE, tag: u8, identifier: &[u8], content: &[u8
 /// Adds some ranges of a content.
 pub(crate) fn add_ranges(instance: HANDLE, handle: HANDLE, content: &[u8], ranges: &[Range<usize>]) {
     for range in ranges {
-        let ended = add(instance, handle, range.start as u64, &content[range.clone()]);
-        assert_eq!((ended.error, ended.bytes), (ERROR_SUCCESS, range.len() as u32));
+        add_range(instance, handle, content, range.clone());
     }
+}
+
+/// Adds a range of a content.
+pub(crate) fn add_range(instance: HANDLE, handle: HANDLE, content: &[u8], range: Range<usize>) {
+    let ended = add(instance, handle, range.start as u64, &content[range.clone()]);
+    assert_eq!((ended.error, ended.bytes), (ERROR_SUCCESS, range.len() as u32));
 }
 
 /// Content information of a range, of one version.
