@@ -23,6 +23,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const BUFFER_SIZE: usize = 128 << 10;
 /// Operations at once on one connection of HTTP/2, waiting ones included.
 const MAX_OPERATIONS: u32 = 4096;
+/// Operations that were cancelled before they were looked at; more than so many end the connection. A program may cancel
+/// all it has at once, and again, while this process waits for its turn.
+const MAX_CANCELLED: usize = 16_384;
 /// Bytes in a frame of HTTP/2, and how many may come before they are taken: by one operation and by all of a connection.
 /// The connection's bound what one connection takes in memory.
 const FRAME_SIZE: u32 = 256 << 10;
@@ -103,6 +106,7 @@ async fn serve_connection(stream: UnixStream, router: Router, stop: Cancellation
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_OPERATIONS)
+        .max_pending_accept_reset_streams(MAX_CANCELLED)
         .max_frame_size(FRAME_SIZE)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)

@@ -27,6 +27,8 @@ pub struct Content {
     pub(super) remote: RemoteContent,
     /// Content information comes in order.
     pub(super) information: Lane,
+    /// Held while it is being completed.
+    completing: tokio::sync::Mutex<()>,
     /// Stream reads fill their buffers in order.
     pub(super) stream: Lane,
     position: Mutex<Position>,
@@ -51,7 +53,8 @@ pub(super) fn timeout_of(milliseconds: DWORD) -> Duration {
 impl Content {
     pub(super) fn new(child: Child, remote: RemoteContent) -> Self {
         let (information, stream) = (Lane::new(&child.instance), Lane::new(&child.instance));
-        Self { child, remote, information, stream, position: Mutex::new(Position::Unknown) }
+        let completing = tokio::sync::Mutex::default();
+        Self { child, remote, information, completing, stream, position: Mutex::new(Position::Unknown) }
     }
 
     /// PeerDistClientAddContentInformation.
@@ -63,18 +66,22 @@ impl Content {
         .await
     }
 
-    /// PeerDistClientCompleteContentInformation.
+    /// PeerDistClientCompleteContentInformation. What has begun goes on where the operation is cancelled: given up halfway
+    /// it would leave content information that is neither collected nor complete.
     pub(super) async fn complete_content_information(self: Arc<Self>) -> Outcome {
-        match self.remote.complete(Bytes::new()).await {
-            Ok(range) => {
-                // Also where the operation was cancelled meanwhile: the daemon has completed it.
-                let mut position = self.position();
-                if *position == Position::Unknown {
-                    *position = Position::At(range.start);
-                }
-                Outcome::default()
+        let completing = tokio::spawn(async move {
+            let _turn = self.completing.lock().await;
+            let range = self.remote.complete(Bytes::new()).await?;
+            let mut position = self.position();
+            if *position == Position::Unknown {
+                *position = Position::At(range.start);
             }
-            Err(error) => Outcome::error(code_on_handle(&error)),
+            Ok(())
+        });
+        match completing.await {
+            Ok(Ok(())) => Outcome::default(),
+            Ok(Err(error)) => Outcome::error(code_on_handle(&error)),
+            Err(_) => Outcome::error(PEERDIST_ERROR_INVALIDATED),
         }
     }
 

@@ -4,8 +4,10 @@
 #![allow(clippy::unwrap_used)]
 
 mod block_read;
+mod cancel;
 mod client;
 mod completion;
+mod data;
 mod handles;
 mod information;
 mod instance;
@@ -14,6 +16,7 @@ mod process;
 mod publication;
 mod ranges;
 mod results;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod users;

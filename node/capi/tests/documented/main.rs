@@ -4,14 +4,17 @@
 #![allow(clippy::unwrap_used)]
 
 mod block_read;
+mod cancel;
 mod client;
 mod completion;
+mod data;
 mod information;
 mod instance;
 mod notification;
 mod ports;
 mod publication;
 mod ranges;
+mod streams;
 #[path = "../support/mod.rs"]
 mod support;
 mod users;

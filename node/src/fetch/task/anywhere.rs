@@ -132,7 +132,7 @@ impl Content {
     }
 
     /// Up to where all bytes from `position` on are here, or none of them.
-    fn run(&self, position: u64, end: u64, wanted: bool) -> u64 {
+    pub(super) fn run(&self, position: u64, end: u64, wanted: bool) -> u64 {
         let state = lock(&self.shared.state);
         let known = lock(&self.shared.known);
         let mut cached = Cached::new(&self.shared);

@@ -217,7 +217,8 @@ impl Content {
         self.next_within(position, MAX_READ_SIZE, None).await
     }
 
-    /// As [`Self::next`], but at most `max` bytes, and waiting for `limit` where one is given.
+    /// As [`Self::next`], but at most `max` bytes, and waiting for `limit` where one is given. Within a limit bytes that
+    /// were added count as well where they cannot be verified yet, as they do in [`Self::read_here`].
     pub async fn next_within(&self, position: u64, max: u64, limit: Option<Duration>) -> Result<Read, NextError> {
         let _turn = self.shared.turn.lock().await;
         loop {
@@ -225,7 +226,10 @@ impl Content {
             tokio::pin!(changed);
             // What happens between the look and the wait counts.
             changed.as_mut().enable();
-            if let Some(read) = self.look(position, max.min(MAX_READ_SIZE), limit)? {
+            if let Some(mut read) = self.look(position, max.min(MAX_READ_SIZE), limit)? {
+                if let (Read::Missing { range, .. }, Some(_)) = (&mut read, limit) {
+                    range.end = self.run(position, range.end, false).max(position + 1);
+                }
                 return Ok(read);
             }
             changed.await;
@@ -305,12 +309,14 @@ impl Content {
             let (at, start) = block_around(&known, position).ok_or(NextError::NotDescribed { position })?;
             (at, start, known.described_at(position).filter(|_| known.check(at).is_some()))
         };
-        let Some(described) = described else {
-            let staged = usize::try_from(position - start).ok().and_then(|skip| state.staging.read(at, skip));
-            let mut bytes = staged.ok_or(NextError::NotDescribed { position })?;
+        let staged = |state: &State| {
+            let mut bytes = state.staging.read(at, usize::try_from(position - start).ok()?)?;
             bytes.truncate(usize::try_from(max).unwrap_or(usize::MAX));
             let range = position..position + bytes.len() as u64;
-            return Ok(Some(Read::Data { range, pieces: vec![bytes], source: Source::Origin }));
+            Some(Read::Data { range, pieces: vec![bytes], source: Source::Origin })
+        };
+        let Some(described) = described else {
+            return staged(state).map(Some).ok_or(NextError::NotDescribed { position });
         };
         if let Some((run, source)) = ready_run(state, start, described.end.min(position.saturating_add(max))) {
             let range = position..run.end.min(described.end).min(position.saturating_add(max));
@@ -324,6 +330,12 @@ impl Content {
             }
             self.shared.step(state);
             return Ok(Some(Read::Data { range, pieces, source }));
+        }
+        if limit.is_some()
+            && let Some(read) = staged(state)
+        {
+            state.wanted = None;
+            return Ok(Some(read));
         }
         if state.plan.wait_at(now, position, limit) {
             state.ready.clear();
