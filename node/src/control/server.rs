@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listener::ControlListener;
+use super::process::Process;
 use crate::api::Uid;
 
 /// A connection may take this long to send the head of a request, the time between two requests included.
@@ -46,7 +47,6 @@ pub(super) struct ConnectionLimits {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller {
     pub(super) uid: Uid,
-    pub(super) process: Option<i32>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -54,7 +54,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         // `serve` gives every connection one; nobody is a user without rights here.
-        Ok(parts.extensions.get().copied().unwrap_or(Self { uid: NOBODY, process: None }))
+        Ok(parts.extensions.get().copied().unwrap_or(Self { uid: NOBODY }))
     }
 }
 
@@ -78,7 +78,7 @@ pub(super) async fn serve(bound: ControlListener, router: Router, limits: Connec
             },
         };
         let Ok(credentials) = stream.peer_cred() else { continue };
-        let caller = Caller { uid: credentials.uid(), process: credentials.pid() };
+        let caller = Caller { uid: credentials.uid() };
         let Some(place) = connections.enter(caller.uid, limits) else {
             tracing::debug!(socket = %bound.path().display(), uid = caller.uid, "too many connections");
             continue;
@@ -86,7 +86,12 @@ pub(super) async fn serve(bound: ControlListener, router: Router, limits: Connec
         let router = router.clone();
         let stop = stop.clone();
         tasks.spawn(async move {
-            serve_connection(stream, router.layer(Extension(caller)), stop).await;
+            let process = credentials.pid().and_then(Process::watch);
+            tokio::select! {
+                () = serve_connection(stream, router.layer(Extension(caller)), stop) => {}
+                // A child of it may keep the other end, and ends nothing that was begun.
+                () = Process::ended(process.as_ref()) => {}
+            }
             drop(place);
         });
     }

@@ -6,6 +6,8 @@
 mod client;
 mod completion;
 mod instance;
+mod killed_client;
+mod killed_daemon;
 mod notification;
 mod ports;
 mod ranges;

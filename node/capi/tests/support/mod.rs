@@ -7,10 +7,12 @@
 
 mod calls;
 mod content;
+mod programs;
 mod registration;
 mod world;
 
 pub(crate) use calls::*;
 pub(crate) use content::*;
+pub(crate) use programs::*;
 pub(crate) use registration::*;
 pub(crate) use world::*;
