@@ -24,6 +24,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const BUFFER_SIZE: usize = 128 << 10;
 /// Operations at once on one connection of HTTP/2, waiting ones included.
 const MAX_OPERATIONS: u32 = 4096;
+/// Operations of one connection that were cancelled before they were looked at. Programs cancel many at once; beyond this
+/// number the connection ends.
+const MAX_CANCELLED: usize = 16 * MAX_OPERATIONS as usize;
 /// Bytes in a frame of HTTP/2, and how many may come before they are taken: by one operation and by all of a connection.
 /// The connection's bound what one connection takes in memory.
 const FRAME_SIZE: u32 = 256 << 10;
@@ -108,6 +111,7 @@ async fn serve_connection(stream: UnixStream, router: Router, stop: Cancellation
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(MAX_OPERATIONS)
+        .max_pending_accept_reset_streams(MAX_CANCELLED)
         .max_frame_size(FRAME_SIZE)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(CONNECTION_WINDOW)
