@@ -10,6 +10,7 @@ mod killed_client;
 mod killed_daemon;
 mod notification;
 mod ports;
+mod races;
 mod ranges;
 mod server;
 #[path = "../support/mod.rs"]
