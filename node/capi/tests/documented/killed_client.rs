@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Stdio};
 use std::time::Instant;
 
+use crate::support::programs::{beside, compiled};
 use crate::support::*;
 
 /// Kills of each kind.
@@ -28,7 +29,7 @@ impl Holder {
         command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let (input, output) = (child.stdin.take().unwrap(), BufReader::new(child.stdout.take().unwrap()));
-        let mut holder = Self { child, input: input, output };
+        let mut holder = Self { child, input, output };
         holder.expect("ready");
         holder
     }

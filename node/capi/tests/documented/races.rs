@@ -3,6 +3,7 @@
 
 use peerdist::abi::*;
 
+use crate::support::programs::{beside, compiled};
 use crate::support::*;
 
 const ROUNDS: &str = "100000";

@@ -7,12 +7,11 @@
 
 mod calls;
 mod content;
-mod programs;
+pub(crate) mod programs;
 mod registration;
 mod world;
 
 pub(crate) use calls::*;
 pub(crate) use content::*;
-pub(crate) use programs::*;
 pub(crate) use registration::*;
 pub(crate) use world::*;
