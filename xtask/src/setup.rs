@@ -29,6 +29,7 @@ const TESTS: &[Program] = &[
     Program { name: "tc", package: "iproute2" },
     Program { name: "tshark", package: "tshark" },
     Program { name: "unshare", package: "util-linux" },
+    Program { name: "valgrind", package: "valgrind" },
     Program { name: "wget", package: "wget" },
     Program { name: "wsdd", package: "wsdd" },
 ];

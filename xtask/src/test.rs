@@ -7,7 +7,7 @@ use crate::setup;
 /// `arguments` go to `cargo test`.
 ///
 /// The dev profile is used: it checks overflow and debug assertions, and what would be slow unoptimised (hashing,
-/// ciphers, XML) is optimised in it too.
+/// ciphers, XML, HTTP) is optimised in it too.
 pub(crate) fn run_all(arguments: &[String]) -> Result<(), Failure> {
     setup::for_tests()?;
     // Tests start peerdist and peerdistd as processes and install the library; cargo alone builds them for their own

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::listener::ControlListener;
+use super::process::Process;
 use crate::api::Uid;
 
 /// A connection may take this long to send the head of a request, the time between two requests included.
@@ -23,9 +24,9 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 const BUFFER_SIZE: usize = 128 << 10;
 /// Operations at once on one connection of HTTP/2, waiting ones included.
 const MAX_OPERATIONS: u32 = 4096;
-/// Operations that were cancelled before they were looked at; more than so many end the connection. A program may cancel
-/// all it has at once, and again, while this process waits for its turn.
-const MAX_CANCELLED: usize = 16_384;
+/// Operations of one connection that were cancelled before they were looked at. Programs cancel many at once; beyond this
+/// number the connection ends.
+const MAX_CANCELLED: usize = 16 * MAX_OPERATIONS as usize;
 /// Bytes in a frame of HTTP/2, and how many may come before they are taken: by one operation and by all of a connection.
 /// The connection's bound what one connection takes in memory.
 const FRAME_SIZE: u32 = 256 << 10;
@@ -49,7 +50,6 @@ pub(super) struct ConnectionLimits {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Caller {
     pub(super) uid: Uid,
-    pub(super) process: Option<i32>,
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -57,7 +57,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
         // `serve` gives every connection one; nobody is a user without rights here.
-        Ok(parts.extensions.get().copied().unwrap_or(Self { uid: NOBODY, process: None }))
+        Ok(parts.extensions.get().copied().unwrap_or(Self { uid: NOBODY }))
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) async fn serve(bound: ControlListener, router: Router, limits: Connec
             },
         };
         let Ok(credentials) = stream.peer_cred() else { continue };
-        let caller = Caller { uid: credentials.uid(), process: credentials.pid() };
+        let caller = Caller { uid: credentials.uid() };
         let Some(place) = connections.enter(caller.uid, limits) else {
             tracing::debug!(socket = %bound.path().display(), uid = caller.uid, "too many connections");
             continue;
@@ -89,7 +89,12 @@ pub(super) async fn serve(bound: ControlListener, router: Router, limits: Connec
         let router = router.clone();
         let stop = stop.clone();
         tasks.spawn(async move {
-            serve_connection(stream, router.layer(Extension(caller)), stop).await;
+            let process = credentials.pid().and_then(Process::watch);
+            tokio::select! {
+                () = serve_connection(stream, router.layer(Extension(caller)), stop) => {}
+                // A child of it may keep the other end, and ends nothing that was begun.
+                () = Process::ended(process.as_ref()) => {}
+            }
             drop(place);
         });
     }

@@ -10,8 +10,8 @@ use peerdist_node::fetch::MissingReason;
 use super::child::{Child, Lane};
 use super::code_on_handle;
 use crate::abi::{
-    DWORD, ERROR_OPERATION_ABORTED, ERROR_SUCCESS, ERROR_TIMEOUT, PEERDIST_ERROR_INVALIDATED,
-    PEERDIST_ERROR_MISSING_DATA, PEERDIST_READ_TIMEOUT_DEFAULT,
+    DWORD, ERROR_OPERATION_ABORTED, ERROR_SUCCESS, ERROR_TIMEOUT, PEERDIST_ERROR_MISSING_DATA,
+    PEERDIST_READ_TIMEOUT_DEFAULT,
 };
 use crate::operation::{Buffer, Done, Operation, Outcome};
 
@@ -209,7 +209,6 @@ pub(super) async fn in_pieces<F: Future<Output = Result<(), ClientError>>>(
 pub(super) fn flushed(result: Result<u64, ClientError>) -> Outcome {
     match result {
         Ok(_) => Outcome::default(),
-        Err(ClientError::Refused { error, .. }) => Outcome::error(error.win32()),
-        Err(_) => Outcome::error(PEERDIST_ERROR_INVALIDATED),
+        Err(error) => Outcome::error(code_on_handle(&error)),
     }
 }

@@ -10,9 +10,12 @@ mod completion;
 mod data;
 mod information;
 mod instance;
+mod killed_client;
+mod killed_daemon;
 mod notification;
 mod ports;
 mod publication;
+mod races;
 mod ranges;
 mod streams;
 #[path = "../support/mod.rs"]

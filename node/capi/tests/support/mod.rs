@@ -11,6 +11,7 @@ mod described;
 mod lan;
 mod others;
 mod pieces;
+pub(crate) mod programs;
 mod publishing;
 mod registration;
 mod users;

@@ -200,6 +200,10 @@ impl Daemon {
         PAUSED.store(0, Ordering::Relaxed);
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }

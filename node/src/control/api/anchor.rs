@@ -9,7 +9,6 @@ use futures_util::stream;
 
 use crate::api::{StatusChanges, StatusInfo};
 use crate::control::Context;
-use crate::control::process::Process;
 use crate::control::server::Caller;
 use crate::control::sessions::Anchor;
 use crate::control::wire::{EVENTS_TYPE, Event, Refusal};
@@ -20,8 +19,6 @@ struct Open {
     next: Option<Event>,
     status: StatusInfo,
     changes: StatusChanges,
-    /// The process that opened the session. A child of it may keep the connection open.
-    process: Option<Process>,
     context: Context,
 }
 
@@ -34,7 +31,6 @@ pub(super) async fn open(State(context): State<Context>, caller: Caller) -> Resu
         status: anchor.instance().status(),
         changes,
         anchor,
-        process: caller.process.and_then(Process::watch),
         context,
     };
     let events = stream::unfold(Some(open), |open| async {
@@ -61,7 +57,6 @@ impl Open {
             tokio::select! {
                 biased;
                 () = self.context.stop.cancelled() => return Some(Event::Stopping),
-                () = Process::ended(self.process.as_ref()) => return None,
                 () = self.anchor.instance().ended() => return None,
                 changed = self.changes.changed() => {
                     let info = changed?;

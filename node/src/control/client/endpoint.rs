@@ -114,6 +114,8 @@ impl Endpoint {
             .initial_stream_window_size(STREAM_WINDOW)
             .initial_connection_window_size(CONNECTION_WINDOW)
             .max_send_buf_size(SEND_BUFFER)
+            // Answers that meet their cancels on the way are no errors, however many there are: the daemon is trusted.
+            .max_local_error_reset_streams(None::<usize>)
             .handshake(TokioIo::new(stream))
             .await
             .map_err(|source| ClientError::HungUp { path, source })?;
