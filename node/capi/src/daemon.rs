@@ -1,8 +1,10 @@
 //! The one background thread: it speaks to the daemon, for all instances of the process.
 
+use std::future::poll_fn;
 use std::io;
+use std::pin::pin;
 use std::sync::{Mutex, PoisonError, mpsc};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use peerdist_node::control::client::Connection;
 use tokio::runtime::Handle;
@@ -12,6 +14,9 @@ use crate::signals;
 
 /// A synchronous function waits for the daemon at most so long.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// So long the thread stays awake for an answer.
+const AWAKE: Duration = Duration::from_micros(100);
 
 /// The thread's runtime and the connection that all instances share. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -66,6 +71,21 @@ impl Daemon {
         });
         result.recv().unwrap_or(Err(PEERDIST_ERROR_SERVICE_UNAVAILABLE))
     }
+}
+
+/// Waits for an answer that comes at once, nearly always: stays awake for it a little, because falling asleep and being woken
+/// takes longer than most answers from a cache do.
+pub(crate) async fn at_once<T>(answer: impl Future<Output = T>) -> T {
+    let mut answer = pin!(answer);
+    let sleepy = Instant::now() + AWAKE;
+    poll_fn(|context| {
+        let polled = answer.as_mut().poll(context);
+        if polled.is_pending() && Instant::now() < sleepy {
+            context.waker().wake_by_ref();
+        }
+        polled
+    })
+    .await
 }
 
 /// Starts the thread with a runtime that lives as long as the process.

@@ -10,9 +10,10 @@ use peerdist_node::fetch::MissingReason;
 use super::child::{Child, Lane};
 use super::code_on_handle;
 use crate::abi::{
-    DWORD, ERROR_OPERATION_ABORTED, ERROR_SUCCESS, ERROR_TIMEOUT, PEERDIST_ERROR_MISSING_DATA,
-    PEERDIST_READ_TIMEOUT_DEFAULT,
+    DWORD, ERROR_OPERATION_ABORTED, ERROR_SUCCESS, ERROR_TIMEOUT, PEERDIST_ERROR_INVALIDATED,
+    PEERDIST_ERROR_MISSING_DATA, PEERDIST_READ_TIMEOUT_DEFAULT,
 };
+use crate::daemon::at_once;
 use crate::operation::{Buffer, Done, Operation, Outcome};
 
 /// What one request carries at most.
@@ -110,8 +111,11 @@ impl Content {
         if buffer.len() == 0 {
             return self.query(position).await;
         }
-        let read = self.remote.block_read(position, buffer.len() as u64, timeout).await;
-        settle(&operation, buffer, read).await.0
+        at_once(async {
+            let read = self.remote.block_read(position, buffer.len() as u64, timeout).await;
+            settle(&operation, buffer, read).await.0
+        })
+        .await
     }
 
     /// PeerDistClientStreamRead.
