@@ -108,8 +108,10 @@ static int by_value(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* `count` BlockReads of 64 KiB one after the other, all over `length` bytes: the median in seconds. */
-static double block_reads(PEERDIST_CONTENT_HANDLE content, ULONGLONG length, unsigned count)
+enum order { FORWARD, ANYWHERE };
+
+/* `count` BlockReads of 64 KiB one after the other in `length` bytes: the median in seconds. */
+static double block_reads(PEERDIST_CONTENT_HANDLE content, enum order order, ULONGLONG length, unsigned count)
 {
     unsigned char *buffer = malloc(BLOCK);
     double *times = malloc(count * sizeof *times), median;
@@ -121,7 +123,7 @@ static double block_reads(PEERDIST_CONTENT_HANDLE content, ULONGLONG length, uns
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        start(&operation, state % (length / BLOCK) * BLOCK);
+        start(&operation, (order == FORWARD ? i : state) % (length / BLOCK) * BLOCK);
         began = now();
         need(PeerDistClientBlockRead(instance, content, BLOCK, buffer, PEERDIST_READ_TIMEOUT_DEFAULT, &operation),
              ERROR_IO_PENDING, "read");
@@ -174,7 +176,7 @@ static void outstanding(const char *information, const char *file, ULONGLONG her
         need(PeerDistClientAddData(instance, content, MIB, bytes + at, &operation), ERROR_IO_PENDING, "add data");
         need(ended(&operation, &moved), ERROR_SUCCESS, "added data");
     }
-    each = block_reads(content, here, AT_ONCE);
+    each = block_reads(content, ANYWHERE, here, AT_ONCE);
     all = burst(content, here);
     printf("%.9f\n%f\n", each, all);
     for (unsigned i = 0; i < AT_ONCE; i++) {
@@ -182,7 +184,7 @@ static void outstanding(const char *information, const char *file, ULONGLONG her
         need(PeerDistClientBlockRead(instance, content, BLOCK, buffers + (size_t)i * BLOCK, 600000, &waiting[i]),
              ERROR_IO_PENDING, "wait");
     }
-    each = block_reads(content, here, AT_ONCE);
+    each = block_reads(content, ANYWHERE, here, AT_ONCE);
     all = burst(content, here);
     for (unsigned i = 0; i < AT_ONCE; i++) {
         still += !HasOverlappedIoCompleted(&waiting[i]);
@@ -223,7 +225,9 @@ int main(int count, char **words)
     if (!strcmp(what, "stream")) {
         stream(words[2]);
     } else if (!strcmp(what, "block") && count == 4) {
-        printf("%.9f\n", block_reads(open_content(words[2]), strtoull(words[3], NULL, 10), 5000));
+        ULONGLONG length = strtoull(words[3], NULL, 10);
+        printf("%.9f\n", block_reads(open_content(words[2]), FORWARD, length, 5000));
+        printf("%.9f\n", block_reads(open_content(words[2]), ANYWHERE, length, 5000));
     } else if (!strcmp(what, "outstanding") && count == 5) {
         outstanding(words[2], words[3], strtoull(words[4], NULL, 10));
     } else if (!strcmp(what, "publish")) {
