@@ -8,9 +8,9 @@ use peerdist_protocol::content::{
     BLOCK_SIZE_V1, ContentInformation, ContentVersion, MAX_CONTENT_INFORMATION_SIZE, MAX_CONTENT_LENGTH,
 };
 
+use super::ahead::Ahead;
 use super::life::Life;
 use super::quota::{Hold, Kind};
-use super::read::Ahead;
 use super::{ContentTag, Error, Instance, StreamPosition, lock};
 use crate::fetch;
 use crate::fetch::Explanation;
@@ -35,7 +35,7 @@ pub struct Content {
     name: String,
     tag: ContentTag,
     state: Mutex<State>,
-    pub(super) ahead: Mutex<Option<Ahead>>,
+    pub(super) ahead: Ahead,
     /// Where the next PeerDistClientStreamRead begins, for callers who do not keep it themselves.
     pub(super) position: tokio::sync::Mutex<StreamPosition>,
 }
@@ -81,7 +81,7 @@ impl Instance {
             name: name.to_owned(),
             tag,
             state: Mutex::new(state),
-            ahead: Mutex::default(),
+            ahead: Ahead::default(),
             position: tokio::sync::Mutex::default(),
         })
     }

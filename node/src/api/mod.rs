@@ -19,6 +19,7 @@
 //! A user is a uid. Publications, tags and quotas are of one user: another user's publication of the same identifier is
 //! another publication.
 
+mod ahead;
 pub mod content;
 pub mod error;
 pub mod information;
@@ -49,6 +50,7 @@ pub use quota::{Held, Quotas};
 pub use read::{Outcome, StreamPosition};
 pub use status::{Status, StatusChanges, StatusInfo};
 
+use self::ahead::Room;
 use self::life::Life;
 use self::publish::Publications;
 use self::quota::{Hold, Kind, Users};
@@ -77,6 +79,7 @@ struct Inner {
     users: Users,
     publications: Publications,
     next_instance: AtomicU64,
+    room: Room,
 }
 
 impl fmt::Debug for Api {
@@ -100,6 +103,7 @@ impl Api {
             users: Users::new(quotas),
             publications: Publications::default(),
             next_instance: AtomicU64::new(1),
+            room: Room::default(),
         }))
     }
 

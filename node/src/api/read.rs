@@ -5,15 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::task::JoinHandle;
 
+use super::Error;
+use super::ahead::Room;
 use super::content::Content;
-use super::{Error, lock};
 use crate::fetch::why::{MissingReason, Source};
 use crate::fetch::{self, NextError, Read};
-
-/// A stream whose next bytes are here up to this far reads them from the cache alone, without looking for peers.
-const ALL_HERE: u64 = 8 << 20;
 
 /// How a read ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,20 +51,6 @@ impl StreamPosition {
     }
 }
 
-/// Bytes that are read from the cache before they are asked for.
-#[derive(Debug)]
-pub(super) struct Ahead {
-    position: u64,
-    max: u64,
-    read: JoinHandle<Result<Option<Read>, NextError>>,
-}
-
-impl Drop for Ahead {
-    fn drop(&mut self) {
-        self.read.abort();
-    }
-}
-
 impl Content {
     /// PeerDistClientBlockRead: at most `max` bytes from `position` on, as soon as there are any, waiting for peers up to
     /// `timeout`; with a timeout of zero from the local cache alone. Many may wait at once.
@@ -79,6 +62,9 @@ impl Content {
         let content = self.readable(max)?;
         self.life
             .run(async {
+                if let Some(read) = self.ahead.next_block(&content, self.room(), position, max).await? {
+                    return outcome(Ok(read));
+                }
                 if timeout.is_zero() {
                     return read_here(&content, position, max).await;
                 }
@@ -96,7 +82,7 @@ impl Content {
                 if timeout.is_some_and(|timeout| timeout.is_zero()) {
                     return read_here(&content, position, max).await;
                 }
-                if let Some(read) = self.stream_from_cache(&content, position, max).await? {
+                if let Some(read) = self.ahead.next(&content, self.room(), position, max).await? {
                     return outcome(Ok(read));
                 }
                 outcome(content.next_within(position, max, timeout).await)
@@ -129,42 +115,15 @@ impl Content {
             .await
     }
 
+    fn room(&self) -> &Room {
+        &self.instance.0.api.0.room
+    }
+
     fn readable(&self, max: u64) -> Result<Arc<fetch::Content>, Error> {
         if max == 0 {
             return Err(Error::InvalidParameter("a read takes at least one byte"));
         }
         self.fetched()
-    }
-
-    /// The next bytes of a stream that is in the cache for a good while, and the ones behind them ahead of time.
-    async fn stream_from_cache(
-        &self,
-        content: &Arc<fetch::Content>,
-        position: u64,
-        max: u64,
-    ) -> Result<Option<Read>, Error> {
-        let ahead = lock(&self.ahead).take().filter(|ahead| ahead.position == position && ahead.max == max);
-        let read = match ahead {
-            Some(mut ahead) => (&mut ahead.read).await.map_err(|error| Error::Internal(error.to_string()))??,
-            // What peers delivered to this reader was not in the cache when it was asked for.
-            None if content.is_under_way() => return Ok(None),
-            None => {
-                let here = content.run_here(position)?;
-                if here < ALL_HERE && here < content.described_until(position) - position {
-                    return Ok(None);
-                }
-                content.read_here(position, max).await?
-            }
-        };
-        let Some(Read::Data { range, .. }) = &read else { return Ok(None) };
-        let (next, end) = (range.end, content.described_until(position));
-        let here = if next < end { content.run_here(next)? } else { 0 };
-        if here > 0 && (here >= ALL_HERE || here == end - next) {
-            let content = Arc::clone(content);
-            let read = tokio::spawn(async move { content.read_here(next, max).await });
-            *lock(&self.ahead) = Some(Ahead { position: next, max, read });
-        }
-        Ok(read)
     }
 }
 

@@ -10,8 +10,8 @@ use super::locks::lock;
 /// The sizes of buffers: a record of a version 1 block, and one of the largest block. 64 bytes are more than the
 /// fields after a block take.
 const SIZES: [usize; 2] = [ENTRY_SIZE + 65_552 + 64, ENTRY_SIZE + MAX_SIZE_OF_BLOCK as usize + 64];
-/// Buffers of one size that are kept while nobody uses them: 2 and 4 MiB.
-const KEPT: usize = 32;
+/// Buffers of one size that are kept while nobody uses them: 4 and 8 MiB.
+const KEPT: usize = 64;
 
 /// The buffers that nobody uses now.
 #[derive(Debug, Clone, Default)]

@@ -1,5 +1,6 @@
 //! The PeerDist API over the api socket: what each function does, seen from outside.
 
+mod forward;
 mod in_process;
 mod processes;
 mod publishing;

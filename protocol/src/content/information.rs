@@ -124,6 +124,14 @@ impl ContentInformation {
         }
     }
 
+    /// The segment that has the byte at `position`.
+    #[must_use]
+    pub fn segment_at(&self, position: u64) -> Option<&Segment> {
+        let segments = self.segments();
+        let at = segments.partition_point(|segment| segment.range().end <= position);
+        segments.get(at).filter(|segment| segment.offset() <= position)
+    }
+
     /// The segments that have bytes in `range`.
     #[must_use]
     pub fn segments_in(&self, range: &Range<u64>) -> &[Segment] {

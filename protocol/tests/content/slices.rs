@@ -129,4 +129,9 @@ fn segments_are_found_by_range() {
     assert_eq!(found(32 << 20..64 << 20), [32 << 20]);
     assert_eq!(found(LENGTH..LENGTH + 1), [0; 0]);
     assert_eq!(found(5..5), [0; 0]);
+    let at = |position| v1.segment_at(position).map(Segment::offset);
+    assert_eq!([0, (32 << 20) - 1, 32 << 20, LENGTH - 1].map(at), [0, 0, 32 << 20, (LENGTH - 1) >> 25 << 25].map(Some));
+    assert_eq!(at(LENGTH), None);
+    let later = v1.slice((32 << 20) + 5..LENGTH).unwrap();
+    assert_eq!(later.segment_at((32 << 20) - 1).map(Segment::offset), None);
 }

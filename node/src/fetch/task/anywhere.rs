@@ -26,8 +26,13 @@ impl Content {
     /// The bytes at `position` that are here already, without asking anybody: verified ones from the cache, or ones that
     /// were added to this handle. At most `max` of them, and at most 1 MiB. `None` where the first of them is not here.
     pub async fn read_here(&self, position: u64, max: u64) -> Result<Option<Read>, NextError> {
-        let described = self.described(position)?;
-        let end = described.end.min(position.saturating_add(max.min(MAX_READ_SIZE)));
+        self.read_range_here(position..position.saturating_add(max.min(MAX_READ_SIZE))).await
+    }
+
+    /// As [`Self::read_here`], however long the range is.
+    pub async fn read_range_here(&self, range: Range<u64>) -> Result<Option<Read>, NextError> {
+        let position = range.start;
+        let end = self.described(position)?.end.min(range.end);
         let blocks = self.here(position..end);
         let is_staged = matches!(blocks.first(), Some((_, Here::Staged { .. })));
         let (mut ranges, mut works, mut pieces) = (Vec::new(), Vec::new(), Vec::new());
@@ -66,6 +71,23 @@ impl Content {
         Ok(self.run(position, described.end, true) - position)
     }
 
+    /// Up to where all bytes from `position` on are here, looking no further than `end`.
+    pub fn here_until(&self, position: u64, end: u64) -> Result<u64, NextError> {
+        let described = self.described(position)?;
+        Ok(self.run(position, described.end.min(end), true))
+    }
+
+    /// Where the last of `count` blocks ends, the first of which has the byte at `position`; earlier where less is described.
+    pub fn end_of_blocks(&self, position: u64, count: usize) -> Result<u64, NextError> {
+        let known = lock(&self.shared.known);
+        let mut end = position;
+        for _ in 0..count {
+            let Some((_, range)) = block_with_range(&known, end) else { break };
+            end = range.end;
+        }
+        if end > position { Ok(end) } else { Err(NextError::NotDescribed { position }) }
+    }
+
     /// The bytes from `position` on that are not here: up to the next one that is, or to the end of what is described.
     pub fn run_missing(&self, position: u64) -> Result<Range<u64>, NextError> {
         let described = self.described(position)?;
@@ -96,7 +118,7 @@ impl Content {
             if let Some(read) = self.look_at(&demand, position, start, max)? {
                 return Ok(read);
             }
-            if self.run_here(position)? > 0
+            if self.here_until(position, position + 1)? > position
                 && let Some(read) = self.read_here(position, max).await?
             {
                 return Ok(read);

@@ -86,15 +86,14 @@ impl Known {
 
     /// The segment that begins at an offset: the one with a complete list, if there are several.
     pub(super) fn segment(&self, offset: u64) -> Option<&Segment> {
-        let mut all = self.segments_at(offset).filter(|segment| segment.offset() == offset);
-        let first = all.next()?;
-        if first.is_bound() { Some(first) } else { all.find(|segment| segment.is_bound()).or(Some(first)) }
+        self.segment_around(offset).filter(|segment| segment.offset() == offset)
     }
 
-    /// The segment that covers a position.
+    /// The segment that covers a position, as [`Self::segment`] chooses it.
     pub(super) fn segment_around(&self, position: u64) -> Option<&Segment> {
-        let offset = self.segments_at(position).next()?.offset();
-        self.segment(offset)
+        let mut all = self.segments_at(position);
+        let first = all.next()?;
+        if first.is_bound() { Some(first) } else { all.find(|segment| segment.is_bound()).or(Some(first)) }
     }
 
     /// What a block's plaintext has to be, where its hash is known.
@@ -151,7 +150,7 @@ impl Known {
     /// Every description of the segment around a position.
     fn segments_at(&self, position: u64) -> impl Iterator<Item = &Segment> {
         let before = self.information.range(..=position).rev().flat_map(|(_, information)| information);
-        before.filter_map(move |information| information.segments_in(&(position..position.saturating_add(1))).first())
+        before.filter_map(move |information| information.segment_at(position))
     }
 
     fn describe(&mut self, new: Range<u64>) {

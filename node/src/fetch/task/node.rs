@@ -12,7 +12,6 @@ use peerdist_protocol::content::{BlockRanges, ContentInformation, ContentVersion
 use peerdist_protocol::discovery::{Form, ProbeKey};
 use peerdist_transport::retrieval::client::Client;
 use serde::Serialize;
-use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::AbortHandle;
 
@@ -20,7 +19,7 @@ use super::content::Content;
 use super::counters::{Counters, FetchCounters};
 use super::crowd::Crowd;
 use super::drive::{Opening, Shared};
-use super::work::{Given, Outcome, Work, do_each};
+use super::work::{Given, Outcome, Work, do_each, read_each};
 use crate::fetch::Moment;
 use crate::fetch::peers::{PeerBook, PeerSummary};
 use crate::fetch::plan::{PlanConfig, ProbeTicket};
@@ -303,15 +302,11 @@ impl Node {
     /// Reads blocks from the cache and verifies them: a few on this thread, because handing them over takes longer than
     /// they do.
     pub(super) async fn read_cached(&self, works: Vec<Work>) -> Vec<Outcome> {
-        let works: Vec<_> = works.into_iter().map(|work| (work, Given::Cached)).collect();
-        let bytes: u64 = works.iter().map(|(work, _)| u64::from(work.check.length)).sum();
-        let many_threads = Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread;
-        if bytes <= MAX_INLINE
-            && many_threads
-            && let Ok(_permit) = self.workers.try_acquire()
-        {
-            return tokio::task::block_in_place(|| do_each(works));
+        let bytes: u64 = works.iter().map(|work| u64::from(work.check.length)).sum();
+        if bytes <= MAX_INLINE {
+            return read_each(works).await;
         }
+        let works = works.into_iter().map(|work| (work, Given::Cached)).collect();
         self.work(|| do_each(works)).await.unwrap_or_default()
     }
 

@@ -7,7 +7,7 @@ use peerdist_protocol::content::{
 };
 use peerdist_protocol::retrieval::BlkTail;
 
-use crate::store::{AppendError, SegmentKey, Store, Tag, Trust};
+use crate::store::{AppendError, FileError, SegmentKey, Store, Tag, Trust};
 
 /// A block, what it has to be, and where it goes.
 #[derive(Debug)]
@@ -61,11 +61,40 @@ enum Loaded {
     Gone,
 }
 
+impl Loaded {
+    fn from_cache(read: Result<Option<BlkTail>, FileError>) -> Self {
+        match read {
+            Ok(Some(tail)) => tail.to_encrypted_block().map_or(Self::Damaged, Self::Encrypted),
+            Ok(None) => Self::Gone,
+            Err(error) => {
+                tracing::warn!(%error, "a cached block cannot be read");
+                Self::Gone
+            }
+        }
+    }
+}
+
 /// Decrypts, verifies and stores independent blocks: together, because that is faster than one after the other.
 pub(super) fn do_each(works: Vec<(Work, Given)>) -> Vec<Outcome> {
-    let works: Vec<_> = works.into_iter().map(|(work, given)| (work.load(&given), given, work)).collect();
+    settle_each(&works.into_iter().map(|(work, given)| (work.load(&given), given, work)).collect::<Vec<_>>())
+}
+
+/// Reads a few blocks from the cache and verifies them, on a thread that may not wait for the disk.
+pub(super) async fn read_each(works: Vec<Work>) -> Vec<Outcome> {
+    let mut loaded = Vec::with_capacity(works.len());
+    for work in works {
+        let read = match &work.store {
+            Some(store) => store.read_async(&work.key.id, work.index).await,
+            None => Ok(None),
+        };
+        loaded.push((Loaded::from_cache(read), Given::Cached, work));
+    }
+    settle_each(&loaded)
+}
+
+fn settle_each(works: &[(Loaded, Given, Work)]) -> Vec<Outcome> {
     let (mut encrypted, mut plain) = (Vec::new(), Vec::new());
-    for (loaded, _, work) in &works {
+    for (loaded, _, work) in works {
         match loaded {
             Loaded::Encrypted(block) => encrypted.push((block, &work.secret, &work.check)),
             Loaded::Plain(bytes) => plain.push((bytes.clone(), &work.check)),
@@ -96,14 +125,7 @@ impl Work {
             Given::Plain(bytes) => return Loaded::Plain(bytes.clone()),
             Given::Cached => &self.store,
         };
-        match store.as_ref().map(|store| store.read(&self.key.id, self.index)) {
-            Some(Ok(Some(tail))) => tail.to_encrypted_block().map_or(Loaded::Damaged, Loaded::Encrypted),
-            Some(Ok(None)) | None => Loaded::Gone,
-            Some(Err(error)) => {
-                tracing::warn!(%error, "a cached block cannot be read");
-                Loaded::Gone
-            }
-        }
+        Loaded::from_cache(store.as_ref().map_or(Ok(None), |store| store.read(&self.key.id, self.index)))
     }
 
     /// Stores what a peer sent: as it came if it is as we would have sent it, encrypted afresh if not. A record that was

@@ -13,7 +13,7 @@ use peerdist_protocol::content::ContentVersion;
 use super::HERE;
 use crate::fixture::{content, information};
 
-async fn api(dir: &Path, extra: &str) -> Api {
+pub(super) async fn api(dir: &Path, extra: &str) -> Api {
     let mode = if extra.contains("node.mode") { "" } else { "node.mode = \"local\"" };
     let text = format!("{mode}\ncache.dir = {:?}\n{extra}", dir.join("cache"));
     let config = Config::parse(&text, Path::new("test")).unwrap();
@@ -32,6 +32,20 @@ async fn handles(instance: &Instance, name: &[u8], bytes: &Bytes) -> (Content, S
     content.client_complete_content_information().await.unwrap();
     let stream = instance.server_publish_stream(&[name, b" again"].concat(), 0, Default::default()).unwrap();
     (content, stream, info)
+}
+
+/// A content that is published, and described in one version.
+pub(super) async fn described(instance: &Instance, bytes: &Bytes, version: u32) -> Content {
+    let name = version.to_string().into_bytes();
+    let published = instance.server_publish_stream(&name, 0, Default::default()).unwrap();
+    published.server_publish_add_to_stream(bytes.clone()).await.unwrap();
+    published.server_publish_complete_stream().await.unwrap();
+    let wanted = Wanted { min_version: version, max_version: version, ..Wanted::default() };
+    let info = instance.server_open_content_information(&name, &wanted).await.unwrap();
+    let content = instance.client_open_content([0; 16]).unwrap();
+    content.client_add_content_information(&info.server_retrieve_content_information(0, usize::MAX).unwrap()).unwrap();
+    content.client_complete_content_information().await.unwrap();
+    content
 }
 
 fn error<T: std::fmt::Debug>(result: Result<T, Error>) -> Error {
