@@ -3,9 +3,9 @@
 //! | module | functions |
 //! |---|---|
 //! | [`calls`] | what is exported: arguments are checked here, in the order in which errors take precedence |
-//! | [`instance`] | instances: a session with the daemon, the status, its notification |
-//! | [`child`] | what contents, streams and content information have in common |
-//! | [`content`], [`publication`] | the work of the asynchronous functions |
+//! | `instance` | instances: a session with the daemon, the status, its notification |
+//! | `child` | what contents, streams and content information have in common |
+//! | `content`, `publication` | the work of the asynchronous functions |
 //!
 //! Of several reasons to refuse a call the first of these is told: a handle that is none (6), an argument that makes no
 //! sense (87), a handle that was invalidated (4057), a service that is turned off (1260) or not there (4065).
