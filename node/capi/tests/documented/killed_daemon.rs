@@ -360,7 +360,7 @@ fn no_call_waits_for_a_daemon_that_was_killed() {
                 let at = Overlapped::new(NULL);
                 assert_eq!(cancel(instance, handles.empty, Some(&at)), PEERDIST_ERROR_OPERATION_NOTFOUND);
                 assert_eq!(server_cancel(instance, b"killed", at.raw()), PEERDIST_ERROR_OPERATION_NOTFOUND);
-                assert_eq!(shutdown(startup()), ERROR_SUCCESS);
+                assert_eq!(shutdown(startup_only()), ERROR_SUCCESS);
                 for (what, _, thread) in &calls {
                     assert!(!thread.is_finished(), "{what}");
                 }
