@@ -67,12 +67,15 @@ fn a_program_may_cancel_thousands_of_operations_at_once() {
             assert_eq!(read(instance, content, 0, 10, 0).0.error, ERROR_SUCCESS);
         }
         // While it answers, so that answers meet cancels on their way.
+        let mut cancelled = 0;
         for _ in 0..200 {
             let some = &reads[..500];
             begin(some);
             some[100].wait();
-            assert_ne!(end(some), 0);
+            cancelled += end(some);
             assert_eq!(read(instance, content, 0, 10, 0).0.error, ERROR_SUCCESS);
         }
+        // More than what ended the connection once.
+        assert!(cancelled > 2000, "only {cancelled} were cancelled");
     });
 }
