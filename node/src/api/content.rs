@@ -166,16 +166,30 @@ impl Content {
 
     /// PeerDistClientAddData: bytes of the content from elsewhere, at `offset` in it. Verified ones go into the cache and
     /// to peers. Others can be read by this handle until it is closed: pieces of blocks, and what nothing describes yet.
-    /// Wrong ones are dropped. Returns whether all that could be verified was right.
+    /// Of the latter a handle keeps 4 MiB. Wrong ones are dropped. Returns whether all that could be verified was right.
     ///
     /// # Errors
-    /// [`Error::OutOfBounds`] at and behind the end of the content, [`Error::NotInitialized`] before content information
-    /// is complete.
+    /// [`Error::OutOfBounds`] at and behind the end of the content, [`Error::Quota`].
     pub async fn client_add_data(&self, offset: u64, bytes: Bytes) -> Result<bool, Error> {
-        let open = self.open()?;
+        self.life.check()?;
         if offset.checked_add(bytes.len() as u64).is_none_or(|end| end > MAX_CONTENT_LENGTH) {
             return Err(Error::OutOfBounds("no content is that long"));
         }
+        let open = {
+            let mut state = lock(&self.state);
+            match &state.open {
+                Some(open) => open.clone(),
+                None => {
+                    let held = state.held() + bytes.len() as u64;
+                    state.hold.resize(held)?;
+                    state.keep(offset, &bytes);
+                    let held = state.held();
+                    // It is no more than was counted just now.
+                    let _ = state.hold.resize(held);
+                    return Ok(true);
+                }
+            }
+        };
         if open.end.is_some_and(|end| offset >= end) {
             return Err(Error::OutOfBounds("the content ends before"));
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use peerdist_node::control::client::{ClientError, Pieces, RemoteContent, RemoteRead};
+use peerdist_node::control::wire::ErrorCode;
 use peerdist_node::fetch::MissingReason;
 
 use super::child::{Child, Lane};
@@ -93,6 +94,8 @@ impl Content {
             async move {
                 match remote.add_data(offset + at as u64, piece).await {
                     Err(ClientError::Refused { error, .. }) if error.win32() == ERROR_SUCCESS => Ok(()),
+                    // What hangs over the end is dropped.
+                    Err(ClientError::Refused { error: ErrorCode::OutOfBounds, .. }) if at > 0 => Ok(()),
                     result => result,
                 }
             }

@@ -93,13 +93,25 @@ impl Instance {
     /// The session, while the service works.
     ///
     /// # Errors
-    /// ERROR_ACCESS_DISABLED_BY_POLICY, PEERDIST_ERROR_SERVICE_UNAVAILABLE.
+    /// ERROR_INVALID_HANDLE after the shutdown, ERROR_ACCESS_DISABLED_BY_POLICY, PEERDIST_ERROR_SERVICE_UNAVAILABLE.
     pub(super) fn session(&self) -> Result<SessionHandle, DWORD> {
         match self.status().status {
+            _ if self.lock().closed => Err(ERROR_INVALID_HANDLE),
             Status::Disabled => Err(ERROR_ACCESS_DISABLED_BY_POLICY),
             Status::Unavailable => Err(PEERDIST_ERROR_SERVICE_UNAVAILABLE),
             Status::Available => self.lock().session.clone().ok_or(PEERDIST_ERROR_SERVICE_UNAVAILABLE),
         }
+    }
+
+    /// Does something on the thread, and waits for it. What fails where the instance is shut down meanwhile says that.
+    ///
+    /// # Errors
+    /// ERROR_INVALID_HANDLE, or those of `task` and of [`Daemon::wait_for`].
+    pub(super) fn wait_for<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = Result<T, DWORD>> + Send + 'static,
+    ) -> Result<T, DWORD> {
+        self.daemon.wait_for(task).map_err(|code| if self.lock().closed { ERROR_INVALID_HANDLE } else { code })
     }
 
     /// Puts a new child into the table.

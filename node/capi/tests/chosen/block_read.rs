@@ -23,7 +23,6 @@ fn t54_before_content_information_is_complete_a_content_is_not_initialized() {
                         assert_eq!(ended.map(|ended| ended.error), [PEERDIST_ERROR_NOT_INITIALIZED; 2]);
                     }
                 }
-                assert_eq!(add(instance, content, 0, &bytes(1000)).error, PEERDIST_ERROR_NOT_INITIALIZED);
             };
             early();
             let at = Overlapped::new(NULL);
@@ -34,6 +33,34 @@ fn t54_before_content_information_is_complete_a_content_is_not_initialized() {
             assert_eq!(complete_information(instance, content, &at), ERROR_IO_PENDING);
             assert_eq!(at.wait().error, ERROR_SUCCESS);
             assert_eq!(read(instance, content, 0, 10, 0).0.error, PEERDIST_ERROR_MISSING_DATA);
+        }
+    });
+}
+
+#[test]
+fn t54_data_may_come_before_what_describes_it() {
+    case("block_read::t54_data_may_come_before_what_describes_it", |_| {
+        let (instance, whole) = (startup(), bytes(300_000));
+        publish(instance, b"t54", &whole);
+        for version in [1, 2] {
+            let tag = version as u8;
+            let content = open_content(instance, tag, NULL, 0).unwrap();
+            let half = whole.len() / 2;
+            assert_eq!(add(instance, content, half as u64, &whole[half..]).error, ERROR_SUCCESS);
+            // What is wrong is found out later, and what lies behind the end is none of it.
+            assert_eq!(add(instance, content, whole.len() as u64, &[1; 10]).error, ERROR_SUCCESS);
+            assert_eq!(describe(instance, content, &information(instance, b"t54", version)), ERROR_SUCCESS);
+            let last = whole.len() - 1000;
+            assert_eq!(read(instance, content, last as u64, 2000, 0).1, whole[last..]);
+            assert_eq!(read(instance, content, 0, 10, 0).0.error, PEERDIST_ERROR_MISSING_DATA);
+            assert_eq!(add(instance, content, 0, &whole[..half]).error, ERROR_SUCCESS);
+            assert_eq!(read(instance, content, 0, whole.len(), 0).1, whole);
+
+            let early = open_content(instance, tag + 2, NULL, 0).unwrap();
+            flush_all(instance, tag);
+            assert_eq!(add(instance, early, 0, &vec![7; whole.len()]).error, ERROR_SUCCESS);
+            assert_eq!(describe(instance, early, &information(instance, b"t54", version)), ERROR_SUCCESS);
+            assert_eq!(read(instance, early, 0, 10, 0).0.error, PEERDIST_ERROR_MISSING_DATA);
         }
     });
 }

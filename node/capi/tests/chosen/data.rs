@@ -9,12 +9,6 @@ fn look(instance: HANDLE, handle: HANDLE, offset: usize) -> DWORD {
     read(instance, handle, offset as u64, 1, 0).0.error
 }
 
-fn flush_all(instance: HANDLE, tag: u8) {
-    let at = Overlapped::new(NULL);
-    assert_eq!(flush(instance, tag, NULL, 0, &at), ERROR_IO_PENDING);
-    assert_eq!(at.wait(), Ended { error: ERROR_SUCCESS, bytes: 0, offset: 0 });
-}
-
 fn blocks(world: &World) -> u64 {
     block_on(async { world.daemon().admin().cache_stats().await }).unwrap().blocks
 }
@@ -43,6 +37,22 @@ fn t73_the_end_of_a_content_is_out_of_bounds_and_what_hangs_over_it_is_left_out(
             }
             assert!(got == content);
             assert_eq!(add(instance, handle, 5, &[]), Ended { error: ERROR_SUCCESS, bytes: 0, offset: 5 });
+        }
+    });
+}
+
+#[test]
+fn t73_what_hangs_over_the_end_is_left_out_of_large_buffers_too() {
+    case("data::t73_what_hangs_over_the_end_is_left_out_of_large_buffers_too", |_| {
+        let instance = startup();
+        // A content of as many bytes as one request carries, and one that ends in the second request.
+        for (name, length) in [(b"t73 a", 1 << 20), (b"t73 b", (1 << 20) + 1000)] {
+            let content = bytes(length);
+            let longer = [content.clone(), vec![7; 2 << 20]].concat();
+            let handle = absent(instance, 1, name, &content, 1);
+            let all = Ended { error: ERROR_SUCCESS, bytes: longer.len() as u32, offset: 0 };
+            assert_eq!(add(instance, handle, 0, &longer), all);
+            assert_eq!(read(instance, handle, length as u64 - 1000, 1000, 0).1, content[length - 1000..]);
         }
     });
 }

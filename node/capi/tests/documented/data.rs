@@ -14,13 +14,6 @@ fn look(instance: HANDLE, handle: HANDLE, offset: usize) -> DWORD {
     read(instance, handle, offset as u64, 1, 0).0.error
 }
 
-/// Waits for a flush.
-fn flush_all(instance: HANDLE, tag: u8) {
-    let at = Overlapped::new(NULL);
-    assert_eq!(flush(instance, tag, NULL, 0, &at), ERROR_IO_PENDING);
-    assert_eq!(at.wait().error, ERROR_SUCCESS);
-}
-
 #[test]
 fn t73_data_behind_the_end_of_a_content_is_out_of_bounds() {
     case("data::t73_data_behind_the_end_of_a_content_is_out_of_bounds", |world| {

@@ -126,3 +126,10 @@ pub(crate) fn read_on(instance: HANDLE, content: HANDLE, max: usize, timeout: DW
     }
     (ended, buffer)
 }
+
+/// Flushes a tag, and waits for it.
+pub(crate) fn flush_all(instance: HANDLE, tag: u8) {
+    let at = Overlapped::new(NULL);
+    assert_eq!(flush(instance, tag, NULL, 0, &at), ERROR_IO_PENDING);
+    assert_eq!(at.wait(), Ended { error: ERROR_SUCCESS, bytes: 0, offset: 0 });
+}

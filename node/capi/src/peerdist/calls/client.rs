@@ -40,7 +40,7 @@ pub unsafe extern "C" fn PeerDistClientOpenContent(
         let tag = unsafe { pContentTag.read_unaligned() }.Data;
         let session = instance.session()?;
         let opening = session.clone();
-        let remote = instance.daemon.wait_for(async move {
+        let remote = instance.wait_for(async move {
             opening.open_tagged(tag, "", Default::default()).await.map_err(|error| code_on_opening(&error))
         })?;
         let content = Content::new(Child::new(&instance, target, None), remote);

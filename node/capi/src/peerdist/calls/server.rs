@@ -53,7 +53,7 @@ pub unsafe extern "C" fn PeerDistServerPublishStream(
         };
         let session = instance.session()?;
         let (opening, name) = (session.clone(), Arc::clone(&identifier));
-        let remote = instance.daemon.wait_for(async move {
+        let remote = instance.wait_for(async move {
             opening.publish(&name, cbContentLength, version).await.map_err(|error| code_on_opening(&error))
         })?;
         let stream = Stream::new(Child::new(&instance, target, Some(identifier)), remote, cbContentLength);
@@ -142,9 +142,7 @@ pub unsafe extern "C" fn PeerDistServerUnpublish(
         let identifier = unsafe { identifier(cbContentIdentifier, pContentIdentifier)? };
         let session = instance.session()?;
         instance.unpublished(&identifier);
-        instance
-            .daemon
-            .wait_for(async move { session.unpublish(&identifier).await.map_err(|error| code_on_opening(&error)) })
+        instance.wait_for(async move { session.unpublish(&identifier).await.map_err(|error| code_on_opening(&error)) })
     })
 }
 
@@ -246,7 +244,7 @@ unsafe fn open_information(
     }
     let session = instance.session()?;
     let (opening, name) = (session.clone(), Arc::clone(&identifier));
-    let remote = instance.daemon.wait_for(async move {
+    let remote = instance.wait_for(async move {
         opening.open_information(&name, &wanted).await.map_err(|error| code_on_opening(&error))
     })?;
     let information = ContentInfo::new(Child::new(&instance, target, Some(identifier)), remote);
