@@ -3,6 +3,7 @@
 #![allow(unsafe_code, reason = "calls the exported functions")]
 #![allow(clippy::unwrap_used)]
 
+mod arguments;
 mod block_read;
 mod cancel;
 mod client;
