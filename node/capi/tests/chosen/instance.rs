@@ -6,6 +6,7 @@ use std::time::Instant;
 use peerdist::abi::*;
 use peerdist::peerdist::calls::common::*;
 
+use crate::support::programs::{beside, compiled};
 use crate::support::*;
 
 #[test]
@@ -185,5 +186,24 @@ fn t23_handles_stay_dead_when_the_service_comes_back() {
             assert_eq!(read(instance, alive, 100, 1000, 0).1, content[100..1100]);
             assert_eq!(shutdown(instance), ERROR_SUCCESS);
         }
+    });
+}
+
+#[test]
+fn t11_a_service_that_the_configuration_turns_off_is_disabled() {
+    case_without_daemon("instance::t11_a_service_that_the_configuration_turns_off_is_disabled", |world| {
+        world.start_with("node.mode = \"local\"\nnode.enabled = false\n");
+        let instance = startup();
+        assert_eq!(status(instance), PEERDIST_STATUS_DISABLED);
+        assert_eq!(open_content(instance, 1, NULL, 0), Err(ERROR_ACCESS_DISABLED_BY_POLICY));
+    });
+}
+
+#[test]
+fn t14_whoever_waits_is_told_when_dism_turns_the_feature_off_and_on() {
+    case("instance::t14_whoever_waits_is_told_when_dism_turns_the_feature_off_and_on", |world| {
+        let program = compiled(world, "feature");
+        let ran = beside(world, &program).output().unwrap();
+        assert!(ran.status.success(), "{}: {}", ran.status, String::from_utf8_lossy(&ran.stderr));
     });
 }
