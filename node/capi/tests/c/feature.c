@@ -3,16 +3,7 @@
 #include <dismapi.h>
 #include <peerdist.h>
 
-#include <stdio.h>
-#include <stdlib.h>
-
-#define CHECK(condition)                                        \
-    do {                                                        \
-        if (!(condition)) {                                     \
-            fprintf(stderr, "%d: " #condition "\n", __LINE__);  \
-            exit(1);                                            \
-        }                                                       \
-    } while (0)
+#include "check.h"
 
 static PEERDIST_INSTANCE_HANDLE instance;
 static OVERLAPPED registration;

@@ -13,13 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CHECK(condition)                                       \
-    do {                                                       \
-        if (!(condition)) {                                    \
-            fprintf(stderr, "%d: " #condition "\n", __LINE__); \
-            exit(1);                                           \
-        }                                                      \
-    } while (0)
+#include "check.h"
 
 #define AN_HOUR 3600000
 #define READS 8

@@ -1,16 +1,10 @@
-/* Events, a completion port and messages, by the library. Exits with the number of the line that went wrong. */
+/* Events, a completion port and messages, by the library. */
 #include <windows.h>
 
 #include <poll.h>
 #include <stdio.h>
 
-#define CHECK(condition)                                   \
-    do {                                                   \
-        if (!(condition)) {                                \
-            fprintf(stderr, "%d: " #condition, __LINE__);  \
-            return 1;                                      \
-        }                                                  \
-    } while (0)
+#include "check.h"
 
 static int readable(int fd)
 {

@@ -3,16 +3,8 @@
 #include <windows.h>
 #include <peerdist.h>
 
-#include <stdio.h>
-#include <stdlib.h>
+#include "check.h"
 
-#define CHECK(condition)                                        \
-    do {                                                        \
-        if (!(condition)) {                                     \
-            fprintf(stderr, "%d: " #condition "\n", __LINE__);  \
-            exit(1);                                            \
-        }                                                       \
-    } while (0)
 #define REFUSED(call) CHECK((call) == ERROR_INVALID_PARAMETER)
 #define STARTED(call)                                           \
     do {                                                        \

@@ -23,13 +23,7 @@
 #include <sys/mman.h>
 #include <time.h>
 
-#define CHECK(condition)                                    \
-    do {                                                    \
-        if (!(condition)) {                                 \
-            fprintf(stderr, "%d: " #condition "\n", __LINE__); \
-            exit(1);                                        \
-        }                                                   \
-    } while (0)
+#include "check.h"
 
 #define OUTSTANDING 64
 #define CONTENT_SIZE 4096

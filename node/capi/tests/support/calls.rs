@@ -248,17 +248,6 @@ pub(crate) fn register(
     unsafe { PeerDistRegisterForStatusChangeNotification(instance, port, key, at.raw(), out) }
 }
 
-pub(crate) fn register_ex(
-    instance: HANDLE,
-    port: HANDLE,
-    key: usize,
-    at: &Overlapped,
-    out: &mut PEERDIST_STATUS_INFO,
-) -> DWORD {
-    // SAFETY: as above.
-    unsafe { PeerDistRegisterForStatusChangeNotificationEx(instance, port, key, at.raw(), out) }
-}
-
 pub(crate) fn unregister(instance: HANDLE) -> DWORD {
     PeerDistUnregisterForStatusChangeNotification(instance)
 }
