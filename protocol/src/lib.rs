@@ -1,6 +1,6 @@
 //! The BranchCache (PeerDist) protocols without I/O.
 //!
-//! Every byte format, every rule and every hash of MS-PCCRC, MS-PCCRR, MS-PCCRD and MS-PCCRTP, and nothing
+//! Every byte format, every rule and every hash of MS-PCCRC, MS-PCCRR, MS-PCCRD, MS-PCHC and MS-PCCRTP, and nothing
 //! else: no clock, no randomness, no sockets, no files, no logging. Time and randomness are arguments.
 //!
 //! | module | document |
@@ -8,6 +8,7 @@
 //! | [`content`] | MS-PCCRC, content information, key derivation, blocks |
 //! | [`retrieval`] | MS-PCCRR, the eight messages of block retrieval |
 //! | [`discovery`] | MS-PCCRD, Probe and ProbeMatches and their two state machines |
+//! | [`hosted_cache`] | MS-PCHC, the offers that a client makes to a hosted cache |
 //! | [`http`] | MS-PCCRTP, the `peerdist` content coding of HTTP |
 //! | [`wire`] | the cursor under all binary codecs |
 //! | [`crypto`] | the only file that names hash, HMAC and cipher crates |
@@ -20,6 +21,7 @@
 pub mod content;
 pub mod crypto;
 pub mod discovery;
+pub mod hosted_cache;
 pub mod http;
 pub mod retrieval;
 pub mod wire;

@@ -5,6 +5,7 @@ mod chunker;
 mod hasher;
 mod ids;
 mod information;
+mod offered;
 mod ranges;
 pub mod secret_file;
 mod segment;
@@ -22,5 +23,6 @@ pub use information::{
     ContentInformation, ContentVersion, MAX_CONTENT_INFORMATION_SIZE, MAX_CONTENT_LENGTH, ParseContentVersionError,
     ParseError, RangeError,
 };
+pub use offered::OfferedSegment;
 pub use ranges::{BlockIndex, BlockRange, BlockRanges, MAX_BLOCKS_PER_SEGMENT};
 pub use segment::Segment;

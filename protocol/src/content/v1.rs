@@ -74,18 +74,8 @@ impl ContentInformation {
         bytes.put_u32_le(self.read_bytes_in_last_segment);
         // The count came from four bytes or from a hasher that is limited to MAX_CONTENT_INFORMATION_SIZE.
         bytes.put_u32_le(u32::try_from(self.segments.len()).unwrap_or(u32::MAX));
-        for segment in &self.segments {
-            bytes.put_u64_le(segment.offset());
-            bytes.put_u32_le(segment.length());
-            bytes.put_u32_le(BLOCK_SIZE_V1);
-            bytes.put(segment.hash_of_data().as_bytes());
-            bytes.put(segment.secret().as_bytes());
-        }
-        for segment in &self.segments {
-            let listed = segment.listed_blocks();
-            bytes.put_u32_le(listed.end - listed.start);
-            bytes.put(segment.block_hashes());
-        }
+        self.segments.iter().for_each(|segment| emit_description(&mut bytes, segment));
+        self.segments.iter().for_each(|segment| emit_blocks(&mut bytes, segment));
         bytes
     }
 
@@ -148,7 +138,23 @@ impl ContentInformation {
     }
 }
 
-fn algorithm_from_wire(value: u32) -> Result<HashAlgorithm, ParseError> {
+/// A SegmentDescription ([MS-PCCRC] 2.3.1.1).
+pub(super) fn emit_description(bytes: &mut Vec<u8>, segment: &Segment) {
+    bytes.put_u64_le(segment.offset());
+    bytes.put_u32_le(segment.length());
+    bytes.put_u32_le(BLOCK_SIZE_V1);
+    bytes.put(segment.hash_of_data().as_bytes());
+    bytes.put(segment.secret().as_bytes());
+}
+
+/// A SegmentContentBlocks ([MS-PCCRC] 2.3.1.2).
+pub(super) fn emit_blocks(bytes: &mut Vec<u8>, segment: &Segment) {
+    let listed = segment.listed_blocks();
+    bytes.put_u32_le(listed.end - listed.start);
+    bytes.put(segment.block_hashes());
+}
+
+pub(super) fn algorithm_from_wire(value: u32) -> Result<HashAlgorithm, ParseError> {
     match value {
         0x800C => Ok(HashAlgorithm::Sha256),
         0x800D => Ok(HashAlgorithm::Sha384),
@@ -157,7 +163,7 @@ fn algorithm_from_wire(value: u32) -> Result<HashAlgorithm, ParseError> {
     }
 }
 
-fn algorithm_to_wire(algorithm: HashAlgorithm) -> u32 {
+pub(super) fn algorithm_to_wire(algorithm: HashAlgorithm) -> u32 {
     match algorithm {
         HashAlgorithm::Sha256 => 0x800C,
         HashAlgorithm::Sha384 => 0x800D,
