@@ -31,7 +31,7 @@ fn small() -> Bench {
 /// and opened again. Returns how many blocks were there.
 fn check(bench: &mut Bench, context: &str) -> u32 {
     bench.open();
-    assert_eq!(bench.store().stats().bytes_on_disk, bench.bytes_on_disk(), "{context}");
+    bench.check_size(context);
     let mut found = 0;
     for number in 0..BLOCKS {
         if let Some(block) = bench.read(&key(number, 2).id, 0) {

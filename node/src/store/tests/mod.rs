@@ -100,10 +100,13 @@ impl Bench {
         self.store().read(id, index).unwrap()
     }
 
-    /// The size of all files.
-    fn bytes_on_disk(&self) -> u64 {
+    /// The files are as large as the store says. In the background nothing is written or dropped meanwhile.
+    fn check_size(&self, context: &str) {
+        let core = &self.store().0.core;
+        let (_evictor, _writer) = (lock(&core.evictor), lock(&core.writer));
         let files = self.files("pack").into_iter().chain(self.files("index"));
-        files.map(|path| std::fs::metadata(path).unwrap().len()).sum()
+        let size: u64 = files.map(|path| std::fs::metadata(path).unwrap().len()).sum();
+        assert_eq!(core.used(), size, "{context}");
     }
 
     /// Files with an extension, in order.
