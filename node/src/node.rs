@@ -110,9 +110,9 @@ impl Node {
         let on = Arc::new(AtomicBool::new(true));
         let served = Served { store: store.clone(), on: Arc::clone(&on) };
         let server = Server::new(Arc::new(served.clone()), server_limits(&config.retrieval));
-        let listeners = if mode.serves_peers() { listen(&config.node)? } else { Vec::new() };
+        let listeners = if mode.serves_blocks() { listen(&config.node)? } else { Vec::new() };
         let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
-        let serving = mode.serves_peers().then(|| {
+        let serving = mode.serves_blocks().then(|| {
             let (server, stop) = (server.clone(), stop.clone());
             tokio::spawn(async move { server.serve(listeners, stop.cancelled_owned()).await })
         });
@@ -305,7 +305,7 @@ fn discovery_config(config: &Config, retrieval_port: u16) -> peerdist_discovery:
         ipv6: config.discovery.ipv6,
         port: config.discovery.port,
         retrieval_port,
-        serve: config.node.mode.serves_peers(),
+        serve: config.node.mode.answers_probes(),
         client: Some(ClientConfig { request_timer: config.fetch.probe_timeout, ..ClientConfig::default() }),
         ..peerdist_discovery::Config::default()
     }

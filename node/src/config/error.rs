@@ -50,6 +50,14 @@ pub enum ConfigError {
         /// Where in `text`, in bytes.
         span: std::ops::Range<usize>,
     },
+    /// Keys that do not go together.
+    #[error("{}: {message}", path.display())]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        message: &'static str,
+    },
     /// Neither `$XDG_CACHE_HOME` nor `$HOME` names a directory for the user's own cache.
     #[error("no place for a cache of your own: neither XDG_CACHE_HOME nor HOME is an absolute path")]
     NoHome,
@@ -77,7 +85,9 @@ impl Diagnostic for ConfigError {
     fn help<'a>(&'a self) -> Option<Box<dyn std::fmt::Display + 'a>> {
         let help = match self {
             Self::Read { .. } => "name another file, or write one with `peerdist check-config --print-default`",
-            Self::Syntax { .. } => "`peerdist check-config --print-default` prints every key with its default",
+            Self::Syntax { .. } | Self::Contradiction { .. } => {
+                "`peerdist check-config --print-default` prints every key with its default"
+            }
             Self::NotText { .. } | Self::TooLarge { .. } => "is this the right file?",
             Self::NoHome => "set HOME, or start peerdistd",
         };

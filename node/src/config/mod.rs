@@ -4,6 +4,7 @@
 //! [`DEFAULT_FILE`], which `peerdist check-config --print-default` prints.
 
 mod error;
+mod hosted;
 mod sections;
 pub mod value;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
+pub use hosted::{Fallback, HostedCache, HostedClient, OfferVersion, ServerName};
 pub use sections::{
     Cache, CacheSize, Control, Discovery, Fetch, Interfaces, Log, LogFilter, MIN_CACHE_SIZE, Mode, Node, Retrieval,
     SocketMode,
@@ -40,6 +42,10 @@ pub struct Config {
     pub retrieval: Retrieval,
     /// How blocks are fetched from peers.
     pub fetch: Fetch,
+    /// The hosted caches that a hosted client uses.
+    pub hosted_client: HostedClient,
+    /// What a hosted cache takes.
+    pub hosted_cache: HostedCache,
     /// The two control sockets.
     pub control: Control,
     /// What is logged.
@@ -61,7 +67,29 @@ impl Config {
 
     /// Checks the text of a configuration. `path` names it in errors.
     pub fn parse(text: &str, path: &Path) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))
+        let config: Self = toml::from_str(text).map_err(|error| ConfigError::syntax(path, text, &error))?;
+        match config.contradiction() {
+            None => Ok(config),
+            Some(message) => Err(ConfigError::Contradiction { path: path.to_owned(), message }),
+        }
+    }
+
+    /// What keys say together that none of them says alone.
+    fn contradiction(&self) -> Option<&'static str> {
+        let hosted = &self.hosted_cache;
+        let has_certificate = !hosted.certificate.as_os_str().is_empty();
+        match self.node.mode {
+            _ if has_certificate == hosted.private_key.as_os_str().is_empty() => {
+                Some("hosted_cache.certificate and hosted_cache.private_key need each other")
+            }
+            Mode::HostedClient if self.hosted_client.servers.is_empty() => {
+                Some("node.mode is \"hosted-client\", and hosted_client.servers names no server")
+            }
+            Mode::HostedCache if hosted.http_port == 0 && (hosted.https_port == 0 || !has_certificate) => {
+                Some("node.mode is \"hosted-cache\", and neither version's offers can be taken")
+            }
+            _ => None,
+        }
     }
 
     /// The configuration as a file, without comments.

@@ -42,7 +42,7 @@ impl Default for Node {
 
 /// Whom the node works with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Mode {
     /// Fetches from peers and serves them.
     Distributed,
@@ -50,19 +50,30 @@ pub enum Mode {
     Client,
     /// Uses its own cache alone.
     Local,
+    /// Fetches from hosted caches and offers them what it got from elsewhere.
+    HostedClient,
+    /// Is a hosted cache.
+    HostedCache,
 }
 
 impl Mode {
-    /// Whether peers are asked for blocks.
+    /// Whether peers are looked for.
     #[must_use]
     pub fn asks_peers(self) -> bool {
         matches!(self, Self::Distributed | Self::Client)
     }
 
-    /// Whether Probes are answered and blocks served.
+    /// Whether Probes are answered.
     #[must_use]
-    pub fn serves_peers(self) -> bool {
+    pub fn answers_probes(self) -> bool {
         self == Self::Distributed
+    }
+
+    /// Whether blocks are served: to peers, to the clients of a hosted cache, or to the hosted cache that was made an
+    /// offer.
+    #[must_use]
+    pub fn serves_blocks(self) -> bool {
+        matches!(self, Self::Distributed | Self::HostedClient | Self::HostedCache)
     }
 }
 
@@ -72,6 +83,8 @@ impl fmt::Display for Mode {
             Self::Distributed => "distributed",
             Self::Client => "client",
             Self::Local => "local",
+            Self::HostedClient => "hosted-client",
+            Self::HostedCache => "hosted-cache",
         })
     }
 }
@@ -406,24 +419,9 @@ impl fmt::Display for LogFilter {
     }
 }
 
-macro_rules! as_text {
-    ($($type:ty),*) => {$(
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-                to.collect_str(self)
-            }
-        }
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-                let text = std::borrow::Cow::<str>::deserialize(from)?;
-                text.parse().map_err(de::Error::custom)
-            }
-        }
-    )*};
-}
-as_text!(CacheSize, SocketMode, LogFilter);
+value::as_text!(CacheSize, SocketMode, LogFilter);
 
-const fn count(n: u32) -> NonZeroU32 {
+pub(super) const fn count(n: u32) -> NonZeroU32 {
     match NonZeroU32::new(n) {
         Some(n) => n,
         None => NonZeroU32::MIN,

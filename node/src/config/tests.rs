@@ -55,6 +55,11 @@ fn bad_values_are_shown_where_they_stand() {
         ("[control]\nadmin_mode = \"0999\"", (2, 14)),
         ("[control]\nadmin_mode = \"1777\"", (2, 14)),
         ("[control]\nmax_staged_per_user = -1", (2, 23)),
+        ("[hosted_client]\nversion = \"3.0\"", (2, 11)),
+        ("[hosted_client]\nservers = [\"cache\", \"http://cache\"]", (2, 11)),
+        ("[hosted_client]\nservers = [\"cache:80\"]", (2, 11)),
+        ("[hosted_cache]\nallow = [\"192.0.2.0/33\"]", (2, 10)),
+        ("[hosted_cache]\nmax_pulls = 0", (2, 13)),
         ("[log]\nfilter = \"a=b=c\"", (2, 10)),
         ("[node]\nport = ", (2, 8)),
     ] {
@@ -109,4 +114,33 @@ fn a_file_that_is_not_there_or_is_no_text_is_named() {
     assert!(matches!(Config::load(&path), Err(ConfigError::TooLarge { size: 1_048_577, .. })));
     std::fs::write(&path, "[log]\nfilter = \"debug\"").unwrap();
     assert_eq!(Config::load(&path).unwrap().log.filter.as_str(), "debug");
+}
+
+#[test]
+fn keys_that_do_not_go_together_are_refused() {
+    let message = |text: &str| match parse(text) {
+        Err(ConfigError::Contradiction { message, .. }) => message,
+        other => panic!("{text:?} gave {other:?}"),
+    };
+    assert!(message("[node]\nmode = \"hosted-client\"").contains("names no server"));
+    assert!(message("[hosted_cache]\ncertificate = \"cert.pem\"").contains("need each other"));
+    assert!(message("[hosted_cache]\nprivate_key = \"key.pem\"").contains("need each other"));
+    let no_offers = "[node]\nmode = \"hosted-cache\"\n[hosted_cache]\nhttp_port = 0";
+    assert!(message(no_offers).contains("neither version"));
+    let config = parse(&format!("{no_offers}\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"")).unwrap();
+    assert_eq!(config.node.mode, Mode::HostedCache);
+    let client =
+        parse("[node]\nmode = \"hosted-client\"\n[hosted_client]\nservers = [\"cache-1.example\", \"2001:db8::1\"]");
+    let names: Vec<_> = client.unwrap().hosted_client.servers.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["cache-1.example", "2001:db8::1"]);
+}
+
+#[test]
+fn offers_are_taken_from_the_sources_that_are_allowed() {
+    let hosted = |text: &str| parse(&format!("[hosted_cache]\n{text}")).unwrap().hosted_cache;
+    let [inside, outside, mapped] = ["192.0.2.7", "198.51.100.1", "::ffff:192.0.2.7"].map(|ip| ip.parse().unwrap());
+    assert!(hosted("").takes_from(outside));
+    let some = hosted("allow = [\"192.0.2.0/24\"]\ndeny = [\"192.0.2.8/29\"]");
+    assert!(some.takes_from(inside) && some.takes_from(mapped) && !some.takes_from(outside));
+    assert!(!some.takes_from("192.0.2.9".parse().unwrap()));
 }

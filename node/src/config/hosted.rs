@@ -1,0 +1,186 @@
+//! The sections of hosted mode: `[hosted_client]` and `[hosted_cache]`.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use ipnet::IpNet;
+use peerdist_protocol::hosted_cache::Version;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::sections::count;
+use super::value;
+
+/// `[hosted_client]`: the hosted caches of the branch, and how they are used.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostedClient {
+    /// The hosted caches.
+    pub servers: Vec<ServerName>,
+    /// The version of the offers.
+    pub version: OfferVersion,
+    /// The TCP port where they are asked for blocks.
+    pub retrieval_port: u16,
+    /// The TCP port of offers of version 2.0.
+    pub http_port: u16,
+    /// The TCP port of offers of version 1.0.
+    pub https_port: u16,
+    /// A PEM file with the certificates that are trusted; empty: those of the system.
+    pub trust: PathBuf,
+    /// Where the rest comes from while no hosted cache can be reached.
+    pub fallback: Fallback,
+}
+
+impl Default for HostedClient {
+    fn default() -> Self {
+        Self {
+            servers: Vec::new(),
+            version: OfferVersion(Version::V2),
+            retrieval_port: 80,
+            http_port: 80,
+            https_port: 443,
+            trust: PathBuf::new(),
+            fallback: Fallback::Origin,
+        }
+    }
+}
+
+/// What a hosted client does while no hosted cache can be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Fallback {
+    /// It takes everything from the origin.
+    Origin,
+    /// It looks for peers, as in distributed mode.
+    Distributed,
+}
+
+/// The name or the address of a hosted cache, without a port.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ServerName(String);
+
+/// The text is no name of a host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("a server is a host name or an IP address, without a port")]
+pub struct ParseServerNameError;
+
+impl ServerName {
+    /// The name as it was configured.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for ServerName {
+    type Err = ParseServerNameError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_label = |label: &str| {
+            (1..=63).contains(&label.len())
+                && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        let name = text.strip_suffix('.').unwrap_or(text);
+        let is_name = name.len() <= 253 && name.split('.').all(is_label);
+        let is_address = text.parse::<IpAddr>().is_ok();
+        if is_name || is_address { Ok(Self(text.to_owned())) } else { Err(ParseServerNameError) }
+    }
+}
+
+impl fmt::Display for ServerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The version of the hosted cache protocol, written as `"1.0"` or `"2.0"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OfferVersion(pub Version);
+
+/// The text is no version of the hosted cache protocol.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the version of the hosted cache protocol is \"1.0\" or \"2.0\"")]
+pub struct ParseOfferVersionError;
+
+impl FromStr for OfferVersion {
+    type Err = ParseOfferVersionError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let version = [Version::V1, Version::V2].into_iter().find(|version| version.to_string() == text);
+        version.map(Self).ok_or(ParseOfferVersionError)
+    }
+}
+
+impl fmt::Display for OfferVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+value::as_text!(ServerName, OfferVersion);
+
+/// `[hosted_cache]`: which offers a hosted cache takes, and how much of them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostedCache {
+    /// The TCP port of offers of version 2.0; 0: none. It may be that of retrieval.
+    pub http_port: u16,
+    /// The TCP port of offers of version 1.0, where there is a certificate; 0: none.
+    pub https_port: u16,
+    /// A PEM file with the certificate chain, or empty.
+    pub certificate: PathBuf,
+    /// A PEM file with its private key, or empty.
+    pub private_key: PathBuf,
+    /// Whether segments of version 1.0 offers are kept unverified.
+    pub blind: bool,
+    /// The sources whose offers are taken; none means all.
+    pub allow: Vec<IpNet>,
+    /// The sources whose offers are refused in any case.
+    pub deny: Vec<IpNet>,
+    /// Blocks on their way to clients at once.
+    pub max_uploads: NonZeroU32,
+    /// Blocks fetched from clients at once.
+    pub max_pulls: NonZeroU32,
+    /// Blocks fetched from one client at once.
+    pub max_pulls_per_source: NonZeroU32,
+    /// Offered segments that wait to be fetched.
+    pub max_queued: NonZeroU32,
+    /// Offered segments of one client that wait to be fetched.
+    pub max_queued_per_source: NonZeroU32,
+    /// Bytes that are fetched from one client in an hour.
+    #[serde(with = "value::bytes")]
+    pub max_bytes_per_source: u64,
+}
+
+impl Default for HostedCache {
+    fn default() -> Self {
+        Self {
+            http_port: 80,
+            https_port: 443,
+            certificate: PathBuf::new(),
+            private_key: PathBuf::new(),
+            blind: false,
+            allow: Vec::new(),
+            deny: Vec::new(),
+            max_uploads: count(1024),
+            max_pulls: count(64),
+            max_pulls_per_source: count(8),
+            max_queued: count(1_000_000),
+            max_queued_per_source: count(262_144),
+            max_bytes_per_source: 256 << 30,
+        }
+    }
+}
+
+impl HostedCache {
+    /// Whether offers from a source are taken.
+    #[must_use]
+    pub fn takes_from(&self, source: IpAddr) -> bool {
+        let source = source.to_canonical();
+        let is_in = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&source));
+        (self.allow.is_empty() || is_in(&self.allow)) && !is_in(&self.deny)
+    }
+}
