@@ -208,7 +208,12 @@ impl Host {
             setup += &format!("address add {address}/24 broadcast + dev {interface}\n");
         }
         match self.ipv6 {
-            Some(address) => setup += &format!("address add {address}/64 dev {interface} nodad\n"),
+            Some(address) => {
+                let number = address.segments()[7];
+                setup +=
+                    &format!("link set {interface} address 02:00:00:00:{:02x}:{:02x}\n", number >> 8, number & 0xff);
+                setup += &format!("address add {address}/64 dev {interface} nodad\n");
+            }
             None => setup += &format!("link set {interface} addrgenmode none\n"),
         }
         setup += &format!("link set {interface} up\n");
@@ -228,6 +233,11 @@ impl Host {
     /// Its global IPv6 address, if the lab has that family.
     pub fn ipv6(&self) -> Option<Ipv6Addr> {
         self.ipv6
+    }
+
+    /// Its link-local address on the LAN, if the lab has IPv6: the one that follows from the interface's hardware address.
+    pub fn link_local(&self) -> Option<Ipv6Addr> {
+        self.ipv6.map(|address| Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0xff, 0xfe00, address.segments()[7]))
     }
 
     /// All of its addresses but loopback and link-local ones.

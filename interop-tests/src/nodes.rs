@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -333,7 +333,8 @@ impl Sources {
 
     /// The bytes that came from a host, over either family.
     pub fn from_host(&self, host: &Host) -> u64 {
-        let addresses = host.addresses();
+        let mut addresses = host.addresses();
+        addresses.extend(host.link_local().map(IpAddr::V6));
         self.peers.iter().filter(|(peer, _)| addresses.contains(&peer.ip())).map(|(_, bytes)| bytes).sum()
     }
 

@@ -30,6 +30,22 @@ fn hosts_reach_each_other_and_the_origin_on_every_medium() {
 }
 
 #[test]
+fn link_local_addresses_are_known() {
+    isolated::run(|| {
+        for lan in [Lan::Bridge, Lan::Switch(1)] {
+            let lab = Lab::new(Plan { hosts: 1, lan, ..Plan::default() });
+            let host = &lab.hosts[0];
+            let address = host.link_local().expect("the lab has IPv6").octets();
+            let address: String = address.iter().map(|byte| format!("{byte:02x}")).collect();
+            let table = || std::fs::read_to_string("/proc/thread-self/net/if_inet6").expect("Linux lists addresses");
+            wait_until("the kernel to make the address", PATIENCE, || {
+                host.enter(table).contains(&address).then_some(())
+            });
+        }
+    });
+}
+
+#[test]
 fn a_family_that_is_not_asked_for_is_not_there() {
     isolated::run(|| {
         for (families, absent) in [
