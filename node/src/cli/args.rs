@@ -88,6 +88,9 @@ pub struct DemoArguments {
     /// The version of content information they use.
     #[arg(long, value_enum, default_value_t)]
     pub content_info: ContentInfoVersion,
+    /// Show hosted mode: one more host is a hosted cache, which the peers work with instead of each other.
+    #[arg(long)]
+    pub hosted: bool,
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,

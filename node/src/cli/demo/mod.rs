@@ -1,14 +1,15 @@
 //! `peerdist demo`: the main job on one host, with real processes and real multicast over the loopback interface.
 //!
 //! A content server and N peers are started as processes of their own. The first peer downloads the file, which has to
-//! come from the origin; then all others download it at once, and nearly all of it has to come from each other.
+//! come from the origin; then all others download it at once, and nearly all of it has to come from each other. In
+//! hosted mode the first one offers the file to a hosted cache, and the others take it from there.
 
+mod host;
 mod processes;
 mod report;
 
 use std::ffi::OsStr;
 use std::io::{self, Write as _};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -25,9 +26,8 @@ use tempfile::TempDir;
 use super::get::DownloadBar;
 use super::process::interrupted;
 use super::{DemoArguments, ExitStatus, Failure, Output};
-use crate::config::{Cache, CacheSize, Config, Control, Discovery, Interfaces, Node, Retrieval};
-use crate::control::client::Session;
-use crate::download::{Backend, Destination, DownloadReport, Request, download};
+use crate::download::{Destination, DownloadReport, Request, download};
+use host::{Host, Part};
 use processes::Process;
 use report::{DemoReport, Verdict};
 
@@ -58,6 +58,9 @@ pub async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     match report.verdict {
         Verdict::Passed => Ok(()),
         Verdict::WrongHash => Err(Failure::new(ExitStatus::Verification, "a peer ended with wrong bytes")),
+        Verdict::TooLittleFromPeers if arguments.hosted => {
+            Err(Failure::new(ExitStatus::Failure, "the hosted cache gave less than it could"))
+        }
         Verdict::TooLittleFromPeers => Err(Failure::new(ExitStatus::Failure, "peers gave less than they could")
             .help("is multicast over the loopback interface filtered? see the book's page on firewalls")),
     }
@@ -72,12 +75,15 @@ async fn play(arguments: &DemoArguments, stage: &Stage, cast: &mut Vec<Process>)
     let origin = Origin::new(OriginLimits::default())?;
     cast.push(stage.start_server()?);
     let url = stage.url(cast).await?;
-    let peers =
-        (1..=usize::from(arguments.peers)).map(|number| Peer { number, home: stage.home(number) }).collect::<Vec<_>>();
-    for peer in &peers {
-        cast.push(peer.start()?);
+    let hosted_cache = arguments.hosted.then(|| Host::hosted_cache(stage.home("hosted-cache"))).transpose()?;
+    let part = hosted_cache.as_ref().map_or(Part::Peer, Host::client_part);
+    let peers: Vec<_> =
+        (1..=arguments.peers).map(|number| Host { home: stage.home(&format!("peer-{number}")), part }).collect();
+    for host in hosted_cache.iter().chain(&peers) {
+        cast.push(host.start()?);
     }
-    say(format_args!("started a content server and {} peers; waiting until the file is hashed", peers.len()));
+    let besides = if arguments.hosted { ", a hosted cache" } else { "" };
+    say(format_args!("started a content server{besides} and {} peers; waiting until the file is hashed", peers.len()));
     until_hashed(&origin, &url, versions, cast).await?;
     let mut backends = Vec::new();
     for peer in &peers {
@@ -99,9 +105,14 @@ async fn play(arguments: &DemoArguments, stage: &Stage, cast: &mut Vec<Process>)
     };
     say(format_args!("peer 1 downloads from the origin"));
     let mut reports = vec![fetch(0).await?];
+    if let Some(hosted_cache) = &hosted_cache {
+        say(format_args!("the hosted cache fetches what peer 1 offers"));
+        hosted_cache.until_it_holds_what(&peers[0], cast).await?;
+    }
     say(format_args!("peers 2 to {} download at once", peers.len()));
     reports.extend(try_join_all((1..peers.len()).map(fetch)).await?);
-    Ok(DemoReport::new(reports, stage.length, stage.sha256.clone(), began.elapsed().as_secs_f64()))
+    let sources = if arguments.hosted { "the hosted cache" } else { "peers" };
+    Ok(DemoReport::new(reports, stage.length, stage.sha256.clone(), began.elapsed().as_secs_f64(), sources))
 }
 
 /// Waits until the content server hands out content information for all of the file.
@@ -131,67 +142,6 @@ fn still_there(cast: &mut [Process], deadline: Instant) -> Result<(), Failure> {
         return Err(Failure::new(ExitStatus::Failure, "the processes of the demo did not become ready in time"));
     }
     Ok(())
-}
-
-/// One peer: a daemon of its own with a cache, a port and sockets of its own.
-struct Peer {
-    number: usize,
-    home: PathBuf,
-}
-
-impl Peer {
-    fn start(&self) -> Result<Process, Failure> {
-        let fail = |error| Failure::file("prepare", &self.home, error);
-        std::fs::create_dir(&self.home).map_err(fail)?;
-        let config = Config {
-            node: Node { listen: vec![std::net::Ipv4Addr::LOCALHOST.into()], port: 0, ..Node::default() },
-            discovery: Discovery {
-                interfaces: Interfaces::Only(vec!["lo".into()]),
-                ipv6: false,
-                ..Discovery::default()
-            },
-            cache: Cache {
-                dir: self.home.join("cache"),
-                size: CacheSize::Percent(100),
-                keep_free: 0,
-                ..Cache::default()
-            },
-            // All peers have one address.
-            retrieval: Retrieval {
-                max_connections: NonZeroU32::MAX,
-                max_connections_per_peer: NonZeroU32::MAX,
-                ..Retrieval::default()
-            },
-            control: Control {
-                admin_socket: self.home.join("admin.sock"),
-                api_socket: self.api_socket(),
-                feature_file: self.home.join("features.toml"),
-                ..Control::default()
-            },
-            ..Config::default()
-        };
-        let path = self.home.join("peerdist.toml");
-        // A little log is enough; what it says is shown only where something fails.
-        std::fs::write(&path, config.to_toml()).map_err(fail)?;
-        let words = [OsStr::new("daemon"), OsStr::new("--with-parent"), OsStr::new("--config"), path.as_os_str()];
-        Process::start(words, &self.home.join("log")).map_err(fail)
-    }
-
-    fn api_socket(&self) -> PathBuf {
-        self.home.join("api.sock")
-    }
-
-    async fn connect(&self, cast: &mut [Process]) -> Result<Backend, Failure> {
-        let deadline = Instant::now() + START_LIMIT;
-        loop {
-            match Session::open(self.api_socket()).await {
-                Ok(session) => return Ok(Backend::Daemon(session)),
-                Err(error) => tracing::debug!(peer = self.number, %error, "not ready yet"),
-            }
-            still_there(cast, deadline)?;
-            tokio::time::sleep(POLL).await;
-        }
-    }
 }
 
 /// The demo's directory and the file in it.
@@ -225,8 +175,8 @@ impl Stage {
         Ok(Self { directory, file: file.to_owned(), length, sha256 })
     }
 
-    fn home(&self, number: usize) -> PathBuf {
-        self.directory.path().join(format!("peer-{number}"))
+    fn home(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
     }
 
     fn start_server(&self) -> Result<Process, Failure> {

@@ -30,6 +30,9 @@ pub(super) struct DemoReport {
     pub(super) peers: Vec<DownloadReport>,
     /// Whether all hashes are right and the share is large enough.
     pub(super) verdict: Verdict,
+    /// Who is meant by "peers", for people: other peers, or the hosted cache.
+    #[serde(skip)]
+    givers: &'static str,
 }
 
 /// How the demo ended.
@@ -45,8 +48,14 @@ pub(super) enum Verdict {
 }
 
 impl DemoReport {
-    /// Sums up the downloads of a file with `length` bytes and the hash `sha256`.
-    pub(super) fn new(peers: Vec<DownloadReport>, length: u64, sha256: String, seconds: f64) -> Self {
+    /// Sums up the downloads of a file with `length` bytes and the hash `sha256`, which `givers` had to give.
+    pub(super) fn new(
+        peers: Vec<DownloadReport>,
+        length: u64,
+        sha256: String,
+        seconds: f64,
+        givers: &'static str,
+    ) -> Self {
         let mut sources = Sources::default();
         peers.iter().for_each(|peer| sources.merge(&peer.sources));
         let possible = length * (peers.len() as u64).saturating_sub(1);
@@ -67,6 +76,7 @@ impl DemoReport {
             share_from_peers,
             peers,
             verdict,
+            givers,
         }
     }
 
@@ -93,16 +103,16 @@ impl DemoReport {
                 speed,
             );
         }
-        let share = 100.0 * self.share_from_peers;
+        let (givers, share) = (self.givers, 100.0 * self.share_from_peers);
         let _ = match self.verdict {
             Verdict::Passed => {
-                writeln!(text, "passed: every hash is right, and peers gave {share:.1} % of what they could")
+                writeln!(text, "passed: every hash is right, and {givers} gave {share:.1} % of what was possible")
             }
             Verdict::WrongHash => writeln!(text, "FAILED: a peer ended with bytes that are not the file's"),
             Verdict::TooLittleFromPeers => {
                 writeln!(
                     text,
-                    "FAILED: peers gave {share:.1} % of what they could, {:.0} % are expected",
+                    "FAILED: {givers} gave {share:.1} % of what was possible, {:.0} % are expected",
                     100.0 * SHARE_EXPECTED
                 )
             }
@@ -133,12 +143,12 @@ mod tests {
 
     #[test]
     fn peers_have_to_give_what_they_can() {
-        let good = DemoReport::new(vec![peer(100, 0, "a"), peer(5, 95, "a")], 100, "a".into(), 1.0);
+        let good = DemoReport::new(vec![peer(100, 0, "a"), peer(5, 95, "a")], 100, "a".into(), 1.0, "peers");
         assert_eq!(good.verdict, Verdict::Passed);
         assert!(good.render().contains("95.0 %"));
-        let little = DemoReport::new(vec![peer(100, 0, "a"), peer(6, 94, "a")], 100, "a".into(), 1.0);
+        let little = DemoReport::new(vec![peer(100, 0, "a"), peer(6, 94, "a")], 100, "a".into(), 1.0, "peers");
         assert_eq!(little.verdict, Verdict::TooLittleFromPeers);
-        let wrong = DemoReport::new(vec![peer(100, 0, "a"), peer(0, 100, "b")], 100, "a".into(), 1.0);
+        let wrong = DemoReport::new(vec![peer(100, 0, "a"), peer(0, 100, "b")], 100, "a".into(), 1.0, "peers");
         assert_eq!(wrong.verdict, Verdict::WrongHash);
         assert!(wrong.render().contains("WRONG"));
     }
