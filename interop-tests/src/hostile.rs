@@ -36,6 +36,7 @@ pub enum Misbehaviour {
 /// A hostile peer on a host of the lab, over IPv4.
 pub struct HostilePeer {
     blocks: Arc<Blocks>,
+    address: SocketAddr,
     _runtime: Runtime,
 }
 
@@ -54,7 +55,7 @@ impl HostilePeer {
             socket.join_multicast_v4(&GROUP_V4, &own).expect("the interface takes part in multicast");
             (TcpListener::bind((own, 0)).expect("the address is the host's"), socket)
         });
-        let port = listener.local_addr().expect("it is bound").port();
+        let address = listener.local_addr().expect("it is bound");
 
         let in_runtime = runtime.enter();
         listener.set_nonblocking(true).and_then(|()| socket.set_nonblocking(true)).expect("sockets can be polled");
@@ -63,8 +64,13 @@ impl HostilePeer {
         drop(in_runtime);
         let server = Server::new(Arc::clone(&blocks), ServerLimits::default());
         runtime.spawn(async move { server.serve(vec![listener], std::future::pending()).await });
-        runtime.spawn(answer_probes(socket, SocketAddr::from((own, port)), Arc::clone(&blocks)));
-        Self { blocks, _runtime: runtime }
+        runtime.spawn(answer_probes(socket, address, Arc::clone(&blocks)));
+        Self { blocks, address, _runtime: runtime }
+    }
+
+    /// Where it can be asked for blocks.
+    pub fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// How often it was asked for a block that it announced.

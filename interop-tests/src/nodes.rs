@@ -86,10 +86,21 @@ impl ContentServer {
     /// # Panics
     /// If the answer is none.
     pub fn content_information(&self, name: &str) -> ContentInformation {
+        self.content_information_up_to("2.0", name)
+    }
+
+    /// The content information of a file for a client that understands it up to a version, `1.0` or `2.0`.
+    ///
+    /// # Panics
+    /// If the answer is none.
+    pub fn content_information_up_to(&self, version: &str, name: &str) -> ContentInformation {
         let file = self.home.path().join("content-information");
         let mut curl = Command::new(programs::find("curl"));
         curl.args(["--silent", "--fail", "--output"]).arg(&file);
-        curl.args(PEERDIST_HEADERS.iter().flat_map(|header| ["--header", header])).arg(self.url(name));
+        let headers = PEERDIST_HEADERS.map(|header| {
+            header.replace("MaxContentInformation=2.0", &format!("MaxContentInformation={version}"))
+        });
+        curl.args(headers.iter().flat_map(|header| ["--header", header])).arg(self.url(name));
         self.host.run(&mut curl, PATIENCE).success();
         let bytes = std::fs::read(&file).expect("curl wrote it");
         ContentInformation::parse(bytes.into()).expect("the server sends content information")
@@ -118,6 +129,8 @@ pub struct Node {
     host: Host,
     process: Option<Process>,
     home: TempDir,
+    /// Bytes of the volume that the cache is on, where it is one of its own.
+    disk: Option<usize>,
 }
 
 impl Node {
@@ -134,6 +147,18 @@ impl Node {
     /// # Panics
     /// If it does not start.
     pub fn start_with(host: &Host, settings: &str) -> Self {
+        Self::configure(host, settings, None)
+    }
+
+    /// Starts a node whose cache is on a volume of its own, of so many bytes. It is gone with the process.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_on_disk(host: &Host, bytes: usize, settings: &str) -> Self {
+        Self::configure(host, settings, Some(bytes))
+    }
+
+    fn configure(host: &Host, settings: &str, disk: Option<usize>) -> Self {
         let home = home();
         let path = home.path().display();
         let config = format!(
@@ -142,7 +167,7 @@ impl Node {
              feature_file = \"{path}/features.toml\"\npublish_key = \"{path}/publish.key\"\n{settings}"
         );
         std::fs::write(home.path().join("peerdist.toml"), config).expect("a file in an empty folder");
-        let mut node = Self { host: host.clone(), process: None, home };
+        let mut node = Self { host: host.clone(), process: None, home, disk };
         node.restart();
         node
     }
@@ -152,7 +177,16 @@ impl Node {
     /// # Panics
     /// If it does not start.
     pub fn restart(&mut self) {
-        let mut command = Command::new(programs::peerdistd());
+        let mut command = match self.disk {
+            None => Command::new(programs::peerdistd()),
+            Some(bytes) => {
+                let mount = format!("mkdir -p \"$0\" && mount -t tmpfs -o size={bytes} tmpfs \"$0\" && exec \"$@\"");
+                let mut command = Command::new(programs::find("unshare"));
+                command.args(["--mount", "--", "sh", "-c", &mount]);
+                command.arg(self.home.path().join("cache")).arg(programs::peerdistd());
+                command
+            }
+        };
         command.arg("--config").arg(self.home.path().join("peerdist.toml"));
         let mut process = self.host.spawn(&mut command);
         process.wait_alive("peerdistd to answer", |_| {
@@ -180,6 +214,15 @@ impl Node {
         command.env("PEERDIST_ADMIN_SOCKET", self.home.path().join("admin.sock"));
         command.env("PEERDIST_SOCKET", self.home.path().join("api.sock"));
         command
+    }
+
+    /// What `peerdist status --json` tells.
+    ///
+    /// # Panics
+    /// If the daemon does not answer.
+    pub fn status(&self) -> serde_json::Value {
+        let answer = self.host.run(self.peerdist().args(["status", "--json"]), PATIENCE).success().stdout;
+        serde_json::from_str(&answer).unwrap_or_else(|error| panic!("not the promised object: {error}\n{answer}"))
     }
 
     /// What the daemon tells of the contents that were read through it, the last one at the end.
