@@ -164,11 +164,8 @@ impl Connection {
     }
 
     fn send(&mut self, message: &[u8]) {
-        let head = format!(
-            "POST {} HTTP/1.1\r\nHost: cache\r\nContent-Length: {}\r\n\r\n",
-            Version::V2.path(),
-            message.len()
-        );
+        let head =
+            format!("POST {} HTTP/1.1\r\nHost: cache\r\nContent-Length: {}\r\n\r\n", Version::V2.path(), message.len());
         self.0.get_mut().write_all(&[head.as_bytes(), message].concat()).expect("the hosted cache reads");
         let mut line = String::new();
         self.0.read_line(&mut line).expect("the hosted cache answers");
