@@ -3,7 +3,8 @@
 use std::ops::Range;
 
 use peerdist_protocol::content::{
-    AES_IV_SIZE, BLOCK_SIZE_V1, BlockIndex, CryptoAlgoId, EncryptedBlock, OfferedSegment, ParseError, Segment, SegmentId,
+    AES_IV_SIZE, BLOCK_SIZE_V1, BlockIndex, CryptoAlgoId, EncryptedBlock, OfferedSegment, ParseError, Segment,
+    SegmentId,
 };
 use peerdist_protocol::hosted_cache::{ContentTag, Ignored, SegmentDescriptor};
 use peerdist_protocol::retrieval::BlkTail;
@@ -136,7 +137,8 @@ impl Offered {
 
     /// Whether a block that cannot be opened could be the one that was announced.
     fn has_right_size(&self, index: BlockIndex, block: &EncryptedBlock) -> bool {
-        let plain = self.segment_size.saturating_sub(self.block_size.saturating_mul(index)).min(self.block_size) as usize;
+        let plain =
+            self.segment_size.saturating_sub(self.block_size.saturating_mul(index)).min(self.block_size) as usize;
         match block.algorithm {
             CryptoAlgoId::None => block.data.len() == plain,
             _ => (plain..=plain + CIPHER_BLOCK).contains(&block.data.len()),
@@ -208,4 +210,3 @@ pub(super) fn size_in_memory(offered: &Offered) -> usize {
     let hashes = |segment: &Segment| segment.listed_blocks().len() * segment.algorithm().size();
     size_of::<Offered>() + offered.proof.as_ref().map_or(0, |segment| size_of::<Segment>() + hashes(segment))
 }
-

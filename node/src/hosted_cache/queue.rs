@@ -112,7 +112,7 @@ impl Content {
 }
 
 impl Line {
-    fn next(&mut self, mut admits: impl FnMut(&Offered) -> bool) -> Taken {
+    fn next(&mut self, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Taken {
         let mut taken = Taken::default();
         for _ in 0..LOOK {
             let Some(batch) = self.batches.front_mut() else { break };
@@ -126,19 +126,20 @@ impl Line {
             }
             taken.segments += 1;
             self.segments -= 1;
+            let address = batch.address;
+            let admits = |offered: &Offered| admits(address, offered);
             match &mut batch.content {
                 Content::Recorded(id) => {
-                    let address = batch.address;
                     taken.next = id.take().map(|id| Next::Record { address, id });
                     break;
                 }
                 Content::One(segment, bytes) => {
                     taken.bytes += *bytes;
-                    batch.current = segment.take().filter(&mut admits).map(Fetching::begin);
+                    batch.current = segment.take().filter(admits).map(Fetching::begin);
                 }
                 Content::Many(segments) => {
                     let offered = segments.next().and_then(|waiting| waiting.offered());
-                    batch.current = offered.filter(&mut admits).map(Fetching::begin);
+                    batch.current = offered.filter(admits).map(Fetching::begin);
                 }
             }
         }
@@ -169,6 +170,12 @@ impl Fetching {
         let blocks = offered.listed();
         let runs = AtomicU32::new((blocks.end - blocks.start).div_ceil(RUN));
         (Arc::new(Self { offered, runs }), blocks.start)
+    }
+
+    /// Gives up the runs from a block on. Returns whether all others have ended.
+    fn ends_before(&self, next: BlockIndex) -> bool {
+        let runs = (self.offered.listed().end - next).div_ceil(RUN);
+        self.runs.fetch_sub(runs, Ordering::AcqRel) == runs
     }
 
     /// Whether the run that just ended was the last one.
@@ -217,7 +224,7 @@ impl Queue {
 
     /// Takes out what comes next, source by source; `admits` says of a segment whether it is to be fetched at all.
     /// [`Self::ended`] has to follow for every run and every record.
-    pub(super) fn next(&mut self, mut admits: impl FnMut(IpAddr, &Offered) -> bool) -> Option<Next> {
+    pub(super) fn next(&mut self, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Option<Next> {
         for _ in 0..self.turns.len() {
             let source = self.turns.pop_front()?;
             let Some(line) = self.lines.get_mut(&source) else { continue };
@@ -225,7 +232,7 @@ impl Queue {
                 self.turns.push_back(source);
                 continue;
             }
-            let taken = line.next(|offered| admits(source, offered));
+            let taken = line.next(&mut admits);
             self.segments -= taken.segments;
             self.bytes -= taken.bytes;
             let next = taken.next;
@@ -254,17 +261,20 @@ impl Queue {
         }
     }
 
-    /// Forgets what waits for a source. Returns how many segments that were.
-    pub(super) fn drop_source(&mut self, source: IpAddr) -> usize {
-        let Some(line) = self.lines.get_mut(&source) else { return 0 };
+    /// Forgets what waits for a source. Returns how many segments that were, and those that had begun and thereby end.
+    pub(super) fn drop_source(&mut self, source: IpAddr) -> (usize, Vec<Arc<Fetching>>) {
+        let Some(line) = self.lines.get_mut(&source) else { return (0, Vec::new()) };
         let segments = std::mem::take(&mut line.segments);
         self.segments -= segments;
-        self.bytes -= line.batches.drain(..).map(|batch| batch.content.bytes()).sum::<usize>();
+        let batches = std::mem::take(&mut line.batches);
+        self.bytes -= batches.iter().map(|batch| batch.content.bytes()).sum::<usize>();
+        let current = batches.into_iter().filter_map(|batch| batch.current);
+        let ended = current.filter(|(segment, next)| segment.ends_before(*next)).map(|(segment, _)| segment).collect();
         if line.runs == 0 {
             self.lines.remove(&source);
         }
         self.turns.retain(|waiting| *waiting != source);
-        segments
+        (segments, ended)
     }
 }
 
@@ -318,7 +328,7 @@ mod tests {
         assert_eq!(next(&mut queue), Some((1, 2)));
         assert_eq!(next(&mut queue), None);
         assert_eq!(queue.len(), 2);
-        assert_eq!(queue.drop_source(address(1).ip()), 2);
+        assert_eq!(queue.drop_source(address(1).ip()).0, 2);
         (0..2).for_each(|_| queue.ended(address(1).ip()));
         (0..2).for_each(|_| queue.ended(address(2).ip()));
         assert!(queue.lines.is_empty() && queue.turns.is_empty());
@@ -359,6 +369,28 @@ mod tests {
         }
         assert_eq!(runs, [0..32, 32..64, 64..70]);
         assert_eq!(last, [false, false, true]);
+    }
+
+    #[test]
+    fn a_segment_that_has_begun_ends_with_its_source() {
+        let mut queue = Queue::new(LIMITS);
+        let large = || Content::One(Some(Offered::described(&descriptor(1, 65_536 * 70), false).unwrap()), 10);
+        let begin = |queue: &mut Queue| match queue.next(|_, _| true) {
+            Some(Next::Run { segment, .. }) => segment,
+            other => panic!("{other:?}"),
+        };
+        queue.push(address(1), large()).unwrap();
+        let segment = begin(&mut queue);
+        assert!(queue.drop_source(address(1).ip()).1.is_empty(), "a run is under way");
+        assert!(segment.run_ended());
+        queue.ended(address(1).ip());
+
+        queue.push(address(1), large()).unwrap();
+        assert!(!begin(&mut queue).run_ended());
+        assert_eq!(queue.drop_source(address(1).ip()).1.len(), 1);
+        queue.ended(address(1).ip());
+        assert!(queue.lines.is_empty() && queue.turns.is_empty());
+        assert_eq!((queue.len(), queue.bytes), (0, 0));
     }
 
     #[test]
