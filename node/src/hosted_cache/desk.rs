@@ -229,6 +229,9 @@ impl Desk {
         refusal: Option<&'static str>,
         now: Instant,
     ) -> Option<NewRecord> {
+        // The buffer that the whole message was read into is not kept.
+        let segment_information = Bytes::copy_from_slice(&offer.segment_information);
+        let offer = SegmentInfo { segment_information, ..offer };
         let read = if let Some(reason) = refusal { Err(reason) } else { self.read(&offer) };
         let mut offered = match read {
             Ok(offered) => offered,
