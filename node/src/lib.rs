@@ -5,6 +5,7 @@
 //! | [`api`] | the PeerDist API: sessions, publications, contents, status |
 //! | [`store`] | encrypted blocks on disk, and which of them may be served |
 //! | [`fetch`] | whom to ask for which block, and why |
+//! | [`hosted_client`] | the hosted caches of a hosted client, and what it offers them |
 //! | [`node`] | store, fetcher, discovery and retrieval server, put together |
 //! | [`download`] | a URL's bytes: from the cache, from peers, from the origin |
 //! | [`config`] | the TOML configuration |
@@ -22,5 +23,6 @@ pub mod daemon;
 pub mod download;
 pub mod feature;
 pub mod fetch;
+pub mod hosted_client;
 pub mod node;
 pub mod store;

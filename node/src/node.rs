@@ -20,8 +20,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, Interfaces, Mode};
+use crate::config::{self, Config, Fallback, Interfaces, Mode};
 use crate::fetch::{FetchConfig, Fetcher};
+use crate::hosted_client::{HostedClient, TrustError};
 use crate::store::{Limits, Store, StoreConfig, StoreError};
 
 mod status;
@@ -52,6 +53,9 @@ pub enum StartError {
     /// There is no place for a cache of this run alone.
     #[error("no temporary directory for a cache")]
     TemporaryCache(#[source] io::Error),
+    /// The certificates that hosted caches are trusted by cannot be used.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// Discovery cannot begin at all.
     #[error("discovery cannot start")]
     Discovery(#[from] peerdist_discovery::StartError),
@@ -116,17 +120,28 @@ impl Node {
             let (server, stop) = (server.clone(), stop.clone());
             tokio::spawn(async move { server.serve(listeners, stop.cancelled_owned()).await })
         });
-        let discovery = if mode.asks_peers() {
-            // The port that is really listened on: it may have been chosen by the system.
-            let port = addresses.first().map_or(config.node.port, SocketAddr::port);
+        // The port that is really listened on: it may have been chosen by the system.
+        let port = addresses.first().map_or(config.node.port, SocketAddr::port);
+        let falls_back = mode == Mode::HostedClient && config.hosted_client.fallback == Fallback::Distributed;
+        let discovery = if mode.asks_peers() || falls_back {
             let lookup = Arc::new(move |id: &SegmentId| served.if_on(|store| store.availability(id)));
             Some(Discovery::start(discovery_config(&config, port), lookup)?)
         } else {
             None
         };
-        let client = Client::new(client_limits(&config.fetch));
+        let hosted = match mode {
+            Mode::HostedClient => Some(HostedClient::start(&config.hosted_client, port, Arc::clone(&on))?),
+            _ => None,
+        };
+        let client = Client::new(client_limits(&config));
         let (discovery, events) = discovery.unzip();
-        let fetcher = Fetcher::new(store.clone(), discovery.clone().zip(events), client, fetch_config(&config.fetch));
+        let fetcher = Fetcher::with_hosted_caches(
+            store.clone(),
+            discovery.clone().zip(events),
+            client,
+            fetch_config(&config.fetch),
+            hosted,
+        );
         Ok(Self(Arc::new(Inner {
             started: Instant::now(),
             mode,
@@ -284,8 +299,13 @@ fn server_limits(retrieval: &config::Retrieval) -> ServerLimits {
     }
 }
 
-fn client_limits(fetch: &config::Fetch) -> ClientLimits {
-    ClientLimits { progress_time: fetch.request_timeout, ..ClientLimits::default() }
+fn client_limits(config: &Config) -> ClientLimits {
+    let limits = ClientLimits { progress_time: config.fetch.request_timeout, ..ClientLimits::default() };
+    match config.node.mode {
+        // All blocks come from few hosts.
+        Mode::HostedClient => ClientLimits { idle_per_peer: config.fetch.max_in_flight.get() as usize, ..limits },
+        _ => limits,
+    }
 }
 
 fn fetch_config(fetch: &config::Fetch) -> FetchConfig {
@@ -305,7 +325,8 @@ fn discovery_config(config: &Config, retrieval_port: u16) -> peerdist_discovery:
         ipv6: config.discovery.ipv6,
         port: config.discovery.port,
         retrieval_port,
-        serve: config.node.mode.answers_probes(),
+        // A hosted client has discovery where it falls back to distributed mode, and takes its part there.
+        serve: config.node.mode.answers_probes() || config.node.mode == Mode::HostedClient,
         client: Some(ClientConfig { request_timer: config.fetch.probe_timeout, ..ClientConfig::default() }),
         ..peerdist_discovery::Config::default()
     }

@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::Inner;
 use crate::config::Mode;
 use crate::fetch::FetchCounters;
+use crate::hosted_client::HostedClientStatus;
 use crate::store::StoreStats;
 
 /// A node's state and everything it counted since it started.
@@ -27,6 +28,8 @@ pub struct NodeStatus {
     pub serving: ServingStatus,
     /// What was fetched.
     pub fetching: FetchCounters,
+    /// The hosted caches of a hosted client; `None` in other modes.
+    pub hosted_client: Option<HostedClientStatus>,
     /// The cache.
     pub cache: StoreStats,
 }
@@ -112,6 +115,7 @@ impl NodeStatus {
             discovery: node.discovery.as_ref().map(DiscoveryStatus::of),
             serving: node.server.counters().into(),
             fetching: node.fetcher.counters(),
+            hosted_client: node.fetcher.hosted_client(),
             cache: node.store.stats(),
         }
     }

@@ -433,6 +433,7 @@ fn enumerations_are_whole() {
     let types = include_str!("../../src/store/types.rs");
     assert_eq!(said("/MissingReason/oneOf"), variants(why, "MissingReason", "_"));
     assert_eq!(said("/Noted/properties/note/enum"), variants(why, "PeerNote", "_"));
+    assert_eq!(said("/ServerAnswer/properties/note/enum"), variants(why, "ServerNote", "_"));
     assert_eq!(said("/Status/oneOf"), variants(status, "Status", "_"));
     assert_eq!(said("/Trust/oneOf"), variants(types, "Trust", ""));
     assert_eq!(said("/StoreStats/properties/paused/oneOf/0/enum"), variants(types, "Refusal", "-"));
