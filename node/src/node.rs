@@ -11,6 +11,7 @@ use peerdist_discovery::Discovery;
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::ClientConfig;
 use peerdist_protocol::retrieval::BlkTail;
+use peerdist_transport::hosted_cache::CertificateError;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
 use peerdist_transport::retrieval::server::{BlockSource, Server, ServerLimits};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::{self, Config, Fallback, Interfaces, Mode};
 use crate::fetch::{FetchConfig, Fetcher};
-use crate::hosted_client::{HostedClient, TrustError};
+use crate::hosted_client::HostedClient;
 use crate::store::{Limits, Store, StoreConfig, StoreError};
 
 mod status;
@@ -55,7 +56,7 @@ pub enum StartError {
     TemporaryCache(#[source] io::Error),
     /// The certificates that hosted caches are trusted by cannot be used.
     #[error(transparent)]
-    Trust(#[from] TrustError),
+    Trust(#[from] CertificateError),
     /// Discovery cannot begin at all.
     #[error("discovery cannot start")]
     Discovery(#[from] peerdist_discovery::StartError),

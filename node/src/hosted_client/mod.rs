@@ -6,12 +6,11 @@
 //! | [`Server`] | one hosted cache: where it is, what came of asking it |
 //! | [`order`] | which hosted cache a segment belongs to, and which ones stand in |
 //! | [`queue`] | what waits to be offered, to whom, and when: pure |
-//! | `offerer`, `client` | makes the offers |
+//! | `offerer` | makes the offers |
 //! | [`HostedClientStatus`] | what all that came to |
 //!
 //! Who is asked for which segment and block is decided in [`crate::fetch`].
 
-mod client;
 mod offerer;
 pub mod queue;
 mod servers;
@@ -22,8 +21,8 @@ use std::sync::atomic::AtomicBool;
 
 use peerdist_protocol::content::{BlockIndex, Segment, SegmentId};
 use peerdist_protocol::hosted_cache::Version;
+use peerdist_transport::hosted_cache::CertificateError;
 
-pub use client::TrustError;
 use offerer::Offerer;
 pub use servers::{Server, order};
 pub use status::{HostedClientStatus, OffersStatus, ServerStatus};
@@ -47,7 +46,7 @@ impl HostedClient {
     ///
     /// # Errors
     /// Where the trusted certificates cannot be read.
-    pub fn start(config: &config::HostedClient, port: u16, on: Arc<AtomicBool>) -> Result<Arc<Self>, TrustError> {
+    pub fn start(config: &config::HostedClient, port: u16, on: Arc<AtomicBool>) -> Result<Arc<Self>, CertificateError> {
         let servers = config.servers.iter().cloned().map(|name| Server::new(name, config.retrieval_port)).collect();
         Ok(Arc::new(Self {
             names: config.servers.clone(),

@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 
 use peerdist_protocol::content::{BlockIndex, Segment};
 use peerdist_protocol::hosted_cache::{BatchedOffer, InitialOffer, Offer, Response, SegmentInfo, Version};
+use peerdist_transport::hosted_cache::{CertificateError, OfferClient, SendError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
-use super::client::{OfferClient, TrustError};
 use super::queue::{Entry, Failure, Next, Queue, What};
 use super::servers::lock;
 use super::status::OffersStatus;
@@ -51,17 +51,22 @@ pub(super) struct Counters {
     pub(super) segments: u64,
     pub(super) failed: BTreeMap<&'static str, u64>,
     pub(super) last_error: Option<String>,
-    /// Whether it was said that it wants Windows authentication.
+    /// Whether it was logged that somebody has to do something about it.
     warned: bool,
 }
 
 impl Offerer {
-    pub(super) fn start(config: &config::HostedClient, port: u16, on: Arc<AtomicBool>) -> Result<Self, TrustError> {
+    pub(super) fn start(
+        config: &config::HostedClient,
+        port: u16,
+        on: Arc<AtomicBool>,
+    ) -> Result<Self, CertificateError> {
+        let trust = (!config.trust.as_os_str().is_empty()).then_some(config.trust.as_path());
         let version = config.version.0;
         let names = config.servers.clone();
         let shared = Arc::new(Shared {
             start: Instant::now(),
-            client: OfferClient::new(config)?,
+            client: OfferClient::new(trust)?,
             port,
             offer_port: match version {
                 Version::V1 => config.https_port,
@@ -208,7 +213,7 @@ impl Shared {
             counters.sent += 1;
             counters.segments += segments as u64;
         });
-        match self.client.offer(name, self.offer_port, offer).await {
+        match self.client.offer(name.as_str(), self.offer_port, offer).await {
             Ok(response) => {
                 count(&|counters| {
                     counters.answered += 1;
@@ -216,17 +221,43 @@ impl Shared {
                 });
                 Ok(response)
             }
-            Err(fault) => {
-                let mut counters = lock(&self.counters);
-                if let Some(counters) = counters.get_mut(server) {
-                    *counters.failed.entry(fault.reason).or_default() += 1;
-                    counters.last_error = Some(fault.text.clone());
-                    if fault.failure == Failure::Lasting && !std::mem::replace(&mut counters.warned, true) {
-                        tracing::warn!(server = %name, error = %fault.text, "a hosted cache does not take offers");
+            Err(error) => {
+                let (failure, text) = (failure_of(&error), text_of(&error));
+                let mut all = lock(&self.counters);
+                if let Some(counters) = all.get_mut(server) {
+                    *counters.failed.entry(error.as_str()).or_default() += 1;
+                    if failure == Failure::Lasting && !std::mem::replace(&mut counters.warned, true) {
+                        tracing::warn!(server = %name, error = text, "a hosted cache does not take offers");
                     }
+                    counters.last_error = Some(text);
                 }
-                Err(fault.failure)
+                Err(failure)
             }
         }
+    }
+}
+
+/// Whether trying again later is of any use while nobody does anything about it.
+fn failure_of(error: &SendError) -> Failure {
+    match error {
+        SendError::Unauthorized { .. } | SendError::Tls { .. } | SendError::Status(_) => Failure::Lasting,
+        SendError::Name(_)
+        | SendError::Local(_)
+        | SendError::Unreachable(_)
+        | SendError::TimedOut
+        | SendError::Http(_)
+        | SendError::Response(_)
+        | SendError::TooLarge { .. } => Failure::Passing,
+    }
+}
+
+fn text_of(error: &SendError) -> String {
+    match error {
+        SendError::Unauthorized { .. } => format!(
+            "{error}; its administrator can let everybody offer: Set-BCAuthentication -Mode None (its blocks can be \
+             fetched all the same)"
+        ),
+        SendError::Tls { .. } => format!("{error}; see hosted_client.trust and hosted_client.servers"),
+        error => error.to_string(),
     }
 }
