@@ -62,7 +62,7 @@ impl HostilePeer {
         let socket = tokio::net::UdpSocket::from_std(socket).expect("sockets can be polled");
         drop(in_runtime);
         let server = Server::new(Arc::clone(&blocks), ServerLimits::default());
-        runtime.spawn(async move { server.serve(vec![listener], std::future::pending()).await });
+        runtime.spawn(async move { server.serve(vec![listener.into()], std::future::pending()).await });
         runtime.spawn(answer_probes(socket, SocketAddr::from((own, port)), Arc::clone(&blocks)));
         Self { blocks, _runtime: runtime }
     }
