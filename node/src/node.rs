@@ -76,6 +76,8 @@ struct Inner {
     /// Whether peers are served.
     on: Arc<AtomicBool>,
     listeners: Vec<SocketAddr>,
+    /// Of content information.
+    max_version: u32,
     stop: CancellationToken,
     serving: Mutex<Option<JoinHandle<()>>>,
     /// The cache's directory where it is for this run alone.
@@ -135,6 +137,7 @@ impl Node {
             Mode::HostedClient => Some(HostedClient::start(&config.hosted_client, port, Arc::clone(&on))?),
             _ => None,
         };
+        let max_version = hosted.as_ref().map_or(2, |hosted| if hosted.has_lists() { 2 } else { 1 });
         let client = Client::new(client_limits(&config));
         let (discovery, events) = discovery.unzip();
         let fetcher = Fetcher::with_hosted_caches(
@@ -153,6 +156,7 @@ impl Node {
             server,
             on,
             listeners: addresses,
+            max_version,
             stop,
             serving: Mutex::new(serving),
             _temporary: temporary,
@@ -175,6 +179,13 @@ impl Node {
     #[must_use]
     pub fn listeners(&self) -> &[SocketAddr] {
         &self.0.listeners
+    }
+
+    /// The newest version of content information that is of use: hosted caches of version 1.0 take no offers of segments
+    /// of version 2.
+    #[must_use]
+    pub fn max_content_information_version(&self) -> u32 {
+        self.0.max_version
     }
 
     /// What the node does and did.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use peerdist_protocol::content::{BlockIndex, Segment};
 use peerdist_protocol::hosted_cache::{BatchedOffer, InitialOffer, Offer, Response, SegmentInfo, Version};
 use peerdist_transport::hosted_cache::{CertificateError, OfferClient, SendError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
 
 use super::queue::{Entry, Failure, Next, Queue, What};
 use super::servers::lock;
@@ -154,7 +155,7 @@ impl Shared {
                 Next::Wait(None) => changed.notified().await,
                 Next::Wait(Some(until)) => {
                     tokio::select! {
-                        () = tokio::time::sleep_until((self.start + until).into()) => {}
+                        () = sleep_until(self.start + until) => {}
                         () = changed.notified() => {}
                     }
                 }
