@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
 
@@ -248,6 +249,7 @@ impl Tls {
         let (chain, key) = (dir.path().join("chain.pem"), dir.path().join("key.pem"));
         std::fs::write(&chain, cert.pem()).unwrap();
         std::fs::write(&key, signing_key.serialize_pem()).unwrap();
+        std::fs::set_permissions(&key, std::fs::Permissions::from_mode(0o600)).unwrap();
         let certificate = Certificate::load(&chain, &key).unwrap();
         let listen = |socket: TcpListener| Listener::offers_over_tls(socket, certificate);
         let cache = Cache::of(listener(1, 0).await, Blocks::default(), ServerLimits::default(), initial, listen);

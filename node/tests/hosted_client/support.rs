@@ -29,21 +29,21 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 /// Nothing here takes long; a loaded machine may.
-pub const PATIENCE: Duration = Duration::from_secs(100);
-pub const BLOCK: u64 = 65_536;
+pub(crate) const PATIENCE: Duration = Duration::from_secs(100);
+pub(crate) const BLOCK: u64 = 65_536;
 /// Where offers tell hosted caches to fetch.
-pub const PORT: u16 = 4321;
+pub(crate) const PORT: u16 = 4321;
 
-pub type Sealed = BTreeMap<(SegmentId, BlockIndex), BlkTail>;
+pub(crate) type Sealed = BTreeMap<(SegmentId, BlockIndex), BlkTail>;
 
 /// A content and both descriptions of it.
-pub struct Sample {
-    pub bytes: Bytes,
-    pub v1: ContentInformation,
-    pub v2: ContentInformation,
+pub(crate) struct Sample {
+    pub(crate) bytes: Bytes,
+    pub(crate) v1: ContentInformation,
+    pub(crate) v2: ContentInformation,
 }
 
-pub fn sample(length: usize) -> Sample {
+pub(crate) fn sample(length: usize) -> Sample {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ length as u64;
     let next = || {
         state ^= state << 13;
@@ -61,12 +61,12 @@ pub fn sample(length: usize) -> Sample {
 }
 
 impl Sample {
-    pub fn both(&self) -> [ContentInformation; 2] {
+    pub(crate) fn both(&self) -> [ContentInformation; 2] {
         [self.v1.clone(), self.v2.clone()]
     }
 
     /// Every block of the content as a hosted cache sends it.
-    pub fn sealed(&self, information: &ContentInformation) -> Sealed {
+    pub(crate) fn sealed(&self, information: &ContentInformation) -> Sealed {
         let mut blocks = BTreeMap::new();
         for segment in information.segments() {
             for index in 0..segment.block_count() {
@@ -84,14 +84,14 @@ impl Sample {
 
 /// What a hosted cache holds.
 #[derive(Default)]
-pub struct Blocks {
-    pub blocks: Mutex<Sealed>,
+pub(crate) struct Blocks {
+    pub(crate) blocks: Mutex<Sealed>,
     /// Segments that are not what they are said to be.
-    pub poisoned: BTreeSet<SegmentId>,
+    pub(crate) poisoned: BTreeSet<SegmentId>,
     /// It is gone after so many blocks; 0: never.
-    pub dies_after: u64,
-    asked: AtomicU64,
-    stop: CancellationToken,
+    pub(crate) dies_after: u64,
+    pub(crate) asked: AtomicU64,
+    pub(crate) stop: CancellationToken,
 }
 
 impl BlockSource for Blocks {
@@ -117,17 +117,17 @@ impl BlockSource for Blocks {
 }
 
 /// A hosted cache: the retrieval server, and offers that are written down.
-pub struct Cache {
-    pub address: SocketAddr,
-    pub source: Arc<Blocks>,
-    pub server: Server<Blocks>,
-    pub offers: Arc<Mutex<Vec<(SocketAddr, Offer)>>>,
+pub(crate) struct Cache {
+    pub(crate) address: SocketAddr,
+    pub(crate) source: Arc<Blocks>,
+    pub(crate) server: Server<Blocks>,
+    pub(crate) offers: Arc<Mutex<Vec<(SocketAddr, Offer)>>>,
     stop: CancellationToken,
 }
 
 impl Cache {
     /// One on an address of the loopback network, at any port where `port` is 0.
-    pub async fn start(ip: u8, port: u16, source: Blocks) -> Self {
+    pub(crate) async fn start(ip: u8, port: u16, source: Blocks) -> Self {
         Self::of(
             listener(ip, port).await,
             source,
@@ -138,7 +138,7 @@ impl Cache {
     }
 
     /// One that answers INTERESTED to every first offer of version 1.0, over TLS, or whatever the listener is for.
-    pub fn of(
+    pub(crate) fn of(
         listener: TcpListener,
         source: Blocks,
         limits: ServerLimits,
@@ -167,16 +167,16 @@ impl Cache {
         Self { address, source, server, offers, stop }
     }
 
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.server.counters().requests
     }
 
-    pub fn stop(&self) {
+    pub(crate) fn stop(&self) {
         self.stop.cancel();
     }
 
     /// The offers so far, as soon as they satisfy `enough`.
-    pub async fn offered(&self, enough: impl Fn(&[(SocketAddr, Offer)]) -> bool) -> Vec<(SocketAddr, Offer)> {
+    pub(crate) async fn offered(&self, enough: impl Fn(&[(SocketAddr, Offer)]) -> bool) -> Vec<(SocketAddr, Offer)> {
         let all = || self.offers.lock().unwrap().clone();
         until(|| enough(&all())).await;
         all()
@@ -190,7 +190,7 @@ impl Drop for Cache {
 }
 
 /// Waits for something that happens elsewhere.
-pub async fn until(mut happened: impl FnMut() -> bool) {
+pub(crate) async fn until(mut happened: impl FnMut() -> bool) {
     let waiting = async {
         while !happened() {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -199,12 +199,12 @@ pub async fn until(mut happened: impl FnMut() -> bool) {
     timeout(PATIENCE, waiting).await.expect("it never happened");
 }
 
-pub async fn listener(ip: u8, port: u16) -> TcpListener {
+pub(crate) async fn listener(ip: u8, port: u16) -> TcpListener {
     TcpListener::bind(SocketAddr::from(([127, 0, 0, ip], port))).await.unwrap()
 }
 
 /// Listeners on 127.0.0.1 and 127.0.0.2 at one port, which nobody else has.
-pub async fn pair() -> [TcpListener; 2] {
+pub(crate) async fn pair() -> [TcpListener; 2] {
     loop {
         let first = listener(1, 0).await;
         let port = first.local_addr().unwrap().port();
@@ -214,12 +214,12 @@ pub async fn pair() -> [TcpListener; 2] {
     }
 }
 
-pub fn plain(listener: TcpListener, source: Blocks) -> Cache {
+pub(crate) fn plain(listener: TcpListener, source: Blocks) -> Cache {
     Cache::of(listener, source, ServerLimits::default(), Response::Ok, Listener::retrieval_and_offers)
 }
 
 /// The section of a client of hosted caches on the loopback network.
-pub fn configured(ips: &[u8], port: u16) -> config::HostedClient {
+pub(crate) fn configured(ips: &[u8], port: u16) -> config::HostedClient {
     config::HostedClient {
         servers: ips.iter().map(|ip| IpAddr::from([127, 0, 0, *ip]).to_string().parse().unwrap()).collect(),
         version: OfferVersion(Version::V2),
@@ -232,15 +232,15 @@ pub fn configured(ips: &[u8], port: u16) -> config::HostedClient {
 }
 
 /// A client of hosted caches, without a retrieval server of its own.
-pub struct User {
-    pub fetcher: Fetcher,
-    pub client: Client,
-    pub store: Store,
+pub(crate) struct User {
+    pub(crate) fetcher: Fetcher,
+    pub(crate) client: Client,
+    pub(crate) store: Store,
     _dir: TempDir,
 }
 
 impl User {
-    pub fn new(config: &config::HostedClient) -> Self {
+    pub(crate) fn new(config: &config::HostedClient) -> Self {
         let dir = TempDir::new().unwrap();
         let store = Store::open(&StoreConfig::new(dir.path().join("store"))).unwrap();
         let client = Client::new(ClientLimits { idle_per_peer: 32, ..ClientLimits::default() });
@@ -251,30 +251,30 @@ impl User {
     }
 
     /// Reads all of a content, and what nobody has from `sample`.
-    pub async fn read(&self, information: &ContentInformation, sample: &Sample) -> Reading {
+    pub(crate) async fn read(&self, information: &ContentInformation, sample: &Sample) -> Reading {
         let content = self.fetcher.open(information.clone());
         let (sources, missing) = read(&content, &sample.bytes, 0..sample.bytes.len() as u64).await;
         Reading { sources, missing, content }
     }
 
-    pub fn status(&self) -> HostedClientStatus {
+    pub(crate) fn status(&self) -> HostedClientStatus {
         self.fetcher.hosted_client().unwrap()
     }
 
     /// How often a connection to a hosted cache was refused.
-    pub fn refused(&self) -> u64 {
+    pub(crate) fn refused(&self) -> u64 {
         self.client.counters().failed.get("connect").copied().unwrap_or_default()
     }
 }
 
-pub struct Reading {
-    pub sources: Sources,
-    pub missing: BTreeSet<peerdist_node::fetch::MissingReason>,
-    pub content: Content,
+pub(crate) struct Reading {
+    pub(crate) sources: Sources,
+    pub(crate) missing: BTreeSet<peerdist_node::fetch::MissingReason>,
+    pub(crate) content: Content,
 }
 
 /// Reads a range as a downloader does, with `origin` for what nobody has, and compares every byte.
-pub async fn read(
+pub(crate) async fn read(
     content: &Content,
     origin: &Bytes,
     range: Range<u64>,
@@ -305,16 +305,16 @@ pub async fn read(
 }
 
 /// Keeps an address of the loopback network where nobody listens, as long as it lives.
-pub struct Closed(Socket);
+pub(crate) struct Closed(Socket);
 
 impl Closed {
-    pub fn new(ip: u8, port: u16) -> Self {
+    pub(crate) fn new(ip: u8, port: u16) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
         socket.bind(&SocketAddr::from(([127, 0, 0, ip], port)).into()).unwrap();
         Self(socket)
     }
 
-    pub fn port(&self) -> u16 {
+    pub(crate) fn port(&self) -> u16 {
         self.0.local_addr().unwrap().as_socket().unwrap().port()
     }
 }
