@@ -72,6 +72,7 @@ struct Inner {
     store: Store,
     fetcher: Fetcher,
     discovery: Option<Discovery>,
+    hosted: Option<Arc<HostedClient>>,
     server: Server<Served>,
     /// Whether peers are served.
     on: Arc<AtomicBool>,
@@ -145,7 +146,7 @@ impl Node {
             discovery.clone().zip(events),
             client,
             fetch_config(&config.fetch),
-            hosted,
+            hosted.clone(),
         );
         Ok(Self(Arc::new(Inner {
             started: Instant::now(),
@@ -153,6 +154,7 @@ impl Node {
             store,
             fetcher,
             discovery,
+            hosted,
             server,
             on,
             listeners: addresses,
@@ -216,6 +218,9 @@ impl Node {
     pub async fn stop(&self) {
         if let Some(discovery) = &self.0.discovery {
             discovery.clone().shutdown().await;
+        }
+        if let Some(hosted) = &self.0.hosted {
+            hosted.stop();
         }
         self.0.stop.cancel();
         let serving = self.0.serving.lock().unwrap_or_else(PoisonError::into_inner).take();

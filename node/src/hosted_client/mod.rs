@@ -81,6 +81,11 @@ impl HostedClient {
         self.fallback
     }
 
+    /// Nothing is offered any more.
+    pub fn stop(&self) {
+        self.offerer.stop();
+    }
+
     /// A block that no hosted cache gave is in the store now, verified against a list that proves itself. `held` says how
     /// many such blocks of the segment there are; it is asked where that decides.
     pub fn is_new(&self, segment: &Segment, index: BlockIndex, tag: Tag, held: impl FnOnce() -> u32) {

@@ -85,6 +85,10 @@ impl Offerer {
         Ok(Self { shared, tasks })
     }
 
+    pub(super) fn stop(&self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+
     pub(super) fn is_new(&self, segment: &Segment, index: BlockIndex, tag: Tag, held: impl FnOnce() -> u32) {
         if !self.shared.on.load(Ordering::Relaxed) {
             return;
@@ -131,7 +135,7 @@ impl Offerer {
 
 impl Drop for Offerer {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(AbortHandle::abort);
+        self.stop();
     }
 }
 

@@ -206,7 +206,7 @@ fn the_only_hosted_cache_is_tried_again_after_a_while_unless_an_administrator_ha
 fn a_full_queue_drops_the_oldest_and_counts_it() {
     let mut queue = Queue::new(Version::V2, names(1));
     let base = v2(1).remove(0);
-    let mut entry = |number: usize| {
+    let entry = |number: usize| {
         let mut id = [0; 32];
         id[..8].copy_from_slice(&number.to_be_bytes());
         let mut descriptor = SegmentDescriptor::new(&base, ContentTag::PEERDIST).unwrap();

@@ -171,10 +171,6 @@ impl Cache {
         self.server.counters().requests
     }
 
-    pub(crate) fn stop(&self) {
-        self.stop.cancel();
-    }
-
     /// The offers so far, as soon as they satisfy `enough`.
     pub(crate) async fn offered(&self, enough: impl Fn(&[(SocketAddr, Offer)]) -> bool) -> Vec<(SocketAddr, Offer)> {
         let all = || self.offers.lock().unwrap().clone();

@@ -3,10 +3,13 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use peerdist_node::config::{Config, Fallback, HostedClient, Interfaces, Mode};
+use peerdist_node::api::{Api, Quotas, Status};
+use peerdist_node::config::{self, Config, Fallback, HostedClient, Interfaces, Mode};
+use peerdist_node::download::Backend;
 use peerdist_node::node::Node;
 use peerdist_protocol::content::CryptoAlgoId;
-use peerdist_protocol::hosted_cache::Offer;
+use peerdist_protocol::hosted_cache::{Offer, Version};
+use peerdist_protocol::http::ContentVersions;
 use peerdist_protocol::retrieval::{Answer, BlkTail, Exchange};
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
 use socket2::{Domain, Socket, Type};
@@ -147,4 +150,40 @@ async fn without_hosted_caches_it_is_a_host_of_distributed_mode_if_it_may_be() {
     assert_eq!(sources.peers.get(&back.address), Some(&(end + 1)), "{missing:?}");
     other.node.stop().await;
     host.node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn content_information_of_version_1_is_asked_for_where_hosted_caches_are_of_version_1() {
+    let down = Closed::new(1, 0);
+    for (version, max, asked) in [(Version::V1, 1, ContentVersions::V1), (Version::V2, 2, ContentVersions::V1AndV2)] {
+        let mut hosted = configured(&[1], down.port());
+        hosted.version.0 = version;
+        let Host { node, _dir: dir } = Host::start(Mode::HostedClient, hosted, 0).await;
+        let api = Api::new(node.clone(), dir.path().join("key"), Quotas::from(&config::Control::default()));
+        assert_eq!(api.status().max_version, max);
+        api.set_status(Status::Disabled);
+        api.set_status(Status::Available);
+        assert_eq!((api.status().min_version, api.status().max_version), (1, max));
+        assert_eq!(Backend::Embedded(node.clone()).content_versions().await, asked);
+        node.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_offered_while_the_node_is_off_or_once_it_has_stopped() {
+    let sample = sample(LENGTH);
+    let cache = Cache::start(1, 0, Blocks::default()).await;
+    let host = Host::start(Mode::HostedClient, configured(&[1], cache.address.port()), 0).await;
+    let offers = || host.node.status().hosted_client.unwrap().offers;
+    host.node.set_enabled(false);
+    let content = host.node.fetcher().open(sample.v2.clone());
+    content.add_data(0, sample.bytes.slice(..1_000_000)).await.unwrap();
+    assert_eq!((offers().waiting, offers().sent), (0, 0));
+    host.node.set_enabled(true);
+    content.add_data(0, sample.bytes.clone()).await.unwrap();
+    assert!(offers().waiting > 0);
+    host.node.stop().await;
+    let sent = offers().sent;
+    tokio::time::sleep(2 * peerdist_node::hosted_client::queue::SETTLE_TIME).await;
+    assert_eq!(offers().sent, sent);
 }

@@ -168,6 +168,15 @@ impl Claims {
         }
     }
 
+    /// A host does not hold a block that it listed.
+    pub(super) fn lacks(&mut self, id: &SegmentId, host: HostId, block: BlockIndex) {
+        let list = self.lists.get_mut(id);
+        let holder = list.and_then(|list| list.holders.iter_mut().find(|holder| holder.host == host));
+        if let Some(Holder { holding: Holding::Listed(blocks), .. }) = holder {
+            blocks.remove(block);
+        }
+    }
+
     /// What a host claims does not count any more.
     pub(super) fn forget(&mut self, id: &SegmentId, host: HostId) {
         if let Some(list) = self.lists.get_mut(id) {

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peerdist_protocol::content::{BlockRanges, SegmentId};
+use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::{Availability, EndpointAddress};
 use serde::Serialize;
 
@@ -107,6 +107,21 @@ impl PeerBook {
                 self.claims.claim(now, id, host, Holding::Possible);
             }
         }
+    }
+
+    /// Whether a hosted cache that works says that it holds a block. To offer the block then would be a complaint.
+    #[must_use]
+    pub fn is_in_hosted_cache(&self, now: Moment, id: &SegmentId, block: BlockIndex, block_count: u32) -> bool {
+        self.claims.holders(now, id).any(|(host, holding)| {
+            self.is_hosted_cache(host)
+                && !self.is_lost(now, host)
+                && holding.basis(block, block_count) == Some(Basis::Sure)
+        })
+    }
+
+    /// What a host delivered as a block is something else: it does not count as holding it.
+    pub fn lacks(&mut self, id: &SegmentId, host: HostId, block: BlockIndex) {
+        self.claims.lacks(id, host, block);
     }
 
     /// Whether it is a hosted cache.
@@ -433,6 +448,26 @@ mod tests {
         book.listed(s(20), &id, cache, BlockRanges::first(2));
         book.may_have_segments(s(20), cache, [&id]);
         assert_eq!(book.holders(s(20), &id).next().unwrap().1.basis(2, 8), None);
+    }
+
+    #[test]
+    fn a_wrong_block_is_not_in_the_hosted_cache_and_all_others_are() {
+        let id = SegmentId::from_slice(&[1; 32]).unwrap();
+        let mut book = PeerBook::new();
+        let cache = book.add_hosted_cache(s(0));
+        book.may_have_segments(s(0), cache, [&id]);
+        assert!(!book.is_in_hosted_cache(s(0), &id, 0, 8), "it did not say so");
+        book.listed(s(0), &id, cache, BlockRanges::first(3));
+        book.lacks(&id, cache, 1);
+        let held =
+            |book: &PeerBook| (0..4).map(|block| book.is_in_hosted_cache(s(0), &id, block, 8)).collect::<Vec<_>>();
+        assert_eq!(held(&book), [true, false, true, false]);
+        book.begin(s(0), cache);
+        book.finish(s(0), cache, Outcome::Unreachable);
+        assert_eq!(held(&book), [false; 4]);
+        let peer = book.matched(s(0), &name(1), &[address("10.0.0.1:80")], nothing()).unwrap();
+        book.listed(s(0), &id, peer, BlockRanges::first(8));
+        assert_eq!(held(&book), [false; 4], "what peers hold is offered");
     }
 
     #[test]

@@ -157,10 +157,10 @@ impl Plan {
             (Trouble::NotHeld, _) => is_hosted_cache && is_whole,
             _ => is_hosted_cache && is_whole && note == PeerNote::BadHash,
         };
-        if let Some(id) = segment_id
-            && is_absent
-        {
-            self.is_absent(now, book, &id, host);
+        match segment_id {
+            Some(id) if is_absent => self.is_absent(now, book, &id, host),
+            Some(id) if is_hosted_cache && note == PeerNote::BadHash => book.lacks(&id, host, at.block),
+            _ => {}
         }
         let others = self.fetches.values().any(|other| other.at == at);
         if let Some(block) = self.block_mut(at) {

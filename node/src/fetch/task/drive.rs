@@ -273,8 +273,9 @@ impl Shared {
         }
     }
 
-    /// A verified block came that no hosted cache gave: if the cache took it as new, a hosted cache may want it. A block
-    /// that is verified against a partial list waits until the list is proven.
+    /// A verified block came that no hosted cache gave: if the cache took it as new, a hosted cache may want it, unless it
+    /// says that it has it and was only too slow. A block that is verified against a partial list waits until the list is
+    /// proven.
     pub(super) fn is_new(&self, at: BlockAt, kept: &Kept) {
         let Some(hosted) = self.node.hosted.as_ref().filter(|_| matches!(kept, Kept::Stored)) else { return };
         let known = lock(&self.known);
@@ -285,7 +286,11 @@ impl Shared {
         }
         let Some(segment) = known.segment(at.segment).cloned() else { return };
         drop(known);
-        let held = || self.node.store.as_ref().and_then(|store| store.held(&segment.id()));
+        let (id, count) = (segment.id(), segment.block_count());
+        if self.node.book().is_in_hosted_cache(self.node.now(), &id, at.block, count) {
+            return;
+        }
+        let held = || self.node.store.as_ref().and_then(|store| store.held(&id));
         hosted.client.is_new(&segment, at.block, self.tag, || held().map_or(0, |held| held.bound.len()));
     }
 
