@@ -6,6 +6,7 @@
 //! | [`store`] | encrypted blocks on disk, and which of them may be served |
 //! | [`fetch`] | whom to ask for which block, and why |
 //! | [`hosted_cache`] | takes offers of segments, fetches them and serves the branch |
+//! | [`hosted_client`] | the hosted caches of a hosted client, and what it offers them |
 //! | [`node`] | store, fetcher, discovery and retrieval server, put together |
 //! | [`download`] | a URL's bytes: from the cache, from peers, from the origin |
 //! | [`config`] | the TOML configuration |
@@ -24,5 +25,6 @@ pub mod download;
 pub mod feature;
 pub mod fetch;
 pub mod hosted_cache;
+pub mod hosted_client;
 pub mod node;
 pub mod store;

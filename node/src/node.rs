@@ -21,8 +21,9 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, Interfaces, Mode};
+use crate::config::{self, Config, Fallback, Interfaces, Mode};
 use crate::fetch::{FetchConfig, Fetcher};
+use crate::hosted_client::HostedClient;
 use crate::store::{Audience, Limits, Store, StoreConfig, StoreError};
 
 mod hosted_cache;
@@ -59,7 +60,7 @@ pub enum StartError {
     /// The hashes of segments that were offered to this hosted cache cannot be kept.
     #[error("the directory of offered segments cannot be used")]
     Offered(#[source] io::Error),
-    /// The certificate of this hosted cache cannot be used.
+    /// The certificate of this hosted cache, or those that hosted caches are trusted by, cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),
     /// Discovery cannot begin at all.
@@ -78,10 +79,13 @@ struct Inner {
     fetcher: Fetcher,
     discovery: Option<Discovery>,
     hosted_cache: Option<HostedCacheRole>,
+    hosted: Option<Arc<HostedClient>>,
     server: Server<Served>,
     /// Whether peers are served.
     on: Arc<AtomicBool>,
     listeners: Vec<SocketAddr>,
+    /// Of content information.
+    max_version: u32,
     stop: CancellationToken,
     serving: Mutex<Option<JoinHandle<()>>>,
     /// The cache's directory where it is for this run alone.
@@ -121,7 +125,7 @@ impl Node {
         let on = Arc::new(AtomicBool::new(true));
         let audience = if mode == Mode::HostedCache { Audience::Branch } else { Audience::Peers };
         let served = Served { store: store.clone(), audience, on: Arc::clone(&on) };
-        let client = Client::new(client_limits(&config.fetch));
+        let client = Client::new(client_limits(&config));
         let listeners = if mode.serves_blocks() { listen(&config.node.listen, config.node.port)? } else { Vec::new() };
         let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let (server, listeners, hosted_cache) = if mode == Mode::HostedCache {
@@ -136,16 +140,28 @@ impl Node {
             let (server, stop) = (server.clone(), stop.clone());
             tokio::spawn(async move { server.serve(listeners, stop.cancelled_owned()).await })
         });
-        let discovery = if mode.asks_peers() {
-            // The port that is really listened on: it may have been chosen by the system.
-            let port = addresses.first().map_or(config.node.port, SocketAddr::port);
+        // The port that is really listened on: it may have been chosen by the system.
+        let port = addresses.first().map_or(config.node.port, SocketAddr::port);
+        let falls_back = mode == Mode::HostedClient && config.hosted_client.fallback == Fallback::Distributed;
+        let discovery = if mode.asks_peers() || falls_back {
             let lookup = Arc::new(move |id: &SegmentId| served.if_on(|store| store.availability(id)));
             Some(Discovery::start(discovery_config(&config, port), lookup)?)
         } else {
             None
         };
+        let hosted = match mode {
+            Mode::HostedClient => Some(HostedClient::start(&config.hosted_client, port, Arc::clone(&on))?),
+            _ => None,
+        };
+        let max_version = hosted.as_ref().map_or(2, |hosted| if hosted.has_lists() { 2 } else { 1 });
         let (discovery, events) = discovery.unzip();
-        let fetcher = Fetcher::new(store.clone(), discovery.clone().zip(events), client, fetch_config(&config.fetch));
+        let fetcher = Fetcher::with_hosted_caches(
+            store.clone(),
+            discovery.clone().zip(events),
+            client,
+            fetch_config(&config.fetch),
+            hosted.clone(),
+        );
         Ok(Self(Arc::new(Inner {
             started: Instant::now(),
             mode,
@@ -153,9 +169,11 @@ impl Node {
             fetcher,
             discovery,
             hosted_cache,
+            hosted,
             server,
             on,
             listeners: addresses,
+            max_version,
             stop,
             serving: Mutex::new(serving),
             _temporary: temporary,
@@ -180,6 +198,13 @@ impl Node {
         &self.0.listeners
     }
 
+    /// The newest version of content information that is of use: hosted caches of version 1.0 take no offers of segments
+    /// of version 2.
+    #[must_use]
+    pub fn max_content_information_version(&self) -> u32 {
+        self.0.max_version
+    }
+
     /// What the node does and did.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
@@ -198,8 +223,8 @@ impl Node {
         self.0.store.set_limits(Limits::from(&config.cache))
     }
 
-    /// Turns the node off or on: while it is off, Probes find no answer and peers no block, and offers come to nothing. What fetches is not refused
-    /// here.
+    /// Turns the node off or on: while it is off, Probes find no answer and peers no block, and offers come to nothing.
+    /// What fetches is not refused here.
     pub fn set_enabled(&self, on: bool) {
         self.0.on.store(on, Ordering::Relaxed);
         if let Some(role) = &self.0.hosted_cache {
@@ -211,6 +236,9 @@ impl Node {
     pub async fn stop(&self) {
         if let Some(discovery) = &self.0.discovery {
             discovery.clone().shutdown().await;
+        }
+        if let Some(hosted) = &self.0.hosted {
+            hosted.stop();
         }
         self.0.stop.cancel();
         let serving = self.0.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -311,8 +339,13 @@ fn server_limits(retrieval: &config::Retrieval) -> ServerLimits {
     }
 }
 
-fn client_limits(fetch: &config::Fetch) -> ClientLimits {
-    ClientLimits { progress_time: fetch.request_timeout, ..ClientLimits::default() }
+fn client_limits(config: &Config) -> ClientLimits {
+    let limits = ClientLimits { progress_time: config.fetch.request_timeout, ..ClientLimits::default() };
+    match config.node.mode {
+        // All blocks come from few hosts.
+        Mode::HostedClient => ClientLimits { idle_per_peer: config.fetch.max_in_flight.get() as usize, ..limits },
+        _ => limits,
+    }
 }
 
 fn fetch_config(fetch: &config::Fetch) -> FetchConfig {
@@ -332,7 +365,8 @@ fn discovery_config(config: &Config, retrieval_port: u16) -> peerdist_discovery:
         ipv6: config.discovery.ipv6,
         port: config.discovery.port,
         retrieval_port,
-        serve: config.node.mode.answers_probes(),
+        // A hosted client has discovery where it falls back to distributed mode, and takes its part there.
+        serve: config.node.mode.answers_probes() || config.node.mode == Mode::HostedClient,
         client: Some(ClientConfig { request_timer: config.fetch.probe_timeout, ..ClientConfig::default() }),
         ..peerdist_discovery::Config::default()
     }

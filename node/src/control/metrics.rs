@@ -13,13 +13,14 @@ use serde_json::{Map, Value};
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Objects whose members are reasons or outcomes of one thing that is counted.
-const BY_REASON: [&str; 11] = [
+const BY_REASON: [&str; 12] = [
     "answers_dropped",
     "discarded",
     "exchanges",
     "ignored",
     "missing",
     "offers_discarded",
+    "offers_failed",
     "probes_dropped",
     "probes_heard",
     "pulls_failed",
@@ -28,7 +29,7 @@ const BY_REASON: [&str; 11] = [
 ];
 
 /// Numbers that go up and down; all others only grow while the daemon runs.
-const GAUGES: [&str; 18] = [
+const GAUGES: [&str; 19] = [
     "peerdist_api_contents",
     "peerdist_api_sessions",
     "peerdist_api_staged_bytes",
@@ -44,6 +45,7 @@ const GAUGES: [&str; 18] = [
     "peerdist_hosted_cache_pulling",
     "peerdist_hosted_cache_queued",
     "peerdist_hosted_cache_sources_out",
+    "peerdist_hosted_client_offers_waiting",
     "peerdist_serving_open_connections",
     "peerdist_serving_uploads",
     "peerdist_uptime_seconds",

@@ -52,7 +52,7 @@ impl Role {
             }
         }
         // Its connections are not those of local readers.
-        let client = Client::new(client_limits(&config.fetch));
+        let client = Client::new(client_limits(config));
         let cache = HostedCache::start(settings.clone(), store.clone(), client, Arc::clone(on));
         Ok((Self { cache: cache.map_err(StartError::Offered)?, listeners: offers }, listeners))
     }

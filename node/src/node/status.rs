@@ -11,6 +11,7 @@ use super::Inner;
 use crate::config::Mode;
 use crate::fetch::FetchCounters;
 use crate::hosted_cache::HostedCacheStatus;
+use crate::hosted_client::HostedClientStatus;
 use crate::store::StoreStats;
 
 /// A node's state and everything it counted since it started.
@@ -30,6 +31,8 @@ pub struct NodeStatus {
     pub serving: ServingStatus,
     /// What was fetched.
     pub fetching: FetchCounters,
+    /// The hosted caches of a hosted client; `None` in other modes.
+    pub hosted_client: Option<HostedClientStatus>,
     /// The cache.
     pub cache: StoreStats,
 }
@@ -117,6 +120,7 @@ impl NodeStatus {
             hosted_cache: node.hosted_cache.as_ref().map(|role| role.status(&serving)),
             serving: serving.into(),
             fetching: node.fetcher.counters(),
+            hosted_client: node.fetcher.hosted_client(),
             cache: node.store.stats(),
         }
     }
