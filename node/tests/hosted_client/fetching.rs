@@ -41,7 +41,8 @@ async fn everything_comes_from_the_hosted_cache_and_the_story_says_so() {
         assert_eq!((status.servers[0].last_error.as_deref(), status.servers[0].out), (None, None));
         // What a hosted cache gave is not offered to it.
         assert_eq!(status.offers.waiting + status.offers.sent, 0);
-        assert!(cache.server.counters().connections <= 32, "connections are kept");
+        // 32 blocks and 4 questions at once take so many.
+        assert!(cache.server.counters().connections <= 36, "connections are kept");
     }
 }
 
