@@ -3,7 +3,7 @@
 //!
 //! An offer is answered at once and from memory; what follows from it waits in a queue for each source, and the sources
 //! take turns. Version 1.0 says enough to verify every block, version 2.0 says nothing that would: those segments are
-//! kept blind, and what contains poisoning is all in [`sources`] and in how complaints are judged in [`desk`].
+//! kept blind, and what contains poisoning is all in `sources` and in how complaints are judged in `desk`.
 //!
 //! | module | what it does |
 //! |---|---|
