@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerdist_discovery::{Config, Discovery, Interfaces};
+use peerdist_discovery::{Config, Discovery, Event, Interfaces};
 use peerdist_node::fetch::why::PeerNote;
 use peerdist_node::fetch::{
     AddDataError, Content, FetchConfig, Fetcher, MissingReason, NextError, Read, Source, Sources,
@@ -21,7 +21,7 @@ use peerdist_protocol::content::{
     ServerSecret, VerifiedBlock,
 };
 use peerdist_protocol::crypto::HashAlgorithm;
-use peerdist_protocol::discovery::Held;
+use peerdist_protocol::discovery::{Form, Held};
 use peerdist_protocol::retrieval::BlkTail;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
 use peerdist_transport::retrieval::server::{BlockSource, Server, ServerLimits};
@@ -444,6 +444,27 @@ async fn nobody_is_one_request_to_the_origin() {
             .map(|index| store.read(&segment.id(), index).unwrap().unwrap().to_encrypted_block().unwrap().iv)
             .collect();
         assert!(ivs.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_have_the_form_of_the_content_information() {
+    let sample = sample(1_000_000);
+    for (information, expected) in [(&sample.v1, Form::V1), (&sample.v2, Form::V2)] {
+        let lan = Lan::new();
+        let (_neighbour, mut events) = Discovery::start(lan.config(9), Arc::new(|_: &SegmentId| None)).unwrap();
+        let dir = TempDir::new().unwrap();
+        let (fetcher, _) = lan.fetcher(&dir);
+        let content = fetcher.open(information.clone());
+        read(&content, &sample.bytes, 0..1_000_000).await;
+        let heard = timeout(PATIENCE, async {
+            loop {
+                if let Some(Event::Overheard { form, ids, .. }) = events.recv().await {
+                    return (form, ids[0]);
+                }
+            }
+        });
+        assert_eq!(heard.await.unwrap(), (expected, information.segments()[0].id()));
     }
 }
 
