@@ -70,6 +70,14 @@ impl Sample {
 
 /// Every block of a content as a peer would send it.
 fn sealed(sample: &Sample, information: &ContentInformation) -> BTreeMap<(SegmentId, BlockIndex), BlkTail> {
+    sealed_with(CryptoAlgoId::Aes128, sample, information)
+}
+
+fn sealed_with(
+    algorithm: CryptoAlgoId,
+    sample: &Sample,
+    information: &ContentInformation,
+) -> BTreeMap<(SegmentId, BlockIndex), BlkTail> {
     let mut blocks = BTreeMap::new();
     for segment in information.segments() {
         for index in 0..segment.block_count() {
@@ -77,7 +85,7 @@ fn sealed(sample: &Sample, information: &ContentInformation) -> BTreeMap<(Segmen
             let plain = sample.bytes.slice(range.start as usize..range.end as usize);
             let block = VerifiedBlock::verify(plain, &segment.block_check(index).unwrap()).unwrap();
             let iv = [index as u8; 16];
-            let sealed = EncryptedBlock::seal(&block, segment.secret(), CryptoAlgoId::Aes128, iv).unwrap();
+            let sealed = EncryptedBlock::seal(&block, segment.secret(), algorithm, iv).unwrap();
             blocks.insert((segment.id(), index), BlkTail::from(&sealed));
         }
     }
@@ -268,6 +276,25 @@ async fn everything_from_one_peer_and_then_from_the_cache() {
         assert_eq!(lan.asked(0), asked);
         let counters = fetcher.counters();
         assert_eq!((counters.bytes_from_peers, counters.bytes_from_cache), (5_000_000, 5_000_000));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_that_came_in_the_clear_is_encrypted_before_it_is_kept() {
+    let sample = sample(1_000_000);
+    for information in sample.both() {
+        let mut lan = Lan::new();
+        lan.add(sealed_with(CryptoAlgoId::None, &sample, &information), &information, Manner::Honest).await;
+        let dir = TempDir::new().unwrap();
+        let (fetcher, store) = lan.fetcher(&dir);
+        let sources = read(&fetcher.open(information.clone()), &sample.bytes, 0..1_000_000).await;
+        assert_eq!(sources.all_peers(), 1_000_000);
+        for segment in information.segments() {
+            for index in 0..segment.block_count() {
+                let kept = store.read_bound(&segment.id(), index).unwrap().unwrap();
+                assert_eq!(kept.algorithm, CryptoAlgoId::Aes128);
+            }
+        }
     }
 }
 

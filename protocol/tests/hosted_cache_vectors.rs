@@ -7,7 +7,8 @@ use std::path::Path;
 use bytes::Bytes;
 use peerdist_protocol::content::ParseError;
 use peerdist_protocol::hosted_cache::{
-    Ignored, MAX_MESSAGE_SIZE, Offer, OfferError, Response, ResponseError, SegmentDescriptor, SegmentInfo, Version,
+    ContentTag, Ignored, MAX_MESSAGE_SIZE, Offer, OfferError, Response, ResponseError, SegmentDescriptor, SegmentInfo,
+    Version,
 };
 use serde_json::{Value, json};
 
@@ -220,6 +221,36 @@ fn sizes_that_cannot_be_are_ignored() {
     let odd = SegmentDescriptor { segment_size: 65_537, hash_algorithm: 1, ..good };
     assert_eq!((odd.block_count(), odd.block_length(0), odd.block_length(1)), (Ok(2), 65_536, 1));
     assert_eq!((odd.block_length(2), odd.block_length(u32::MAX)), (0, 0));
+}
+
+#[test]
+fn descriptors_name_the_hashes_that_the_protocol_knows() {
+    let tag = ContentTag::PEERDIST;
+    let described = |name: &str| {
+        let Offer::SegmentInfo(offer) = Offer::parse(Version::V1, &vector(name).bytes).unwrap() else { panic!() };
+        let segment = offer.segment().unwrap().into_segment().unwrap();
+        (SegmentDescriptor::new(&segment, tag), segment.id(), segment.length())
+    };
+    let (descriptor, segment_id, segment_size) = described("segment_info_sha256_two_blocks");
+    let expected =
+        SegmentDescriptor { block_size: 65_536, segment_size, content_tag: tag, hash_algorithm: 1, segment_id };
+    assert_eq!(descriptor, Some(expected));
+    assert_eq!(described("segment_info_sha384").0, None);
+}
+
+#[test]
+fn the_hash_of_an_initial_offer_is_as_long_as_a_hash() {
+    let good = vector("initial_offer_sha256").bytes;
+    for size in [0, 1, 31, 32, 33, 47, 48, 49, 63, 64, 65] {
+        let bytes = [&good[..16], &vec![7; size]].concat();
+        let parsed = Offer::parse(Version::V1, &bytes.into());
+        match size {
+            32 | 48 | 64 => {
+                assert!(matches!(parsed, Ok(Offer::Initial(offer)) if offer.segment_id.as_bytes().len() == size))
+            }
+            _ => assert_eq!(parsed, Err(OfferError::SegmentIdSize { size })),
+        }
+    }
 }
 
 #[test]

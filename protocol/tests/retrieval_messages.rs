@@ -349,6 +349,15 @@ fn unknown_types_and_ciphers_are_refused() {
 }
 
 #[test]
+fn the_version_of_a_response_is_not_looked_at() {
+    for message in responses() {
+        let mut bytes = message.emit();
+        bytes[4..8].copy_from_slice(&[0, 7, 0, 9]);
+        assert_eq!(parse_response(bytes).unwrap().response, message.response);
+    }
+}
+
+#[test]
 fn head_and_tail_are_the_whole_message() {
     for algorithm in CIPHERS {
         for length in [1_usize, 2, 3, 4, 5, 48, 65_552, 131_088] {
