@@ -63,7 +63,7 @@ impl HostilePeer {
         let socket = tokio::net::UdpSocket::from_std(socket).expect("sockets can be polled");
         drop(in_runtime);
         let server = Server::new(Arc::clone(&blocks), ServerLimits::default());
-        runtime.spawn(async move { server.serve(vec![listener], std::future::pending()).await });
+        runtime.spawn(async move { server.serve(vec![listener.into()], std::future::pending()).await });
         runtime.spawn(answer_probes(socket, address, Arc::clone(&blocks)));
         Self { blocks, address, _runtime: runtime }
     }

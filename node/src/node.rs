@@ -12,7 +12,7 @@ use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::ClientConfig;
 use peerdist_protocol::retrieval::BlkTail;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
-use peerdist_transport::retrieval::server::{BlockSource, Server, ServerLimits};
+use peerdist_transport::retrieval::server::{BlockSource, Listener, Server, ServerLimits};
 use socket2::{Domain, Protocol, Socket, Type};
 use tempfile::TempDir;
 use thiserror::Error;
@@ -114,6 +114,7 @@ impl Node {
         let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let serving = mode.serves_blocks().then(|| {
             let (server, stop) = (server.clone(), stop.clone());
+            let listeners = listeners.into_iter().map(Listener::retrieval).collect();
             tokio::spawn(async move { server.serve(listeners, stop.cancelled_owned()).await })
         });
         let discovery = if mode.asks_peers() {

@@ -183,7 +183,7 @@ impl Lan {
         tokio::spawn(async move {
             // Dropping the future closes every connection, as a power failure would.
             tokio::select! {
-                () = server.serve(vec![listener], pending()) => {}
+                () = server.serve(vec![listener.into()], pending()) => {}
                 () = stop.cancelled() => {}
             }
         });

@@ -1,8 +1,9 @@
-//! Retrieval (MS-PCCRR) and content information (MS-PCCRTP) over HTTP, on tokio.
+//! Retrieval (MS-PCCRR), hosted cache offers (MS-PCHC) and content information (MS-PCCRTP) over HTTP, on tokio.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | [`retrieval`] | asks peers for blocks, and answers peers that ask |
+//! | [`hosted_cache`] | what offers to hosted caches need beside the server: the certificate, and the client |
 //! | [`content_server`] | a folder or another HTTP server, with content information for whoever understands it |
 //! | [`origin`] | the downloader's HTTP client: content information, missing data, plain bodies |
 //! | [`hashing`] | files to content information, on several threads |
@@ -10,6 +11,7 @@
 
 pub mod content_server;
 pub mod hashing;
+pub mod hosted_cache;
 mod http_client;
 pub mod origin;
 pub mod retrieval;

@@ -15,24 +15,24 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair}
 use tempfile::TempDir;
 
 /// What hosts after the first may take over the WAN, as a share of the content.
-pub const FROM_ORIGIN: f64 = 0.01;
+pub(crate) const FROM_ORIGIN: f64 = 0.01;
 
 /// A lab with a file on its origin.
-pub struct Branch {
-    pub lab: Lab,
-    pub file: Vec<u8>,
-    pub url: String,
-    pub information: ContentInformation,
+pub(crate) struct Branch {
+    pub(crate) lab: Lab,
+    pub(crate) file: Vec<u8>,
+    pub(crate) url: String,
+    pub(crate) information: ContentInformation,
     _server: ContentServer,
 }
 
 impl Branch {
     /// So many hosts, and a file of 16 MiB with content information of a version.
-    pub fn new(hosts: usize, version: &str) -> Self {
+    pub(crate) fn new(hosts: usize, version: &str) -> Self {
         Self::with(Plan { hosts, ..Plan::default() }, version)
     }
 
-    pub fn with(plan: Plan, version: &str) -> Self {
+    pub(crate) fn with(plan: Plan, version: &str) -> Self {
         let lab = Lab::new(plan);
         let file = content(16 << 20, 4);
         let server = ContentServer::folder(&lab.origin, &[("file", &file)]);
@@ -41,17 +41,17 @@ impl Branch {
         Self { lab, file, url, information, _server: server }
     }
 
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.file.len() as u64
     }
 
     /// How many blocks the file has.
-    pub fn blocks(&self) -> u64 {
+    pub(crate) fn blocks(&self) -> u64 {
         self.information.segments().iter().map(|segment| u64::from(segment.block_count())).sum()
     }
 
     /// Waits until a hosted cache holds all of the file, and has taken each block so many times.
-    pub fn wait_until_held(&self, hosted: &Node, times: u64) {
+    pub(crate) fn wait_until_held(&self, hosted: &Node, times: u64) {
         wait_until("the hosted cache to hold the file", PATIENCE, || {
             let pulled = hosted.status()["hosted_cache"]["pulled_blocks"].as_u64().expect("the status counts blocks");
             (blocks_held(hosted) == self.blocks() && pulled >= times * self.blocks()).then_some(())
@@ -59,7 +59,7 @@ impl Branch {
     }
 
     /// Offers of the whole file in version 2.0, from a retrieval server on a port.
-    pub fn offers(&self, port: u16) -> Vec<Offer> {
+    pub(crate) fn offers(&self, port: u16) -> Vec<Offer> {
         let segments = self.information.segments().iter();
         let segments: Vec<_> =
             segments.map(|segment| SegmentDescriptor::new(segment, ContentTag::BITS).expect("32-byte ids")).collect();
@@ -69,46 +69,46 @@ impl Branch {
 }
 
 /// How many blocks a node's cache holds.
-pub fn blocks_held(node: &Node) -> u64 {
+pub(crate) fn blocks_held(node: &Node) -> u64 {
     node.status()["cache"]["blocks"].as_u64().expect("the status counts blocks")
 }
 
-pub fn hosted_settings(settings: &str) -> String {
+pub(crate) fn hosted_settings(settings: &str) -> String {
     format!("[node]\nmode = \"hosted-cache\"\n[hosted_cache]\n{settings}")
 }
 
 /// A hosted cache that takes offers of version 2.0.
-pub fn hosted_cache(host: &Host, settings: &str) -> Node {
+pub(crate) fn hosted_cache(host: &Host, settings: &str) -> Node {
     Node::start_with(host, &hosted_settings(settings))
 }
 
 /// A hosted cache that takes offers of both versions.
-pub fn secure_hosted_cache(host: &Host, authority: &Authority, settings: &str) -> Node {
+pub(crate) fn secure_hosted_cache(host: &Host, authority: &Authority, settings: &str) -> Node {
     let [certificate, key] = authority.issue(host);
     let files = format!("certificate = {certificate:?}\nprivate_key = {key:?}\n");
     hosted_cache(host, &format!("{files}{settings}"))
 }
 
 /// A client of these hosted caches.
-pub fn client(host: &Host, servers: &[&Host], settings: &str) -> Node {
+pub(crate) fn client(host: &Host, servers: &[&Host], settings: &str) -> Node {
     let servers: Vec<_> = servers.iter().map(|server| server.addresses()[0].to_string()).collect();
     let settings = format!("[node]\nmode = \"hosted-client\"\n[hosted_client]\nservers = {servers:?}\n{settings}");
     Node::start_with(host, &settings)
 }
 
 /// A client that makes offers of version 1.0.
-pub fn secure_client(host: &Host, servers: &[&Host], authority: &Authority) -> Node {
+pub(crate) fn secure_client(host: &Host, servers: &[&Host], authority: &Authority) -> Node {
     client(host, servers, &format!("version = \"1.0\"\ntrust = {:?}\n", authority.file("authority.pem")))
 }
 
 /// Who issues the certificates of the branch.
-pub struct Authority {
+pub(crate) struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     folder: TempDir,
 }
 
 impl Authority {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().expect("a key");
@@ -130,7 +130,7 @@ impl Authority {
         ]
     }
 
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
@@ -141,7 +141,7 @@ impl Authority {
 }
 
 /// Sends an offer as a client in the field does, over HTTP/1.0. Returns the status of the answer.
-pub fn offer_to(from: &Host, server: &Host, offer: &Offer) -> String {
+pub(crate) fn offer_to(from: &Host, server: &Host, offer: &Offer) -> String {
     let body = offer.emit();
     let server = server.socket(Version::V2.default_port());
     let answer = from.enter(|| {

@@ -82,7 +82,7 @@ impl Running {
         let serving = server.clone();
         let task = tokio::spawn(async move {
             serving
-                .serve(vec![listener], async {
+                .serve(vec![listener.into()], async {
                     let _ = stopped.await;
                 })
                 .await;

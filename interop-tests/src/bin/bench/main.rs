@@ -7,6 +7,7 @@
 mod api;
 mod fetching;
 mod hashing;
+mod hosted;
 mod memory;
 mod probing;
 mod row;
@@ -19,13 +20,14 @@ use row::Row;
 /// A group of rows that share a stage.
 type Group = (&'static str, fn() -> Vec<Row>);
 
-const GROUPS: [Group; 6] = [
+const GROUPS: [Group; 7] = [
     ("hashing", hashing::rows),
     ("serving", serving::rows),
     ("fetching", fetching::rows),
     ("probing", probing::rows),
     ("memory", memory::rows),
     ("api", api::rows),
+    ("hosted", hosted::rows),
 ];
 
 fn main() {

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-use peerdist_node::store::{SegmentKey, Store, Tag, Trust};
+use peerdist_node::store::{SegmentKey, Store, StoreConfig, Tag, Trust};
 use peerdist_protocol::content::CryptoAlgoId;
 use peerdist_protocol::retrieval::{BlkTail, tail_size};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ pub(crate) const OPEN_STORE: &str = "open-store";
 
 pub(crate) fn rows() -> Vec<Row> {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    fill(folder.path());
+    fill(&store_config(folder.path()), Trust::Bound);
     let (mut most_seconds, mut most_memory) = (0.0, 0.0);
     rounds(|| {
         let own = std::env::current_exe().expect("this program has a file");
@@ -39,13 +39,13 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 /// One block for each of a million segments.
-fn fill(folder: &Path) {
-    let store = Store::open(&store_config(folder)).expect("a new store");
+pub(crate) fn fill(config: &StoreConfig, trust: Trust) {
+    let store = Store::open(config).expect("a new store");
     let algorithm = CryptoAlgoId::Aes128;
     let block = BlkTail { algorithm, size_of_block: 16, bytes: vec![0xa5; tail_size(16, algorithm)].into() };
     for number in 0..MILLION {
         let key = SegmentKey { id: million_id(number), block_count: 1 };
-        store.append(&key, 0, &block, Trust::Bound, Tag::NONE).expect("the disk has room");
+        store.append(&key, 0, &block, trust, Tag::NONE).expect("the disk has room");
     }
     store.close().expect("the disk works");
 }

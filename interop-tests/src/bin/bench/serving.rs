@@ -21,16 +21,26 @@ pub(crate) fn rows() -> Vec<Row> {
 
 fn row(version: &str) -> Row {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (file, information) = (folder.path().join("content"), folder.path().join("information"));
+    let node = Node::start("0");
+    let content = fill(&node, folder.path(), version);
+    against_nginx(&format!("serving encrypted blocks {version}"), &node, &content)
+}
+
+/// Puts a content into a node's cache, by way of files in a folder.
+pub(crate) fn fill(node: &Node, folder: &Path, version: &str) -> ContentInformation {
+    let (file, information) = (folder.join("content"), folder.join("information"));
     write_content(&file, LENGTH);
     hash(&file, version, &information);
-    let bytes = std::fs::read(&information).expect("it was just written");
-    let content = ContentInformation::parse(Bytes::from(bytes)).expect("our own content information");
-
-    let node = Node::start("0");
     node.fill(&file, &information);
+    let bytes = std::fs::read(&information).expect("it was just written");
+    ContentInformation::parse(Bytes::from(bytes)).expect("our own content information")
+}
+
+/// What a node on core 0 serves of a content, against nginx there.
+pub(crate) fn against_nginx(work: &str, node: &Node, content: &ContentInformation) -> Row {
+    let folder = tempfile::tempdir().expect("a temporary folder");
     let script = folder.path().join("blocks.lua");
-    let (count, body_size) = write_script(&script, &content);
+    let (count, body_size) = write_script(&script, content);
     let url = format!("http://{}{PATH}", node.retrieval());
 
     let root = folder.path().join("root");
@@ -41,7 +51,7 @@ fn row(version: &str) -> Row {
     let (with, without) = (Nginx::start("0", &root, "on"), Nginx::start("0", &root, "off"));
     let yardstick = || wrk(&with.url(""), &files).max(wrk(&without.url(""), &files));
     let (ours, its) = in_turns(|| wrk(&url, &script), yardstick);
-    let work = format!("serving encrypted blocks {version} of {body_size} bytes, one core");
+    let work = format!("{work} of {body_size} bytes, one core");
     Row::against(&work, ours, "nginx, the better of sendfile on and off", its, "requests/s", 0.9, 1.2)
 }
 

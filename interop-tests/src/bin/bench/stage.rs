@@ -70,10 +70,21 @@ impl Node {
 
     /// Starts it with further lines of configuration.
     pub(crate) fn start_with(cores: &str, settings: &str) -> Self {
-        let home = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(tempfile::tempdir().expect("a temporary folder"), cores, "port = 0", settings)
+    }
+
+    /// Starts a hosted cache that takes offers where it is asked for blocks. Its cache may be there already, in the
+    /// folder `cache` of `home`.
+    pub(crate) fn hosted_cache(home: TempDir, cores: &str) -> Self {
+        let port = free_port();
+        let part = format!("mode = \"hosted-cache\"\nport = {port}");
+        Self::start_in(home, cores, &part, &format!("[hosted_cache]\nhttp_port = {port}\n"))
+    }
+
+    fn start_in(home: TempDir, cores: &str, part: &str, settings: &str) -> Self {
         let path = home.path().display();
         let config = format!(
-            "[node]\nlisten = [\"127.0.0.1\"]\nport = 0\n[discovery]\ninterfaces = [\"lo\"]\nipv6 = false\n\
+            "[node]\nlisten = [\"127.0.0.1\"]\n{part}\n[discovery]\ninterfaces = [\"lo\"]\nipv6 = false\n\
              [cache]\ndir = \"{path}/cache\"\nsize = \"12 GiB\"\nkeep_free = \"0 B\"\n\
              [control]\nadmin_socket = \"{path}/admin.sock\"\napi_socket = \"{path}/api.sock\"\n\
              feature_file = \"{path}/features.toml\"\npublish_key = \"{path}/publish.key\"\n\
@@ -107,11 +118,14 @@ impl Node {
         run(self.peerdist().args(["cache", "add"]).arg(file).arg("--content-information").arg(content_information));
     }
 
+    /// What it says of itself.
+    pub(crate) fn status(&self) -> serde_json::Value {
+        serde_json::from_str(&run(self.peerdist().args(["status", "--json"]))).expect("one JSON object")
+    }
+
     /// Where peers fetch blocks from it.
     pub(crate) fn retrieval(&self) -> String {
-        let status: serde_json::Value =
-            serde_json::from_str(&run(self.peerdist().args(["status", "--json"]))).expect("one JSON object");
-        status["listeners"][0].as_str().expect("a daemon that serves").to_owned()
+        self.status()["listeners"][0].as_str().expect("a daemon that serves").to_owned()
     }
 
     /// The daemon's process id.

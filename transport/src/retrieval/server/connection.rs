@@ -11,11 +11,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::listener::Visit;
 use super::{BlockSource, ServerLimits, Shared, service};
 
 /// The most bytes of headers, and of a body, that wait unread in memory.
@@ -25,12 +25,15 @@ const READ_BUFFER: usize = 16_384;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Serves one connection to its end.
-pub(super) async fn serve<S: BlockSource>(shared: Arc<Shared<S>>, stream: TcpStream, stop: CancellationToken) {
-    // Answers are written whole; waiting for more to send would only delay them.
-    let _ = stream.set_nodelay(true);
+pub(super) async fn serve<S: BlockSource>(
+    shared: Arc<Shared<S>>,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    visit: Visit,
+    stop: CancellationToken,
+) {
     let progress = Arc::new(Progress::new(&shared.limits));
     let io = TokioIo::new(Observed { stream, progress: Arc::clone(&progress) });
-    let service = service_fn(|request| service::answer(Arc::clone(&shared), Arc::clone(&progress), request));
+    let service = service_fn(|request| service::answer(Arc::clone(&shared), Arc::clone(&progress), visit, request));
     let connection = http1::Builder::new()
         .half_close(true)
         .title_case_headers(true)
@@ -200,23 +203,27 @@ impl State {
 }
 
 /// A socket that tells what hyper does not: that something came, and that everything left.
-struct Observed {
-    stream: TcpStream,
+struct Observed<T> {
+    stream: T,
     progress: Arc<Progress>,
 }
 
-impl AsyncRead for Observed {
+impl<T: AsyncRead + Unpin> AsyncRead for Observed<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(cx, buf);
         if buf.filled().len() > before {
             self.progress.bytes_received();
         }
-        result
+        // Over TLS a client may close without a word. Whether a request was whole, HTTP tells.
+        match result {
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
+            result => result,
+        }
     }
 }
 
-impl AsyncWrite for Observed {
+impl<T: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Observed<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.stream).poll_write(cx, buf)
     }
@@ -234,7 +241,8 @@ impl AsyncWrite for Observed {
     }
 
     /// hyper flushes once it has written everything it has.
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
         self.progress.flushed();
         Poll::Ready(Ok(()))
     }

@@ -1,9 +1,10 @@
-//! What a retrieval server did, by kind and by reason.
+//! What a server did, by kind and by reason.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use hyper::StatusCode;
+use peerdist_protocol::hosted_cache::{OfferError, Version};
 use peerdist_protocol::retrieval::MessageError;
 
 use super::connection::Phase;
@@ -40,15 +41,23 @@ pub struct ServerCounters {
     pub segment_lists: u64,
     /// Answers that need no look-up: MSG_NEGO_RESP, and empty ones to requests that ask for nothing.
     pub replies: u64,
-    /// Requests without an answer, by reason ([`MessageError::as_str`]).
+    /// Requests for blocks without an answer, by reason ([`MessageError::as_str`]).
     pub discarded: BTreeMap<&'static str, u64>,
+    /// Offers answered, by version.
+    pub offers: BTreeMap<Version, u64>,
+    /// Offers without an answer, by reason ([`OfferError::as_str`]).
+    pub offers_discarded: BTreeMap<&'static str, u64>,
     /// Requests refused by HTTP status, discarded ones (400) among them.
     pub refused: BTreeMap<u16, u64>,
+    /// Connections to a TLS port that ended before the handshake did: what came is no TLS, the two sides have nothing
+    /// in common, or the client does not trust the certificate.
+    pub tls_failures: u64,
     /// Connections ended because what came is not HTTP.
     pub bad_http: u64,
     /// Connections that their clients broke off in the middle of a request or an answer.
     pub broken_off: u64,
-    /// Connections closed because a time limit was met, by phase: `header`, `body`, `upload`; idle ones do not count.
+    /// Connections closed because a time limit was met, by phase: `handshake`, `header`, `body`, `upload`; idle
+    /// ones do not count.
     pub timed_out: BTreeMap<&'static str, u64>,
 }
 
@@ -80,6 +89,10 @@ impl Counters {
 
     pub(super) fn discarded(&self, reason: &MessageError) {
         self.update(|counters| *counters.discarded.entry(reason.as_str()).or_default() += 1);
+    }
+
+    pub(super) fn offer_discarded(&self, reason: &OfferError) {
+        self.update(|counters| *counters.offers_discarded.entry(reason.as_str()).or_default() += 1);
     }
 
     pub(super) fn refused(&self, status: StatusCode) {

@@ -1,4 +1,5 @@
-//! Answers peers that ask for blocks ([MS-PCCRR] 3.2).
+//! Answers peers that ask for blocks ([MS-PCCRR] 3.2), and in a hosted cache clients that offer segments
+//! ([MS-PCHC] 3.1), since both may come to the same port.
 //!
 //! hyper reads and writes HTTP; this module bounds it: connections in all and by source, the size of a body, and the
 //! time of every phase of a connection. Every request ends in an answer or in a close.
@@ -6,7 +7,9 @@
 mod connection;
 mod counters;
 mod limits;
+mod listener;
 mod service;
+mod tls;
 
 use std::future::Future;
 use std::io;
@@ -17,7 +20,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::retrieval::BlkTail;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -27,6 +30,9 @@ use self::counters::Counters;
 pub use self::counters::ServerCounters;
 pub use self::limits::ServerLimits;
 use self::limits::Slots;
+pub use self::listener::Listener;
+use self::listener::Visit;
+use crate::hosted_cache::Offers;
 
 /// How long to wait when the system has no room for another connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -57,6 +63,7 @@ pub struct Server<S> {
 
 struct Shared<S> {
     source: Arc<S>,
+    offers: Option<Offers>,
     limits: ServerLimits,
     slots: Arc<Slots>,
     uploads: Arc<Semaphore>,
@@ -70,13 +77,23 @@ impl<S> Clone for Server<S> {
 }
 
 impl<S: BlockSource> Server<S> {
-    /// A server that is not listening yet.
+    /// A server that is not listening yet, and takes no offers.
     #[must_use]
-    pub fn new(source: Arc<S>, mut limits: ServerLimits) -> Self {
+    pub fn new(source: Arc<S>, limits: ServerLimits) -> Self {
+        Self::build(source, limits, None)
+    }
+
+    /// A server that also takes offers, on listeners that have paths for them.
+    #[must_use]
+    pub fn with_offers(source: Arc<S>, limits: ServerLimits, offers: Offers) -> Self {
+        Self::build(source, limits, Some(offers))
+    }
+
+    fn build(source: Arc<S>, mut limits: ServerLimits, offers: Option<Offers>) -> Self {
         limits.uploads = limits.uploads.min(Semaphore::MAX_PERMITS);
         let slots = Arc::new(Slots::new(limits.connections, limits.connections_per_source));
         let uploads = Arc::new(Semaphore::new(limits.uploads));
-        Self { shared: Arc::new(Shared { source, limits, slots, uploads, counters: Counters::default() }) }
+        Self { shared: Arc::new(Shared { source, offers, limits, slots, uploads, counters: Counters::default() }) }
     }
 
     /// What was done so far.
@@ -92,7 +109,7 @@ impl<S: BlockSource> Server<S> {
 
     /// Accepts and answers until `shutdown` ends, and for [`ServerLimits::shutdown_time`] at most after that: requests
     /// under way are finished, idle connections closed. Dropping the future closes everything at once.
-    pub async fn serve(&self, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()>) {
+    pub async fn serve(&self, listeners: Vec<Listener>, shutdown: impl Future<Output = ()>) {
         let stop = CancellationToken::new();
         let accepting = join_all(listeners.into_iter().map(|listener| self.accept(listener, stop.clone())));
         tokio::pin!(accepting);
@@ -105,13 +122,13 @@ impl<S: BlockSource> Server<S> {
         }
     }
 
-    async fn accept(&self, listener: TcpListener, stop: CancellationToken) {
+    async fn accept(&self, listener: Listener, stop: CancellationToken) {
         let mut connections = JoinSet::new();
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                accepted = listener.accept() => match accepted {
-                    Ok((stream, from)) => self.admit(&mut connections, stream, from, &stop),
+                accepted = listener.socket.accept() => match accepted {
+                    Ok((stream, from)) => self.admit(&mut connections, &listener, stream, from, &stop),
                     Err(error) => self.accept_failed(&error).await,
                 },
                 Some(_) = connections.join_next() => {}
@@ -125,18 +142,36 @@ impl<S: BlockSource> Server<S> {
     }
 
     /// Serves a connection in a task of its own, or closes it at once where there are too many.
-    fn admit(&self, connections: &mut JoinSet<()>, stream: TcpStream, from: SocketAddr, stop: &CancellationToken) {
-        match Slots::take(&self.shared.slots, from.ip()) {
-            Ok(slot) => {
-                self.shared.counters.update(|counters| counters.connections += 1);
-                let serving = connection::serve(Arc::clone(&self.shared), stream, stop.clone());
-                connections.spawn(async move {
-                    serving.await;
-                    drop(slot);
-                });
+    fn admit(
+        &self,
+        connections: &mut JoinSet<()>,
+        listener: &Listener,
+        stream: TcpStream,
+        from: SocketAddr,
+        stop: &CancellationToken,
+    ) {
+        let slot = match Slots::take(&self.shared.slots, from.ip()) {
+            Ok(slot) => slot,
+            Err(full) => return self.shared.counters.connection_refused(full),
+        };
+        self.shared.counters.update(|counters| counters.connections += 1);
+        // Answers are written whole; waiting for more to send would only delay them.
+        let _ = stream.set_nodelay(true);
+        let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
+        let visit = Visit::new(from, listener.paths);
+        let Some(certificate) = listener.certificate.clone() else {
+            connections.spawn(async move {
+                connection::serve(shared, stream, visit, stop).await;
+                drop(slot);
+            });
+            return;
+        };
+        connections.spawn(async move {
+            if let Some(stream) = tls::accept(&shared, &certificate, stream, &stop).await {
+                connection::serve(shared, stream, visit, stop).await;
             }
-            Err(full) => self.shared.counters.connection_refused(full),
-        }
+            drop(slot);
+        });
     }
 
     async fn accept_failed(&self, error: &io::Error) {

@@ -1,4 +1,4 @@
-//! One request: from its headers to the body of its answer ([MS-PCCRR] 3.2.5).
+//! One request: from its headers to the body of its answer ([MS-PCCRR] 3.2.5, [MS-PCHC] 3.1.5).
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,9 +9,11 @@ use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
-use peerdist_protocol::retrieval::{BlockLookup, Decision, Lookup, MAX_REQUEST_SIZE, decide, is_path};
+use peerdist_protocol::hosted_cache::Offer;
+use peerdist_protocol::retrieval::{BlockLookup, Decision, Lookup, decide};
 
 use super::connection::Progress;
+use super::listener::{Resource, Visit};
 use super::{BlockSource, Shared};
 
 /// The client went away or broke HTTP before its request was whole; there is nobody to answer.
@@ -20,14 +22,16 @@ type Gone = Box<dyn std::error::Error + Send + Sync>;
 pub(super) async fn answer<S: BlockSource>(
     shared: Arc<Shared<S>>,
     progress: Arc<Progress>,
+    visit: Visit,
     request: Request<Incoming>,
 ) -> Result<Response<AnswerBody>, Gone> {
     progress.headers_read();
     shared.counters.update(|counters| counters.requests += 1);
-    if let Err(status) = accept_head(&request) {
-        return Ok(refuse(&shared, progress, status));
-    }
-    let message = match Limited::new(request.into_body(), MAX_REQUEST_SIZE).collect().await {
+    let resource = match accept_head(&shared, visit, &request) {
+        Ok(resource) => resource,
+        Err(status) => return Ok(refuse(&shared, progress, status)),
+    };
+    let message = match Limited::new(request.into_body(), resource.max_size()).collect().await {
         Ok(body) => body.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             return Ok(refuse(&shared, progress, StatusCode::PAYLOAD_TOO_LARGE));
@@ -35,6 +39,20 @@ pub(super) async fn answer<S: BlockSource>(
         Err(error) => return Err(error),
     };
     progress.request_read();
+    if let Resource::Offers(version, offers) = resource {
+        // [MS-PCHC] 3.1.5.1 to 3.1.5.4.
+        return Ok(match Offer::parse(version, &message) {
+            Ok(offer) => {
+                shared.counters.update(|counters| *counters.offers.entry(version).or_default() += 1);
+                let response = offers(visit.from, offer).emit();
+                Response::new(AnswerBody { chunks: [response.into(), Bytes::new()], progress })
+            }
+            Err(reason) => {
+                shared.counters.offer_discarded(&reason);
+                refuse(&shared, progress, StatusCode::BAD_REQUEST)
+            }
+        });
+    }
     let (head, tail) = match decide(&message, shared.limits.versions) {
         Decision::Reply(reply) => {
             shared.counters.update(|counters| counters.replies += 1);
@@ -50,10 +68,12 @@ pub(super) async fn answer<S: BlockSource>(
 }
 
 /// The order of refusals is that of what a client got wrong first: path, method, length.
-fn accept_head(request: &Request<Incoming>) -> Result<(), StatusCode> {
-    if !is_path(request.uri().path()) {
-        return Err(StatusCode::NOT_FOUND);
-    }
+fn accept_head<'a, S>(
+    shared: &'a Shared<S>,
+    visit: Visit,
+    request: &Request<Incoming>,
+) -> Result<Resource<'a>, StatusCode> {
+    let resource = visit.paths.find(request.uri().path(), shared.offers.as_ref()).ok_or(StatusCode::NOT_FOUND)?;
     if request.method() != Method::POST {
         return Err(StatusCode::METHOD_NOT_ALLOWED);
     }
@@ -61,10 +81,10 @@ fn accept_head(request: &Request<Incoming>) -> Result<(), StatusCode> {
     if !headers.contains_key(CONTENT_LENGTH) && !headers.contains_key(TRANSFER_ENCODING) {
         return Err(StatusCode::LENGTH_REQUIRED);
     }
-    if request.body().size_hint().lower() > MAX_REQUEST_SIZE as u64 {
+    if request.body().size_hint().lower() > resource.max_size() as u64 {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
-    Ok(())
+    Ok(resource)
 }
 
 /// Steps 3 and 4 of [MS-PCCRR] 3.2.5.2 to 3.2.5.4: without a permit the answer is empty, and at once.

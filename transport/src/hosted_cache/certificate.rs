@@ -1,0 +1,132 @@
+//! The certificate of a hosted cache, read again when its files change.
+
+use std::fmt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustls::crypto::aws_lc_rs;
+use rustls::{Error, ServerConfig};
+
+use super::pem::{self, CertificateError};
+
+/// How often the files are looked at, at most.
+const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+
+/// A certificate chain with its private key, from two PEM files ([MS-PCHC] 3.1.3). Clones share them.
+///
+/// The files are looked at when a connection comes. Once they have changed they are read again; while what is in them
+/// cannot be used, the old certificate stays.
+#[derive(Clone)]
+pub struct Certificate(Arc<Inner>);
+
+struct Inner {
+    chain: PathBuf,
+    key: PathBuf,
+    state: Mutex<State>,
+}
+
+struct State {
+    config: Arc<ServerConfig>,
+    /// The files as they were when they were read last, with or without success.
+    stamps: [Option<Stamp>; 2],
+    looked: Instant,
+}
+
+impl Certificate {
+    /// Reads both files, in the calling thread. The chain begins with the server's own certificate.
+    ///
+    /// # Errors
+    /// Where a file cannot be read, everybody can read the key's, what is in them cannot be used, or the key is not that
+    /// of the certificate.
+    pub fn load(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let stamps = [chain, key].map(Stamp::of);
+        let state = State { config: read(chain, key)?, stamps, looked: Instant::now() };
+        Ok(Self(Arc::new(Inner { chain: chain.to_owned(), key: key.to_owned(), state: Mutex::new(state) })))
+    }
+
+    /// What a handshake needs.
+    pub(crate) async fn server_config(&self) -> Arc<ServerConfig> {
+        let is_due = {
+            let mut state = self.0.lock();
+            let is_due = state.looked.elapsed() >= LOOK_INTERVAL;
+            if is_due {
+                state.looked = Instant::now();
+            }
+            is_due
+        };
+        if is_due {
+            let inner = Arc::clone(&self.0);
+            // Should it panic, the old certificate stays.
+            let _ = tokio::task::spawn_blocking(move || inner.look()).await;
+        }
+        Arc::clone(&self.0.lock().config)
+    }
+}
+
+impl Inner {
+    /// Reads the files again if they are others than before.
+    fn look(&self) {
+        // A change between this and the reading is seen the next time.
+        let stamps = [&*self.chain, &*self.key].map(Stamp::of);
+        if std::mem::replace(&mut self.lock().stamps, stamps.clone()) == stamps {
+            return;
+        }
+        match read(&self.chain, &self.key) {
+            Ok(config) => {
+                self.lock().config = config;
+                tracing::info!(chain = %self.chain.display(), "the certificate has changed and was read again");
+            }
+            Err(error) => tracing::warn!(%error, "the certificate has changed but cannot be used; the old one stays"),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Certificate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Certificate").field(&self.0.chain).finish()
+    }
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Stamp {
+    file: (u64, u64),
+    size: u64,
+    written: (i64, i64),
+    changed: (i64, i64),
+}
+
+impl Stamp {
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = path.metadata().ok()?;
+        Some(Self {
+            file: (metadata.dev(), metadata.ino()),
+            size: metadata.len(),
+            written: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+}
+
+fn read(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, CertificateError> {
+    let certificates = pem::certificates(chain)?;
+    let private_key = pem::private_key(key)?;
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    if let Err(error) = provider.key_provider.load_private_key(private_key.clone_key()) {
+        return Err(CertificateError::malformed(key, error));
+    }
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private_key));
+    // Clients in the field send HTTP/1.0 and 1.1 and may or may not say so in ALPN: it is left out.
+    config.map(Arc::new).map_err(|error| match error {
+        Error::InconsistentKeys(_) => CertificateError::Mismatch { chain: chain.to_owned(), key: key.to_owned() },
+        error => CertificateError::malformed(chain, error),
+    })
+}
