@@ -130,3 +130,44 @@ fn read(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, CertificateError>
         error => CertificateError::malformed(chain, error),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    /// Writes both files of a new certificate.
+    fn write(chain: &Path, key: &Path) {
+        let pair = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(["hc.example".to_owned()]).unwrap();
+        fs::write(chain, params.self_signed(&pair).unwrap().pem()).unwrap();
+        fs::write(key, pair.serialize_pem()).unwrap();
+        fs::set_permissions(key, fs::Permissions::from_mode(0o600)).unwrap();
+    }
+
+    #[test]
+    fn files_are_read_again_when_they_change_and_what_cannot_be_used_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let [chain, key] = ["chain.pem", "key.pem"].map(|name| folder.path().join(name));
+        write(&chain, &key);
+        let certificate = Certificate::load(&chain, &key).unwrap();
+        let shown = || {
+            certificate.0.look();
+            Arc::clone(&certificate.0.lock().config)
+        };
+        let first = shown();
+        assert!(Arc::ptr_eq(&first, &shown()), "nothing has changed");
+        let good = fs::read(&chain).unwrap();
+        fs::write(&chain, "half a file").unwrap();
+        assert!(Arc::ptr_eq(&first, &shown()), "the old one stays");
+        fs::remove_file(&chain).unwrap();
+        assert!(Arc::ptr_eq(&first, &shown()), "even without a file");
+        fs::write(&chain, good).unwrap();
+        let second = shown();
+        assert!(!Arc::ptr_eq(&first, &second), "a good file is read again");
+        write(&chain, &key);
+        assert!(!Arc::ptr_eq(&second, &shown()));
+    }
+}

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use peerdist_protocol::content::{BlockIndex, BlockRanges, CryptoAlgoId, EncryptedBlock, SegmentId};
 use peerdist_protocol::retrieval::{BlkTail, Exchange, PATH};
 use peerdist_transport::retrieval::server::{BlockSource, Server, ServerLimits};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
@@ -121,7 +121,8 @@ pub(crate) fn get_block(segment: u8, index: BlockIndex) -> Exchange {
 }
 
 /// A connection without an HTTP library.
-pub(crate) struct Raw(pub(crate) TcpStream);
+#[derive(Debug)]
+pub(crate) struct Raw<T = TcpStream>(pub(crate) T);
 
 /// An HTTP message as it came: the lines before the body, and the body.
 #[derive(Debug)]
@@ -140,7 +141,7 @@ impl Message {
     }
 }
 
-impl Raw {
+impl<T: AsyncRead + AsyncWrite + Unpin> Raw<T> {
     pub(crate) async fn send(&mut self, bytes: &[u8]) {
         timeout(FOREVER, self.0.write_all(bytes)).await.unwrap().unwrap();
     }

@@ -187,3 +187,18 @@ impl Drop for Outstanding<'_> {
         self.timer.lock().ended();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_certificate_has_to_be_for_is_the_configured_name_without_its_last_dot() {
+        let name = |server: &str| server_name(server).map(|name| name.to_str().into_owned());
+        assert_eq!(name("hc.example").unwrap(), "hc.example");
+        assert_eq!(name("hc.example.").unwrap(), "hc.example");
+        assert!(matches!(server_name("192.0.2.1"), Ok(ServerName::IpAddress(_))));
+        assert!(matches!(server_name("2001:db8::1"), Ok(ServerName::IpAddress(_))));
+        assert!(matches!(name("a b"), Err(SendError::Tls { fault: TlsFault::WrongName, .. })));
+    }
+}
