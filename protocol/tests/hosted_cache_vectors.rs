@@ -136,6 +136,15 @@ fn a_complete_list_has_to_belong_to_its_segment() {
 }
 
 #[test]
+fn hashes_that_would_reach_beyond_the_end_begin_with_the_first_block() {
+    let mut bytes = vector("segment_info_sha256_two_blocks").bytes.to_vec();
+    // dwOffsetInFirstSegment lies in the second of two blocks, and there are two hashes.
+    bytes[38..42].copy_from_slice(&65_536_u32.to_le_bytes());
+    let Offer::SegmentInfo(offer) = Offer::parse(Version::V1, &bytes.into()).unwrap() else { panic!() };
+    assert_eq!(offer.segment().unwrap().into_segment().unwrap().listed_blocks(), 0..2);
+}
+
+#[test]
 fn bad_offers_are_dropped_for_their_reason() {
     let expected = [
         ("neg_batched_offer_129", "descriptor_count"),
