@@ -5,6 +5,8 @@
 //! | [`api`] | the PeerDist API: sessions, publications, contents, status |
 //! | [`store`] | encrypted blocks on disk, and which of them may be served |
 //! | [`fetch`] | whom to ask for which block, and why |
+//! | [`hosted_cache`] | takes offers of segments, fetches them and serves the branch |
+//! | [`hosted_client`] | the hosted caches of a hosted client, and what it offers them |
 //! | [`node`] | store, fetcher, discovery and retrieval server, put together |
 //! | [`download`] | a URL's bytes: from the cache, from peers, from the origin |
 //! | [`config`] | the TOML configuration |
@@ -22,5 +24,7 @@ pub mod daemon;
 pub mod download;
 pub mod feature;
 pub mod fetch;
+pub mod hosted_cache;
+pub mod hosted_client;
 pub mod node;
 pub mod store;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use peerdist_discovery::Discovery;
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::ClientConfig;
 use peerdist_protocol::retrieval::BlkTail;
+use peerdist_transport::hosted_cache::CertificateError;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
 use peerdist_transport::retrieval::server::{BlockSource, Listener, Server, ServerLimits};
 use socket2::{Domain, Protocol, Socket, Type};
@@ -20,11 +21,15 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::{self, Config, Interfaces, Mode};
+use crate::config::{self, Config, Fallback, Interfaces, Mode};
 use crate::fetch::{FetchConfig, Fetcher};
-use crate::store::{Limits, Store, StoreConfig, StoreError};
+use crate::hosted_client::HostedClient;
+use crate::store::{Audience, Limits, Store, StoreConfig, StoreError};
 
+mod hosted_cache;
 mod status;
+
+use hosted_cache::Role as HostedCacheRole;
 
 pub use status::NodeStatus;
 
@@ -52,6 +57,12 @@ pub enum StartError {
     /// There is no place for a cache of this run alone.
     #[error("no temporary directory for a cache")]
     TemporaryCache(#[source] io::Error),
+    /// The hashes of segments that were offered to this hosted cache cannot be kept.
+    #[error("the directory of offered segments cannot be used")]
+    Offered(#[source] io::Error),
+    /// The certificate of this hosted cache, or those that hosted caches are trusted by, cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// Discovery cannot begin at all.
     #[error("discovery cannot start")]
     Discovery(#[from] peerdist_discovery::StartError),
@@ -67,10 +78,14 @@ struct Inner {
     store: Store,
     fetcher: Fetcher,
     discovery: Option<Discovery>,
+    hosted_cache: Option<HostedCacheRole>,
+    hosted: Option<Arc<HostedClient>>,
     server: Server<Served>,
     /// Whether peers are served.
     on: Arc<AtomicBool>,
     listeners: Vec<SocketAddr>,
+    /// Of content information.
+    max_version: u32,
     stop: CancellationToken,
     serving: Mutex<Option<JoinHandle<()>>>,
     /// The cache's directory where it is for this run alone.
@@ -108,35 +123,57 @@ impl Node {
         let mode = config.node.mode;
         let stop = CancellationToken::new();
         let on = Arc::new(AtomicBool::new(true));
-        let served = Served { store: store.clone(), on: Arc::clone(&on) };
-        let server = Server::new(Arc::new(served.clone()), server_limits(&config.retrieval));
-        let listeners = if mode.serves_blocks() { listen(&config.node)? } else { Vec::new() };
+        let audience = if mode == Mode::HostedCache { Audience::Branch } else { Audience::Peers };
+        let served = Served { store: store.clone(), audience, on: Arc::clone(&on) };
+        let client = Client::new(client_limits(&config));
+        let listeners = if mode.serves_blocks() { listen(&config.node.listen, config.node.port)? } else { Vec::new() };
         let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+        let (server, listeners, hosted_cache) = if mode == Mode::HostedCache {
+            let (role, listeners) = HostedCacheRole::start(&config, &store, &on, listeners)?;
+            let limits = hosted_cache::server_limits(&config);
+            (Server::with_offers(Arc::new(served.clone()), limits, role.offers()), listeners, Some(role))
+        } else {
+            let listeners = listeners.into_iter().map(Listener::retrieval).collect();
+            (Server::new(Arc::new(served.clone()), server_limits(&config.retrieval)), listeners, None)
+        };
         let serving = mode.serves_blocks().then(|| {
             let (server, stop) = (server.clone(), stop.clone());
-            let listeners = listeners.into_iter().map(Listener::retrieval).collect();
             tokio::spawn(async move { server.serve(listeners, stop.cancelled_owned()).await })
         });
-        let discovery = if mode.asks_peers() {
-            // The port that is really listened on: it may have been chosen by the system.
-            let port = addresses.first().map_or(config.node.port, SocketAddr::port);
+        // The port that is really listened on: it may have been chosen by the system.
+        let port = addresses.first().map_or(config.node.port, SocketAddr::port);
+        let falls_back = mode == Mode::HostedClient && config.hosted_client.fallback == Fallback::Distributed;
+        let discovery = if mode.asks_peers() || falls_back {
             let lookup = Arc::new(move |id: &SegmentId| served.if_on(|store| store.availability(id)));
             Some(Discovery::start(discovery_config(&config, port), lookup)?)
         } else {
             None
         };
-        let client = Client::new(client_limits(&config.fetch));
+        let hosted = match mode {
+            Mode::HostedClient => Some(HostedClient::start(&config.hosted_client, port, Arc::clone(&on))?),
+            _ => None,
+        };
+        let max_version = hosted.as_ref().map_or(2, |hosted| if hosted.has_lists() { 2 } else { 1 });
         let (discovery, events) = discovery.unzip();
-        let fetcher = Fetcher::new(store.clone(), discovery.clone().zip(events), client, fetch_config(&config.fetch));
+        let fetcher = Fetcher::with_hosted_caches(
+            store.clone(),
+            discovery.clone().zip(events),
+            client,
+            fetch_config(&config.fetch),
+            hosted.clone(),
+        );
         Ok(Self(Arc::new(Inner {
             started: Instant::now(),
             mode,
             store,
             fetcher,
             discovery,
+            hosted_cache,
+            hosted,
             server,
             on,
             listeners: addresses,
+            max_version,
             stop,
             serving: Mutex::new(serving),
             _temporary: temporary,
@@ -161,6 +198,13 @@ impl Node {
         &self.0.listeners
     }
 
+    /// The newest version of content information that is of use: hosted caches of version 1.0 take no offers of segments
+    /// of version 2.
+    #[must_use]
+    pub fn max_content_information_version(&self) -> u32 {
+        self.0.max_version
+    }
+
     /// What the node does and did.
     #[must_use]
     pub fn status(&self) -> NodeStatus {
@@ -179,10 +223,13 @@ impl Node {
         self.0.store.set_limits(Limits::from(&config.cache))
     }
 
-    /// Turns the node off or on: while it is off, Probes find no answer and peers no block. What fetches is not refused
-    /// here.
+    /// Turns the node off or on: while it is off, Probes find no answer and peers no block, and offers come to nothing.
+    /// What fetches is not refused here.
     pub fn set_enabled(&self, on: bool) {
         self.0.on.store(on, Ordering::Relaxed);
+        if let Some(role) = &self.0.hosted_cache {
+            role.cache.wake();
+        }
     }
 
     /// Stops answering Probes, lets uploads end within their limit, and closes the cache.
@@ -190,11 +237,17 @@ impl Node {
         if let Some(discovery) = &self.0.discovery {
             discovery.clone().shutdown().await;
         }
+        if let Some(hosted) = &self.0.hosted {
+            hosted.stop();
+        }
         self.0.stop.cancel();
         let serving = self.0.serving.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(serving) = serving {
             // It ends within its own limit; that it panicked was said when it did.
             let _ = serving.await;
+        }
+        if let Some(role) = &self.0.hosted_cache {
+            role.cache.stop().await;
         }
         let store = self.0.store.clone();
         let closed = tokio::task::spawn_blocking(move || store.close()).await;
@@ -208,6 +261,7 @@ impl Node {
 #[derive(Debug, Clone)]
 struct Served {
     store: Store,
+    audience: Audience,
     on: Arc<AtomicBool>,
 }
 
@@ -219,30 +273,30 @@ impl Served {
 
 impl BlockSource for Served {
     fn held(&self, segment: &SegmentId) -> BlockRanges {
-        self.if_on(|store| Some(BlockSource::held(store, segment))).unwrap_or_default()
+        self.if_on(|store| Some(store.blocks_for(segment, self.audience))).unwrap_or_default()
     }
 
     fn next_held(&self, segment: &SegmentId, after: BlockIndex) -> Option<BlockIndex> {
-        self.if_on(|store| store.next_held(segment, after))
+        self.if_on(|store| store.next_for(segment, after, self.audience))
     }
 
     async fn read(&self, segment: &SegmentId, index: BlockIndex) -> Option<BlkTail> {
         if !self.on.load(Ordering::Relaxed) {
             return None;
         }
-        BlockSource::read(&self.store, segment, index).await
+        // A block that cannot be read is as one that is not held; the store counts why.
+        self.store.read_for_async(segment, index, self.audience).await.ok().flatten()
     }
 
     fn age(&self, segment: &SegmentId) -> Option<Duration> {
-        self.if_on(|store| store.age(segment))
+        self.if_on(|store| store.age_for(segment, self.audience))
     }
 }
 
 /// Binds every configured address of a family that this host has.
-fn listen(config: &config::Node) -> Result<Vec<TcpListener>, StartError> {
+fn listen(addresses: &[IpAddr], mut port: u16) -> Result<Vec<TcpListener>, StartError> {
     let mut listeners = Vec::new();
-    let mut port = config.port;
-    for ip in &config.listen {
+    for ip in addresses {
         let address = SocketAddr::new(*ip, port);
         match bind(address) {
             Ok(listener) => {
@@ -285,8 +339,13 @@ fn server_limits(retrieval: &config::Retrieval) -> ServerLimits {
     }
 }
 
-fn client_limits(fetch: &config::Fetch) -> ClientLimits {
-    ClientLimits { progress_time: fetch.request_timeout, ..ClientLimits::default() }
+fn client_limits(config: &Config) -> ClientLimits {
+    let limits = ClientLimits { progress_time: config.fetch.request_timeout, ..ClientLimits::default() };
+    match config.node.mode {
+        // All blocks come from few hosts.
+        Mode::HostedClient => ClientLimits { idle_per_peer: config.fetch.max_in_flight.get() as usize, ..limits },
+        _ => limits,
+    }
 }
 
 fn fetch_config(fetch: &config::Fetch) -> FetchConfig {
@@ -306,7 +365,8 @@ fn discovery_config(config: &Config, retrieval_port: u16) -> peerdist_discovery:
         ipv6: config.discovery.ipv6,
         port: config.discovery.port,
         retrieval_port,
-        serve: config.node.mode.answers_probes(),
+        // A hosted client has discovery where it falls back to distributed mode, and takes its part there.
+        serve: config.node.mode.answers_probes() || config.node.mode == Mode::HostedClient,
         client: Some(ClientConfig { request_timer: config.fetch.probe_timeout, ..ClientConfig::default() }),
         ..peerdist_discovery::Config::default()
     }

@@ -206,6 +206,16 @@ mod client {
         let theirs = VersionRange { min: version(3, 0), max: version(3, 1) };
         assert!(exchange.renegotiated(VersionRange::ALL, theirs).is_none());
     }
+
+    #[test]
+    fn a_segment_list_is_not_asked_for_under_version_1() {
+        let exchange = Exchange::get_segment_list(RequestId([7; 16]), vec![id(1)]).unwrap();
+        let one = VersionRange { min: ProtocolVersion::V1, max: ProtocolVersion::V1 };
+        assert!(exchange.renegotiated(VersionRange::ALL, one).is_none());
+        assert!(exchange.renegotiated(VersionRange::ALL, VersionRange::ALL).is_some());
+        let block = Exchange::get_block(id(1), 3, CryptoAlgoId::Aes128);
+        assert!(block.renegotiated(VersionRange::ALL, one).is_some());
+    }
 }
 
 mod server {

@@ -403,6 +403,28 @@ mod timer {
     }
 
     #[tokio::test]
+    async fn the_timer_starts_anew_once_nothing_is_outstanding() {
+        let (peer, mut requests, gate) = silent().await;
+        let client = plain();
+        gate.add_permits(1);
+        assert_eq!(offer_to(&client, &peer, &batched_offer()).await.unwrap(), Response::Interested);
+        requests.recv().await.unwrap();
+        // Were the first offer's timer still running, the next one would expire at its third tick, after 11 seconds.
+        seconds_later(4).await;
+        let start = Instant::now();
+        let next = tokio::spawn(async move {
+            let result = client.offer("127.0.0.1", peer.address.port(), &batched_offer()).await;
+            drop(peer);
+            (result, start.elapsed())
+        });
+        while requests.recv().await.unwrap() == 0 {}
+        pause();
+        let (result, passed) = next.await.unwrap();
+        assert!(matches!(result, Err(SendError::TimedOut)));
+        assert!((15..=16).contains(&passed.as_secs()), "{passed:?}");
+    }
+
+    #[tokio::test]
     async fn a_late_response_is_not_taken_for_the_next_offers() {
         let (peer, mut requests, gate) = silent().await;
         let client = plain();

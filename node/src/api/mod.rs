@@ -93,12 +93,13 @@ impl Api {
     /// made when somebody publishes first.
     #[must_use]
     pub fn new(node: Node, key: PathBuf, quotas: Quotas) -> Self {
+        let max_version = node.max_content_information_version();
         Self(Arc::new(Inner {
             node,
             key,
             secret: OnceLock::new(),
             loading: Mutex::default(),
-            status: watch::Sender::new(StatusInfo::of(Status::Available)),
+            status: watch::Sender::new(StatusInfo { max_version, ..StatusInfo::of(Status::Available) }),
             epoch: Mutex::default(),
             users: Users::new(quotas),
             publications: Publications::default(),
@@ -133,8 +134,7 @@ impl Api {
     /// Moves the status. Where it is not [`Status::Available`] afterwards, every content, stream and content
     /// information handle is invalidated for good.
     pub fn set_status(&self, status: Status) {
-        let changed =
-            self.0.status.send_if_modified(|known| std::mem::replace(known, StatusInfo::of(status)).status != status);
+        let changed = self.0.status.send_if_modified(|known| std::mem::replace(&mut known.status, status) != status);
         if changed && status != Status::Available {
             std::mem::take(&mut *lock(&self.0.epoch)).cancel();
         }

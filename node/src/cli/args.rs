@@ -70,11 +70,28 @@ pub enum Verb {
     Watch(WatchArguments),
     /// Show what the daemon does
     Status(StatusArguments),
+    /// What this host does as a hosted cache, or with the hosted caches of the branch
+    HostedCache(HostedCacheArguments),
     /// Check a configuration file
     CheckConfig(CheckConfigArguments),
     /// Run the daemon in the foreground, as peerdistd does
     #[command(hide = true)]
     Daemon(DaemonArguments),
+}
+
+/// The arguments of `peerdist hosted-cache`.
+#[derive(Debug, Args)]
+pub struct HostedCacheArguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: HostedCacheVerb,
+}
+
+/// What to do with hosted mode.
+#[derive(Debug, Subcommand)]
+pub enum HostedCacheVerb {
+    /// Show the offers, what came of them, and what waits
+    Status(StatusArguments),
 }
 
 /// The arguments of `peerdist demo`.

@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use peerdist_protocol::http::ContentVersions;
 use peerdist_transport::origin::{Origin, OriginError, OriginLimits, Url};
 use serde::Serialize;
 
@@ -38,7 +37,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     }
     let backend = Backend::find().await;
     let origin = Origin::new(OriginLimits::default())?;
-    let request = Request { url, destination, versions: ContentVersions::V1AndV2 };
+    let request = Request { url, destination, versions: backend.content_versions().await };
     let bar = DownloadBar::new("get");
     let result = download(&origin, &backend, &request, |progress| bar.show(&progress)).await;
     drop(bar);

@@ -13,6 +13,7 @@
 //! | `publish`, `unpublish`, `publications` | [`publish`] |
 //! | `watch` | [`watch`] |
 //! | `status` | [`status`] |
+//! | `hosted-cache status` | [`hosted_cache`] |
 //! | `check-config` | [`check_config`] |
 //!
 //! Results go to standard output, with `--json` as exactly one object (`watch`: one a line); everything else goes to standard error. Colour
@@ -26,6 +27,7 @@ mod exit;
 pub mod feature;
 pub mod get;
 pub mod hash;
+pub mod hosted_cache;
 mod output;
 pub mod probe;
 mod process;
@@ -44,8 +46,9 @@ use clap::Parser;
 pub use args::{
     Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CheckConfigArguments, ContentInfoVersion,
     DaemonArguments, DemoArguments, FeatureArguments, FeatureEnableArguments, FeatureVerb, GetArguments, HashArguments,
-    HashName, IdentifierArguments, ProbeArguments, PublicationsArguments, PublishArguments, SecretArguments,
-    ServeArguments, ShowArguments, StatusArguments, UnpublishArguments, Verb, WatchArguments,
+    HashName, HostedCacheArguments, HostedCacheVerb, IdentifierArguments, ProbeArguments, PublicationsArguments,
+    PublishArguments, SecretArguments, ServeArguments, ShowArguments, StatusArguments, UnpublishArguments, Verb,
+    WatchArguments,
 };
 pub use exit::{ExitStatus, Failure};
 pub use output::Output;
@@ -91,6 +94,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Verb::Unpublish(arguments) => block_on(publish::unpublish(arguments)),
         Verb::Publications(arguments) => block_on(publish::list(arguments)),
         Verb::Watch(arguments) => block_on(watch::run(arguments)),
+        Verb::HostedCache(arguments) => block_on(hosted_cache::run(arguments)),
         Verb::Status(arguments) => block_on(status::run(arguments)),
         Verb::Daemon(arguments) => daemon(&arguments),
     })

@@ -14,7 +14,7 @@ pub async fn run(arguments: StatusArguments) -> Result<(), Failure> {
 }
 
 /// An object as lines of names and values, its objects indented below their names.
-fn write_value(to: &mut dyn Write, value: &Value, indent: usize) -> io::Result<()> {
+pub(super) fn write_value(to: &mut dyn Write, value: &Value, indent: usize) -> io::Result<()> {
     let Value::Object(members) = value else { return writeln!(to, "{}", plain(value)) };
     let width = members.keys().map(String::len).max().unwrap_or(0);
     for (name, value) in members {

@@ -13,11 +13,23 @@ use serde_json::{Map, Value};
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Objects whose members are reasons or outcomes of one thing that is counted.
-const BY_REASON: [&str; 8] =
-    ["answers_dropped", "discarded", "exchanges", "missing", "probes_dropped", "probes_heard", "refused", "timed_out"];
+const BY_REASON: [&str; 12] = [
+    "answers_dropped",
+    "discarded",
+    "exchanges",
+    "ignored",
+    "missing",
+    "offers_discarded",
+    "offers_failed",
+    "probes_dropped",
+    "probes_heard",
+    "pulls_failed",
+    "refused",
+    "timed_out",
+];
 
 /// Numbers that go up and down; all others only grow while the daemon runs.
-const GAUGES: [&str; 14] = [
+const GAUGES: [&str; 19] = [
     "peerdist_api_contents",
     "peerdist_api_sessions",
     "peerdist_api_staged_bytes",
@@ -29,6 +41,11 @@ const GAUGES: [&str; 14] = [
     "peerdist_cache_live_bytes",
     "peerdist_cache_packs",
     "peerdist_cache_segments",
+    "peerdist_hosted_cache_known_segments",
+    "peerdist_hosted_cache_pulling",
+    "peerdist_hosted_cache_queued",
+    "peerdist_hosted_cache_sources_out",
+    "peerdist_hosted_client_offers_waiting",
     "peerdist_serving_open_connections",
     "peerdist_serving_uploads",
     "peerdist_uptime_seconds",

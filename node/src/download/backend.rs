@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use peerdist_protocol::content::ContentInformation;
+use peerdist_protocol::http::ContentVersions;
 use thiserror::Error;
 
 use crate::config::{Config, ConfigError};
@@ -66,6 +67,17 @@ impl Backend {
 
     async fn embedded() -> Result<Node, BackendError> {
         Ok(Node::start_embedded(Config::embedded()?).await?)
+    }
+
+    /// The versions of content information that the node can use: where hosted caches are spoken to by version 1.0, no
+    /// other than 1.
+    pub async fn content_versions(&self) -> ContentVersions {
+        let max = match self {
+            Self::Daemon(session) => session.status().await.map_or(2, |status| status.info.max_version),
+            Self::Embedded(node) => node.max_content_information_version(),
+            Self::Nobody(_) => 2,
+        };
+        if max < 2 { ContentVersions::V1 } else { ContentVersions::V1AndV2 }
     }
 
     /// Opens a content.

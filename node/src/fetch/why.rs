@@ -42,6 +42,12 @@ pub enum MissingReason {
     PeersOut,
     /// The hosts that hold it were too slow or too busy.
     TooSlow,
+    /// The hosted cache answered, and does not hold it.
+    NotInHostedCache,
+    /// The hosted cache holds it and failed to deliver it.
+    HostedCacheFailed,
+    /// No hosted cache could be asked: all are unreachable, or out because of earlier failures.
+    HostedCachesOut,
 }
 
 impl fmt::Display for MissingReason {
@@ -53,7 +59,10 @@ impl fmt::Display for MissingReason {
             Self::NobodyHoldsIt => "no peer that answered holds it",
             Self::PeersFailed => "every peer that holds it failed",
             Self::PeersOut => "every peer that holds it is out because of earlier failures",
-            Self::TooSlow => "the peers that hold it were too slow or too busy",
+            Self::TooSlow => "whoever holds it was too slow or too busy",
+            Self::NotInHostedCache => "the hosted cache does not hold it",
+            Self::HostedCacheFailed => "the hosted cache failed to deliver it",
+            Self::HostedCachesOut => "no hosted cache could be reached",
         })
     }
 }
@@ -195,9 +204,18 @@ impl Why {
             end: range.end,
             ids,
             answers: Vec::new(),
+            hosted_caches: Vec::new(),
             ended_ms: None,
         });
         Some(self.probes.len() - 1)
+    }
+
+    pub(super) fn hosted_cache_asked(&mut self, probe: Option<usize>, answer: ServerAnswer) {
+        if let Some(probe) = probe.and_then(|index| self.probes.get_mut(index))
+            && probe.hosted_caches.len() < MAX_ANSWERS
+        {
+            probe.hosted_caches.push(answer);
+        }
     }
 
     pub(super) fn matched(&mut self, now: Moment, probe: Option<usize>, peer: SocketAddr, segments: usize) {
@@ -378,7 +396,7 @@ impl SegmentStory {
     }
 }
 
-/// One Probe.
+/// One Probe, or hosted caches that were asked instead.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProbeStory {
     /// When it went out.
@@ -391,6 +409,9 @@ pub struct ProbeStory {
     pub ids: usize,
     /// Who answered, at most 16.
     pub answers: Vec<ProbeAnswer>,
+    /// Which hosted caches were asked instead of the LAN, in this order, at most 16.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosted_caches: Vec<ServerAnswer>,
     /// When the wait for answers ended.
     pub ended_ms: Option<u64>,
 }
@@ -404,6 +425,67 @@ pub struct ProbeAnswer {
     pub peer: SocketAddr,
     /// How many of the named segments it holds some of.
     pub segments: usize,
+}
+
+/// What asking a hosted cache came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ServerAnswer {
+    /// When it ended.
+    pub at_ms: u64,
+    /// The hosted cache's name in the configuration.
+    pub server: String,
+    /// What came of it.
+    pub note: ServerNote,
+    /// How many segments it was asked for.
+    pub asked: usize,
+    /// How many of them it holds some of.
+    pub segments: usize,
+}
+
+impl ServerAnswer {
+    pub(super) fn new(now: Moment, server: &str, note: ServerNote, asked: usize, segments: usize) -> Self {
+        Self { at_ms: millis(now), server: server.to_owned(), note, asked, segments }
+    }
+}
+
+/// What came of asking a hosted cache which segments it holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerNote {
+    /// It said which.
+    Answered,
+    /// It is of version 1.0 and has no list of segments: it is asked for the blocks themselves.
+    NoList,
+    /// It was asked to see whether it is back, beside another one.
+    AskedAgain,
+    /// Its name leads nowhere.
+    NotFound,
+    /// There was no connection, or it broke.
+    Unreachable,
+    /// It made no progress in time.
+    TimedOut,
+    /// Its answer was no answer to the request.
+    Refused,
+    /// This host had no means to ask it.
+    NotAsked,
+    /// Not asked: it failed a moment ago.
+    Out,
+}
+
+impl fmt::Display for ServerNote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Answered => "answered",
+            Self::NoList => "has no list of segments and is asked for blocks",
+            Self::AskedAgain => "failed before and is asked again meanwhile",
+            Self::NotFound => "its name cannot be resolved",
+            Self::Unreachable => "unreachable",
+            Self::TimedOut => "timed out",
+            Self::Refused => "sent no valid answer",
+            Self::NotAsked => "could not be asked: this host has no means for another connection",
+            Self::Out => "skipped: failed a moment ago",
+        })
+    }
 }
 
 /// What happened with a peer, and how often.

@@ -10,6 +10,8 @@ use serde::Serialize;
 use super::Inner;
 use crate::config::Mode;
 use crate::fetch::FetchCounters;
+use crate::hosted_cache::HostedCacheStatus;
+use crate::hosted_client::HostedClientStatus;
 use crate::store::StoreStats;
 
 /// A node's state and everything it counted since it started.
@@ -23,10 +25,14 @@ pub struct NodeStatus {
     pub listeners: Vec<SocketAddr>,
     /// Probes, answers, and the interfaces they take; `None` where peers are not looked for.
     pub discovery: Option<DiscoveryStatus>,
+    /// Offers and what came of them; `None` where the node is no hosted cache.
+    pub hosted_cache: Option<HostedCacheStatus>,
     /// What was served to peers.
     pub serving: ServingStatus,
     /// What was fetched.
     pub fetching: FetchCounters,
+    /// The hosted caches of a hosted client; `None` in other modes.
+    pub hosted_client: Option<HostedClientStatus>,
     /// The cache.
     pub cache: StoreStats,
 }
@@ -105,13 +111,16 @@ pub struct ServingStatus {
 
 impl NodeStatus {
     pub(super) fn of(node: &Inner) -> Self {
+        let serving = node.server.counters();
         Self {
             mode: node.mode,
             uptime_seconds: node.started.elapsed().as_secs(),
             listeners: node.listeners.clone(),
             discovery: node.discovery.as_ref().map(DiscoveryStatus::of),
-            serving: node.server.counters().into(),
+            hosted_cache: node.hosted_cache.as_ref().map(|role| role.status(&serving)),
+            serving: serving.into(),
             fetching: node.fetcher.counters(),
+            hosted_client: node.fetcher.hosted_client(),
             cache: node.store.stats(),
         }
     }

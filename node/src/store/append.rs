@@ -19,17 +19,43 @@ use super::types::{AppendError, FileAction, FileError, Malformed, Refusal, Segme
 /// After a write failed, nothing is written for so many seconds.
 const RETRY_AFTER: u32 = 30;
 
+/// How a block comes into the store.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Arrival {
+    /// With this trust.
+    New(Trust),
+    /// Blind, in place of a blind one.
+    Again,
+}
+
+impl Arrival {
+    fn trust(self) -> Trust {
+        match self {
+            Self::New(trust) => trust,
+            Self::Again => Trust::Blind,
+        }
+    }
+
+    fn replaces(self, held: Trust) -> bool {
+        match self {
+            Self::New(trust) => trust.replaces(held),
+            Self::Again => held != Trust::Bound,
+        }
+    }
+}
+
 impl Core {
-    /// Appends a block unless it is held with the same or more trust.
+    /// Appends a block unless one is held that it does not replace.
     pub(super) fn append(
         &self,
         key: &SegmentKey,
         index: BlockIndex,
         tail: &BlkTail,
-        trust: Trust,
+        arrival: Arrival,
         tag: Tag,
     ) -> Result<(), AppendError> {
         check(key, index, tail)?;
+        let trust = arrival.trust();
         let entry = RecordEntry {
             id: key.id,
             block_count: key.block_count,
@@ -42,7 +68,7 @@ impl Core {
             time: self.clock.now(),
             tag,
         };
-        if self.is_held(&entry) {
+        if self.is_held(&entry, arrival) {
             self.counters.duplicates.add(1);
             return Ok(());
         }
@@ -61,23 +87,23 @@ impl Core {
                 }
                 Room::None(refusal) => return Err(self.counters.refuse(refusal).into()),
             }
-            if self.is_held(&entry) {
+            if self.is_held(&entry, arrival) {
                 self.counters.duplicates.add(1);
                 return Ok(());
             }
-            self.resolve_block_count(&mut writer, &entry)?;
+            self.resolve_block_count(&mut writer, &entry, arrival)?;
             self.write(&mut writer, entry, &tail.bytes).map_err(|refusal| self.counters.refuse(refusal))?;
             self.counters.appended.add(1);
             return Ok(());
         }
     }
 
-    /// Whether the block is held, young enough, with as much trust.
-    fn is_held(&self, entry: &RecordEntry) -> bool {
+    /// Whether the block is held, young enough, and stays.
+    fn is_held(&self, entry: &RecordEntry, arrival: Arrival) -> bool {
         let not_before = self.not_before();
         self.index
             .find(&entry.id, entry.index)
-            .is_some_and(|held| held.place.trust() >= entry.trust && held.note.time() >= not_before)
+            .is_some_and(|held| !arrival.replaces(held.place.trust()) && held.note.time() >= not_before)
     }
 
     fn admit(&self, writer: &Writer) -> Result<(), Refusal> {
@@ -100,14 +126,15 @@ impl Core {
         }
     }
 
-    /// A segment has one number of blocks. Only who can prove theirs may correct one that nobody proved.
-    fn resolve_block_count(&self, writer: &mut Writer, entry: &RecordEntry) -> Result<(), Malformed> {
+    /// A segment has one number of blocks. Only who can prove theirs, or comes to replace what is there, may correct one
+    /// that nobody proved.
+    fn resolve_block_count(&self, writer: &mut Writer, entry: &RecordEntry, arrival: Arrival) -> Result<(), Malformed> {
         let Some(segment) = self.index.segment(&entry.id) else { return Ok(()) };
         if segment.block_count == entry.block_count {
             return Ok(());
         }
         let is_proven = segment.records.iter().any(|record| record.place.trust() == Trust::Bound);
-        if is_proven || entry.trust != Trust::Bound {
+        if is_proven || matches!(arrival, Arrival::New(Trust::Blind | Trust::Claimed)) {
             return Err(Malformed::BlockCountConflict { known: segment.block_count, given: entry.block_count });
         }
         self.erase(writer, &segment.id, &segment.records);

@@ -17,7 +17,7 @@ use super::pack::Pack;
 use super::place::Record;
 use super::scan::{self, Scanned};
 use super::stats::StoreStats;
-use super::types::{FileError, SegmentHeld, SegmentListing, Trust};
+use super::types::{Audience, FileError, SegmentHeld, SegmentListing, Trust};
 
 /// How far a verification is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,13 +38,13 @@ impl Core {
     /// What is held of a segment and young enough.
     pub(super) fn held(&self, id: &SegmentId) -> Option<SegmentHeld> {
         let segment = self.young(self.index.segment(id)?)?;
-        let indexes = |least: Trust| -> BlockRanges {
-            let trusted = segment.records.iter().filter(|record| record.place.trust() >= least);
-            trusted.map(|record| record.note.index()).collect()
+        let indexes = |audience: Audience| -> BlockRanges {
+            let theirs = segment.records.iter().filter(|record| audience.gets(record.place.trust()));
+            theirs.map(|record| record.note.index()).collect()
         };
         Some(SegmentHeld {
-            blocks: indexes(Trust::Blind),
-            bound: indexes(Trust::Bound),
+            blocks: indexes(Audience::Reader),
+            bound: indexes(Audience::Peers),
             block_count: segment.block_count,
             trust: least_trust(&segment.records),
             age: self.age(oldest(&segment.records)),
@@ -55,6 +55,16 @@ impl Core {
     pub(super) fn trust(&self, id: &SegmentId, index: BlockIndex) -> Option<Trust> {
         let record = self.index.find(id, index)?;
         (record.note.time() >= self.not_before()).then(|| record.place.trust())
+    }
+
+    /// How long a segment has been held for an audience.
+    pub(super) fn age_for(&self, id: &SegmentId, audience: Audience) -> Option<Duration> {
+        let oldest = match audience {
+            // Without a walk over the blocks.
+            Audience::Peers => self.index.bound(id, self.not_before())?.oldest,
+            Audience::Reader | Audience::Branch => self.index.oldest(id, audience, self.not_before())?,
+        };
+        Some(self.age(oldest))
     }
 
     /// What a probe is told of a segment. Hundreds of thousands are told in a second.

@@ -19,7 +19,7 @@
 //! | `entry` | the formats on disk |
 //! | `pack`, `scan` | the files |
 //! | `place`, `index`, `table`, `tags` | the index in memory |
-//! | `serve` | the store as the source of a retrieval server |
+//! | `serve` | the store as the source of a retrieval server, for peers or for a branch |
 //! | `core` | what the operations share: `append`, `read`, `dropping`, `inspect`, `recover`, `maintain` |
 
 mod append;
@@ -49,18 +49,20 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::Held;
 use peerdist_protocol::retrieval::BlkTail;
 
+use append::Arrival;
 pub use inspect::VerifyProgress;
 use maintain::Maintained;
 use read::{Attempt, Located};
 pub use stats::{RefusedAppends, StoreStats};
 pub use types::{
-    AppendError, FileAction, FileError, Limits, Malformed, Refusal, SegmentHeld, SegmentKey, SegmentListing, SizeLimit,
-    StoreConfig, StoreError, Tag, Trust,
+    AppendError, Audience, FileAction, FileError, Limits, Malformed, Refusal, SegmentHeld, SegmentKey, SegmentListing,
+    SizeLimit, StoreConfig, StoreError, Tag, Trust,
 };
 
 /// An open store. Clones are handles of the same store; the last one closes it.
@@ -82,7 +84,8 @@ impl Store {
         Ok(Self(Arc::new(Maintained::start(core, config.sync_interval)?)))
     }
 
-    /// Stores a block. A block that is held already, with as much trust, stays as it is: that is no error.
+    /// Stores a block. One that is held already stays as it is, unless the new one is bound and it is not, or the new
+    /// one is blind and it is claimed: that is no error.
     ///
     /// The bytes are not looked at: the caller verified them, or says [`Trust::Blind`].
     pub fn append(
@@ -93,41 +96,42 @@ impl Store {
         trust: Trust,
         tag: Tag,
     ) -> Result<(), AppendError> {
-        self.0.core.append(key, index, tail, trust, tag)
+        self.0.core.append(key, index, tail, Arrival::New(trust), tag)
+    }
+
+    /// Stores a blind block, in place of one that is not bound: the newest is served. Bound ones stay.
+    pub fn replace(&self, key: &SegmentKey, index: BlockIndex, tail: &BlkTail, tag: Tag) -> Result<(), AppendError> {
+        self.0.core.append(key, index, tail, Arrival::Again, tag)
     }
 
     /// The block, whatever its trust: for readers that verify it themselves. Waits for the disk if it has to.
     pub fn read(&self, id: &SegmentId, index: BlockIndex) -> Result<Option<BlkTail>, FileError> {
-        self.read_trusted(id, index, Trust::Blind)
+        self.read_for(id, index, Audience::Reader)
     }
 
     /// The block if it is [`Trust::Bound`]: for peers. Waits for the disk if it has to.
     pub fn read_bound(&self, id: &SegmentId, index: BlockIndex) -> Result<Option<BlkTail>, FileError> {
-        self.read_trusted(id, index, Trust::Bound)
+        self.read_for(id, index, Audience::Peers)
     }
 
-    fn read_trusted(&self, id: &SegmentId, index: BlockIndex, least: Trust) -> Result<Option<BlkTail>, FileError> {
-        self.0.core.locate(id, index, least).map_or(Ok(None), |located| self.0.core.read(located))
+    fn read_for(&self, id: &SegmentId, index: BlockIndex, audience: Audience) -> Result<Option<BlkTail>, FileError> {
+        self.0.core.locate(id, index, audience).map_or(Ok(None), |located| self.0.core.read(located))
     }
 
     /// As [`Self::read`], for asynchronous callers: what is in the page cache is read on the spot, anything else on a
     /// thread that may wait.
     pub async fn read_async(&self, id: &SegmentId, index: BlockIndex) -> Result<Option<BlkTail>, FileError> {
-        self.read_trusted_async(id, index, Trust::Blind).await
+        self.read_for_async(id, index, Audience::Reader).await
     }
 
-    /// As [`Self::read_bound`], for asynchronous callers.
-    pub async fn read_bound_async(&self, id: &SegmentId, index: BlockIndex) -> Result<Option<BlkTail>, FileError> {
-        self.read_trusted_async(id, index, Trust::Bound).await
-    }
-
-    async fn read_trusted_async(
+    /// As [`Self::read_async`], of what is for an audience.
+    pub async fn read_for_async(
         &self,
         id: &SegmentId,
         index: BlockIndex,
-        least: Trust,
+        audience: Audience,
     ) -> Result<Option<BlkTail>, FileError> {
-        let Some(located) = self.0.core.locate(id, index, least) else { return Ok(None) };
+        let Some(located) = self.0.core.locate(id, index, audience) else { return Ok(None) };
         match self.0.core.try_read(located)? {
             Attempt::Done(tail) => Ok(tail),
             Attempt::WouldBlock(located) => self.read_elsewhere(*located).await,
@@ -146,16 +150,22 @@ impl Store {
         self.0.core.held(id)
     }
 
-    /// The blocks of a segment that peers may have.
+    /// The blocks of a segment that are for an audience.
     #[must_use]
-    pub fn bound_blocks(&self, id: &SegmentId) -> BlockRanges {
-        self.0.core.index.bound_blocks(id, self.0.core.not_before())
+    pub fn blocks_for(&self, id: &SegmentId, audience: Audience) -> BlockRanges {
+        self.0.core.index.blocks_for(id, audience, self.0.core.not_before())
     }
 
-    /// The next block of a segment, after this one, that peers may have.
+    /// The next block of a segment, after this one, that is for an audience.
     #[must_use]
-    pub fn next_bound(&self, id: &SegmentId, after: BlockIndex) -> Option<BlockIndex> {
-        self.0.core.index.next_bound(id, after, self.0.core.not_before())
+    pub fn next_for(&self, id: &SegmentId, after: BlockIndex, audience: Audience) -> Option<BlockIndex> {
+        self.0.core.index.next_for(id, after, audience, self.0.core.not_before())
+    }
+
+    /// The time since the first block of a segment that is for an audience came.
+    #[must_use]
+    pub fn age_for(&self, id: &SegmentId, audience: Audience) -> Option<Duration> {
+        self.0.core.age_for(id, audience)
     }
 
     /// The trust that a held block has.
@@ -170,8 +180,8 @@ impl Store {
         self.0.core.availability(id)
     }
 
-    /// Says that the held blocks of a segment were verified against a complete list that matches HoD. Returns whether
-    /// that was news for one of them.
+    /// Says that the claimed blocks of a segment were verified against a complete list that matches HoD. Returns whether
+    /// there was one.
     pub fn raise_to_bound(&self, id: &SegmentId) -> bool {
         self.0.core.raise(id)
     }

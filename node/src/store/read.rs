@@ -15,7 +15,7 @@ use super::entry::{ENTRY_SIZE, Entry, EntryBytes, FileKind, RecordEntry};
 use super::locks::lock;
 use super::pack::Pack;
 use super::place::Record;
-use super::types::{FileAction, FileError, Trust};
+use super::types::{Audience, FileAction, FileError};
 
 /// A record that was found in the index and is about to be read.
 pub(super) struct Located {
@@ -37,13 +37,13 @@ pub(super) enum Attempt {
 }
 
 impl Core {
-    /// Finds a block of at least this trust. Does not touch the disk.
-    pub(super) fn locate(&self, id: &SegmentId, index: BlockIndex, least: Trust) -> Option<Located> {
+    /// Finds a block that is for an audience. Does not touch the disk.
+    pub(super) fn locate(&self, id: &SegmentId, index: BlockIndex, audience: Audience) -> Option<Located> {
         let not_before = self.not_before();
         let located = self
             .index
             .find(id, index)
-            .filter(|record| record.place.trust() >= least && record.note.time() >= not_before)
+            .filter(|record| audience.gets(record.place.trust()) && record.note.time() >= not_before)
             .and_then(|record| self.located(id, record));
         if located.is_none() {
             self.counters.misses.add(1);

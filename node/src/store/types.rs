@@ -69,17 +69,53 @@ pub struct SegmentKey {
     pub block_count: u32,
 }
 
-/// What is known of a block. A block of more trust replaces one of less.
+/// What is known of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Trust {
-    /// A hosted cache's version 2 segment: nobody here can verify it.
+    /// Offered to a hosted cache, with nothing that proves it: its readers have to verify it. Served by a hosted cache
+    /// alone.
     Blind = 0,
     /// Verified against a block hash list that is partial and proves nothing to others.
     Claimed = 1,
     /// Verified against a block hash list that hashes to HoD, or against HoD itself (version 2). Only such blocks are
     /// announced to peers and served to them.
     Bound = 2,
+}
+
+impl Trust {
+    /// Whether a block of this trust takes the place of one that is held. What the branch gets stays until it is proven,
+    /// whatever a local reader's partial list says; what only a local reader trusts makes way for it.
+    pub(super) fn replaces(self, held: Self) -> bool {
+        match self {
+            Self::Bound => held != Self::Bound,
+            Self::Blind => held == Self::Claimed,
+            Self::Claimed => false,
+        }
+    }
+}
+
+/// Who asks for blocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    /// The node itself, which verifies what it reads.
+    Reader,
+    /// Peers: they get what is [`Trust::Bound`].
+    Peers,
+    /// The clients of a hosted cache: they also get what is [`Trust::Blind`].
+    Branch,
+}
+
+impl Audience {
+    /// Whether blocks of this trust are for it.
+    #[must_use]
+    pub fn gets(self, trust: Trust) -> bool {
+        match self {
+            Self::Reader => true,
+            Self::Peers => trust == Trust::Bound,
+            Self::Branch => trust != Trust::Claimed,
+        }
+    }
 }
 
 /// Whose content a block is, for flushing: PEERDIST_CONTENT_TAG or the content tag of MS-PCHC, and the user it is of.

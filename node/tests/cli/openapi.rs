@@ -6,12 +6,15 @@ use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
 use peerdist_node::api::{Status, StatusInfo};
+use peerdist_node::config::Fallback;
 use peerdist_node::control::wire::{
     self, Available, Cleared, ContentState, Described, ErrorCode, Event, Flushed, HandleId, Identifier,
     InformationOpened, Length, NotThere, OpenInformation, Opened, PublicStatus, PublicationLine, Publications, Publish,
     Refusal, Reloaded, SegmentLine, SegmentPage, StreamOpened, Token,
 };
+use peerdist_node::fetch::peers::OutCause;
 use peerdist_node::fetch::why::MissingReason;
+use peerdist_node::hosted_client::{HostedClientStatus, OffersStatus, ServerStatus};
 use peerdist_node::store::Trust;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -400,6 +403,52 @@ fn requests_may_leave_out_what_the_document_says() {
     assert!(serde_json::from_value::<OpenInformation>(surplus).is_err());
 }
 
+#[test]
+fn the_status_of_a_hosted_client_is_as_described() {
+    let home = Home::new("");
+    let _daemon = home.start();
+    let document = document(&home);
+    let fresh = ServerStatus {
+        name: "cache".to_owned(),
+        addresses: Vec::new(),
+        has_no_list: false,
+        out: None,
+        out_for_s: None,
+        lists: 1,
+        segments_listed: 2,
+        blocks: 3,
+        bytes: 4,
+        last_error: None,
+        waiting: 5,
+        offers_sent: 6,
+        offers_answered: 7,
+        offers_failed: BTreeMap::new(),
+        no_offers_for_s: None,
+        last_offer_error: None,
+    };
+    let failing = ServerStatus {
+        addresses: vec!["192.0.2.1:80".parse().unwrap()],
+        out: Some(OutCause::Failures),
+        out_for_s: Some(5),
+        last_error: Some("unreachable".to_owned()),
+        offers_failed: BTreeMap::from([("unreachable", 1)]),
+        no_offers_for_s: Some(30),
+        last_offer_error: Some("unreachable".to_owned()),
+        ..fresh.clone()
+    };
+    let status = HostedClientStatus {
+        version: "2.0".to_owned(),
+        fallback: Fallback::Origin,
+        lists: 1,
+        segments_listed: 2,
+        blocks: 3,
+        bytes: 4,
+        offers: OffersStatus::default(),
+        servers: vec![fresh, failing],
+    };
+    assert_eq!(document.mistakes("HostedClientStatus", &value(status)), Vec::<String>::new());
+}
+
 /// The variants of an enum as its source names them, with `separator` before the second word and those behind it.
 fn variants(source: &str, name: &str, separator: &str) -> BTreeSet<String> {
     let (_, body) = source.split_once(&format!("pub enum {name} {{\n")).unwrap();
@@ -433,6 +482,7 @@ fn enumerations_are_whole() {
     let types = include_str!("../../src/store/types.rs");
     assert_eq!(said("/MissingReason/oneOf"), variants(why, "MissingReason", "_"));
     assert_eq!(said("/Noted/properties/note/enum"), variants(why, "PeerNote", "_"));
+    assert_eq!(said("/ServerAnswer/properties/note/enum"), variants(why, "ServerNote", "_"));
     assert_eq!(said("/Status/oneOf"), variants(status, "Status", "_"));
     assert_eq!(said("/Trust/oneOf"), variants(types, "Trust", ""));
     assert_eq!(said("/StoreStats/properties/paused/oneOf/0/enum"), variants(types, "Refusal", "-"));

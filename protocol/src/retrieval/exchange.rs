@@ -143,10 +143,14 @@ impl Exchange {
     }
 
     /// The same request under the version that both sides speak, after [`Answer::Negotiate`]; `None` where there is no
-    /// such version ([MS-PCCRR] 3.1.5.1). To be sent once only.
+    /// such version ([MS-PCCRR] 3.1.5.1), or it does not have the request. To be sent once only.
     #[must_use]
     pub fn renegotiated(&self, own: VersionRange, theirs: VersionRange) -> Option<Self> {
         let version: ProtocolVersion = own.negotiate(theirs)?;
+        // Version 1 has no list of segments: a server of it would discard the request.
+        if version.major < ProtocolVersion::V2.major && self.message_type() == MessageType::GetSegList {
+            return None;
+        }
         Some(Self::new(RequestMessage { version, ..self.request.clone() }))
     }
 

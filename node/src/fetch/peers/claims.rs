@@ -12,6 +12,8 @@ use crate::fetch::Moment;
 pub const CLAIM_LIFETIME: Moment = Moment::from_secs(60);
 /// How long "nobody answered" is believed ([MS-CCRSO] note 7).
 pub const NEGATIVE_LIFETIME: Moment = Moment::from_secs(15);
+/// How long it is believed that a segment's hosted caches could not be asked: until the first of them may be back.
+pub const UNASKED_LIFETIME: Moment = Moment::from_secs(5);
 /// Hosts kept per segment; the one heard least recently goes ([MS-CCRSO] note 8).
 pub const MAX_HOLDERS: usize = 16;
 /// Segments with an entry. Windows keeps 256, each a version 1 segment of 32 MiB; a version 2 segment is a
@@ -25,6 +27,8 @@ pub enum Holding {
     Claimed(Availability),
     /// Exactly these blocks, by its answer to a MSG_GETBLKLIST.
     Listed(Box<BlockRanges>),
+    /// It did not say: a hosted cache that has no answer to MSG_GETSEGLIST may hold anything.
+    Possible,
 }
 
 /// How sure it is that a host holds a block.
@@ -32,7 +36,7 @@ pub enum Holding {
 pub enum Basis {
     /// It said so: an empty answer means that it is busy.
     Sure,
-    /// It holds some of the segment's blocks: an empty answer means that this is not one of them.
+    /// It holds some of the segment's blocks, or may: an empty answer means that this is not one of them.
     Perhaps,
     /// It holds the neighbours: an empty answer means that it does not hold this one.
     Hint,
@@ -46,6 +50,7 @@ impl Holding {
             // Some of one block is that block.
             Self::Claimed(availability) => block_count == 1 || availability.is_all_of(block_count),
             Self::Listed(blocks) => blocks.len() >= block_count,
+            Self::Possible => false,
         }
     }
 
@@ -56,6 +61,7 @@ impl Holding {
             Self::Claimed(_) if self.is_all(block_count) => Some(Basis::Sure),
             Self::Claimed(_) => Some(Basis::Perhaps),
             Self::Listed(blocks) => blocks.contains(block).then_some(Basis::Sure),
+            Self::Possible => Some(Basis::Perhaps),
         }
     }
 }
@@ -108,6 +114,7 @@ impl Claims {
                 (Holding::Listed(listed), Holding::Claimed(availability)) => {
                     availability.complete != Some(true) && availability.blocks.is_none_or(|n| n <= listed.len())
                 }
+                (_, Holding::Possible) => true,
                 _ => false,
             };
             if !keeps_list {
@@ -143,11 +150,13 @@ impl Claims {
         }
     }
 
-    pub(super) fn nobody(&mut self, now: Moment, id: &SegmentId) {
+    /// Nobody is known to hold it for `lifetime` from now on, unless somebody says that it does.
+    pub(super) fn nobody(&mut self, now: Moment, id: &SegmentId, lifetime: Moment) {
         let list = self.list(id);
         list.holders.retain(|holder| holder.seen + CLAIM_LIFETIME > now);
-        if list.holders.is_empty() {
-            list.nobody_until = now + NEGATIVE_LIFETIME;
+        // What is believed already for shorter is not news.
+        if list.holders.is_empty() && list.nobody_until <= now {
+            list.nobody_until = now + lifetime;
         }
     }
 
@@ -156,6 +165,22 @@ impl Claims {
         if let Some(list) = self.lists.get_mut(id) {
             list.nobody_until = Moment::ZERO;
             list.absent.clear();
+        }
+    }
+
+    /// A host does not hold a block that it listed.
+    pub(super) fn lacks(&mut self, id: &SegmentId, host: HostId, block: BlockIndex) {
+        let list = self.lists.get_mut(id);
+        let holder = list.and_then(|list| list.holders.iter_mut().find(|holder| holder.host == host));
+        if let Some(Holder { holding: Holding::Listed(blocks), .. }) = holder {
+            blocks.remove(block);
+        }
+    }
+
+    /// What a host claims does not count any more.
+    pub(super) fn forget(&mut self, id: &SegmentId, host: HostId) {
+        if let Some(list) = self.lists.get_mut(id) {
+            list.holders.retain(|holder| holder.host != host);
         }
     }
 
@@ -231,17 +256,17 @@ mod tests {
     #[test]
     fn nobody_is_believed_for_fifteen_seconds_and_cleared_by_any_news() {
         let mut claims = Claims::default();
-        claims.nobody(s(0), &id(1));
+        claims.nobody(s(0), &id(1), NEGATIVE_LIFETIME);
         assert_eq!(claims.knowledge(s(14), &id(1)), Knowledge::Nobody);
         assert_eq!(claims.knowledge(s(15), &id(1)), Knowledge::Unknown);
-        claims.nobody(s(20), &id(1));
+        claims.nobody(s(20), &id(1), NEGATIVE_LIFETIME);
         claims.overheard(&id(1));
         assert_eq!(claims.knowledge(s(20), &id(1)), Knowledge::Unknown);
-        claims.nobody(s(20), &id(1));
+        claims.nobody(s(20), &id(1), NEGATIVE_LIFETIME);
         claims.claim(s(21), &id(1), HostId(1), ALL);
         assert_eq!(claims.knowledge(s(21), &id(1)), Knowledge::Somebody);
         // An expired Probe does not make a fresh claim untrue.
-        claims.nobody(s(22), &id(1));
+        claims.nobody(s(22), &id(1), NEGATIVE_LIFETIME);
         assert_eq!(claims.knowledge(s(22), &id(1)), Knowledge::Somebody);
     }
 
@@ -267,7 +292,7 @@ mod tests {
         assert_eq!(kept, (24..40).collect::<Vec<_>>());
         assert!(!claims.is_absent(s(40), &id(2), HostId(0)));
         for number in 0..2 * MAX_LISTS as u32 {
-            claims.nobody(s(1), &id(1000 + number));
+            claims.nobody(s(1), &id(1000 + number), NEGATIVE_LIFETIME);
             claims.claim(s(41), &id(1), HostId(1), ALL);
         }
         assert_eq!(claims.lists.len(), MAX_LISTS);

@@ -1,6 +1,7 @@
 //! One host: how many of our requests it has, how fast it answers, and whether it may be asked at all.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -9,8 +10,11 @@ use crate::fetch::Moment;
 
 /// Requests that a host which has not delivered yet gets at once.
 const FIRST_LIMIT: u32 = 2;
-/// Requests that any host gets at once: an exchange carries one block, so this is what keeps the line full.
+/// Requests that a peer gets at once: an exchange carries one block, so this is what keeps the line full.
 const MAX_LIMIT: u32 = 16;
+/// Requests that a hosted cache gets at once, at least and at most, as soon as it delivered anything. It is there for
+/// nothing else.
+const HOSTED_LIMIT: RangeInclusive<u32> = 32..=128;
 /// Answers quicker than this make the limit grow.
 const QUICK: Duration = Duration::from_millis(500);
 /// Answers slower than this make it shrink: more requests would only queue.
@@ -22,6 +26,13 @@ const FIRST_OUTAGE: Duration = Duration::from_secs(10);
 const MAX_OUTAGE: Duration = Duration::from_secs(600);
 /// How long a host that delivered wrong bytes is out.
 const BAD_HASH_OUTAGE: Duration = Duration::from_secs(600);
+/// How long a hosted cache that failed is out, the first time and at most: a whole branch misses it.
+const FIRST_HOSTED_OUTAGE: Duration = Duration::from_secs(5);
+const MAX_HOSTED_OUTAGE: Duration = Duration::from_secs(60);
+/// What a wrong block of a hosted cache weighs; each right one takes one away again. With more than the tolerance it is
+/// out for a while: it delivers nine wrong ones in a row, or for long more than one in nine.
+const BAD_BLOCK: u32 = 8;
+const BAD_BLOCK_TOLERANCE: u32 = 64;
 /// How soon a busy host is asked again; it doubles with every busy answer in a row.
 const FIRST_BUSY: Duration = Duration::from_millis(30);
 const MAX_BUSY_DOUBLINGS: u32 = 5;
@@ -82,9 +93,20 @@ pub enum Standing {
     },
 }
 
+/// What a host is to this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It answered a Probe.
+    Peer,
+    /// A hosted cache of the configuration. Its blocks of version 2 are blind, so that a wrong one may be somebody else's
+    /// fault: it stays in use for all other segments unless that happens again and again.
+    HostedCache,
+}
+
 /// What is known of one host. One host on two address families is one host.
 #[derive(Debug)]
 pub(super) struct Host {
+    pub(super) kind: Kind,
     pub(super) addresses: Vec<SocketAddr>,
     preferred: usize,
     pub(super) seen: Moment,
@@ -97,11 +119,13 @@ pub(super) struct Host {
     out: Option<(Moment, OutCause)>,
     busy_until: Moment,
     busy_in_a_row: u32,
+    bad_blocks: u32,
 }
 
 impl Host {
-    pub(super) fn new(seen: Moment) -> Self {
+    pub(super) fn new(kind: Kind, seen: Moment) -> Self {
         Self {
+            kind,
             addresses: Vec::new(),
             preferred: 0,
             seen,
@@ -114,7 +138,22 @@ impl Host {
             out: None,
             busy_until: Moment::ZERO,
             busy_in_a_row: 0,
+            bad_blocks: 0,
         }
+    }
+
+    /// Where it is from now on.
+    pub(super) fn set_addresses(&mut self, mut addresses: Vec<SocketAddr>) {
+        addresses.truncate(MAX_ADDRESSES);
+        if self.addresses != addresses {
+            self.addresses = addresses;
+            self.preferred = 0;
+        }
+    }
+
+    /// Whether it was out and has not delivered anything since.
+    pub(super) fn is_on_probation(&self) -> bool {
+        self.outages > 0
     }
 
     /// Returns whether there was room for another address.
@@ -177,27 +216,53 @@ impl Host {
                 self.busy_in_a_row = 0;
             }
             Outcome::Busy => self.is_busy(now),
-            Outcome::TimedOut | Outcome::Refused => self.strike(now),
+            Outcome::TimedOut | Outcome::Refused => self.strike(now, STRIKES),
             Outcome::Unreachable => {
                 // The other family may still work; the strikes count all the same.
                 self.preferred = (self.preferred + 1) % self.addresses.len().max(1);
-                self.strike(now);
+                let strikes = match self.kind {
+                    Kind::Peer => STRIKES,
+                    // Others wait to take its place, and it is looked after again soon.
+                    Kind::HostedCache => u32::try_from(self.addresses.len().max(1)).unwrap_or(STRIKES).min(STRIKES),
+                };
+                self.strike(now, strikes);
             }
-            Outcome::BadHash => self.out = Some((now + BAD_HASH_OUTAGE, OutCause::BadHash)),
+            Outcome::BadHash => self.sent_wrong_bytes(now),
             Outcome::Cancelled => {}
         }
     }
 
     fn delivered_in(&mut self, took: Duration, was_full: bool) {
         self.delivered += 1;
+        self.limit = self.limit.max(self.least());
+        self.bad_blocks = self.bad_blocks.saturating_sub(1);
         self.strikes = 0;
         self.outages = 0;
         self.busy_in_a_row = 0;
         self.latency = Some(self.latency.map_or(took, |smoothed| (smoothed * 7 + took) / 8));
         if took < QUICK && was_full {
-            self.limit = (self.limit + 1).min(MAX_LIMIT);
+            let most = if self.kind == Kind::Peer { MAX_LIMIT } else { *HOSTED_LIMIT.end() };
+            self.limit = (self.limit + 1).min(most);
         } else if took > SLOW {
-            self.limit = (self.limit - 1).max(1);
+            self.limit = (self.limit - 1).max(self.least());
+        }
+    }
+
+    /// Requests that it has at once however badly it goes.
+    fn least(&self) -> u32 {
+        if self.kind == Kind::HostedCache && self.delivered > 0 { *HOSTED_LIMIT.start() } else { 1 }
+    }
+
+    fn sent_wrong_bytes(&mut self, now: Moment) {
+        if self.kind == Kind::HostedCache {
+            self.bad_blocks += BAD_BLOCK;
+            if self.bad_blocks <= BAD_BLOCK_TOLERANCE {
+                return;
+            }
+            self.bad_blocks = 0;
+            self.out = Some((now + MAX_HOSTED_OUTAGE, OutCause::BadHash));
+        } else {
+            self.out = Some((now + BAD_HASH_OUTAGE, OutCause::BadHash));
         }
     }
 
@@ -208,17 +273,21 @@ impl Host {
         }
         self.busy_until = now + FIRST_BUSY * (1 << self.busy_in_a_row.min(MAX_BUSY_DOUBLINGS));
         self.busy_in_a_row += 1;
-        self.limit = (self.limit / 2).max(1);
+        self.limit = (self.limit / 2).max(self.least());
     }
 
-    fn strike(&mut self, now: Moment) {
-        self.limit = (self.limit / 2).max(1);
+    fn strike(&mut self, now: Moment, allowed: u32) {
+        self.limit = (self.limit / 2).max(self.least());
         if self.out.is_some_and(|(until, _)| until > now) {
             return;
         }
         self.strikes += 1;
-        if self.strikes >= STRIKES {
-            let period = (FIRST_OUTAGE * (1 << self.outages.min(16))).min(MAX_OUTAGE);
+        if self.strikes >= allowed {
+            let (first, longest) = match self.kind {
+                Kind::Peer => (FIRST_OUTAGE, MAX_OUTAGE),
+                Kind::HostedCache => (FIRST_HOSTED_OUTAGE, MAX_HOSTED_OUTAGE),
+            };
+            let period = (first * (1 << self.outages.min(16))).min(longest);
             self.out = Some((now + period, OutCause::Failures));
             self.outages += 1;
             // Back on probation: the next failure puts it out again.
@@ -236,7 +305,7 @@ mod tests {
     }
 
     fn host() -> Host {
-        let mut host = Host::new(s(0));
+        let mut host = Host::new(Kind::Peer, s(0));
         host.add_address("10.0.0.1:80".parse().unwrap());
         host.add_address("[fe80::1]:80".parse().unwrap());
         host
@@ -298,6 +367,62 @@ mod tests {
         }
         assert_eq!(host.standing(s(604)), Standing::Out { until: s(605), cause: OutCause::BadHash });
         assert_eq!(host.standing(s(605)), Standing::Ready);
+    }
+
+    #[test]
+    fn a_hosted_cache_is_out_once_no_address_of_it_answers_and_soon_asked_again() {
+        let mut cache = Host { kind: Kind::HostedCache, ..host() };
+        end(&mut cache, s(1), Outcome::Unreachable);
+        assert_eq!(cache.standing(s(1)), Standing::Ready, "it has another address");
+        end(&mut cache, s(1), Outcome::Unreachable);
+        assert_eq!(cache.standing(s(1)), Standing::Out { until: s(6), cause: OutCause::Failures });
+        assert!(cache.is_on_probation());
+        let mut periods = Vec::new();
+        let mut now = s(6);
+        for _ in 0..5 {
+            end(&mut cache, now, Outcome::Unreachable);
+            let Standing::Out { until, .. } = cache.standing(now) else { panic!("not out") };
+            periods.push((until - now).as_secs());
+            now = until;
+        }
+        assert_eq!(periods, [10, 20, 40, 60, 60]);
+        end(&mut cache, now, Outcome::Delivered { took: s(0) });
+        assert!(!cache.is_on_probation());
+        for _ in 0..2 {
+            end(&mut cache, now, Outcome::TimedOut);
+            assert_eq!(cache.standing(now), Standing::Ready, "being slow once is no reason");
+        }
+    }
+
+    #[test]
+    fn a_hosted_cache_that_delivers_gets_many_requests_at_once() {
+        let mut cache = Host { kind: Kind::HostedCache, ..host() };
+        assert_eq!(cache.limit(), FIRST_LIMIT);
+        end(&mut cache, s(1), Outcome::Delivered { took: Duration::from_millis(1) });
+        assert_eq!(cache.limit(), 32);
+        for outcome in [Outcome::Busy, Outcome::TimedOut, Outcome::Delivered { took: s(2) }, Outcome::Busy] {
+            end(&mut cache, s(9), outcome);
+            assert_eq!(cache.limit(), 32);
+        }
+    }
+
+    #[test]
+    fn single_wrong_blocks_do_not_put_a_hosted_cache_out() {
+        let mut cache = Host { kind: Kind::HostedCache, ..host() };
+        for _ in 0..8 {
+            end(&mut cache, s(1), Outcome::BadHash);
+        }
+        assert_eq!(cache.standing(s(1)), Standing::Ready);
+        end(&mut cache, s(1), Outcome::BadHash);
+        assert_eq!(cache.standing(s(1)), Standing::Out { until: s(61), cause: OutCause::BadHash });
+        let mut mixed = Host { kind: Kind::HostedCache, ..host() };
+        for _ in 0..100 {
+            end(&mut mixed, s(1), Outcome::BadHash);
+            for _ in 0..8 {
+                end(&mut mixed, s(1), Outcome::Delivered { took: s(0) });
+            }
+        }
+        assert_eq!(mixed.standing(s(1)), Standing::Ready, "one in nine is somebody else's poison");
     }
 
     #[test]

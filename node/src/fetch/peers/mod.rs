@@ -10,18 +10,20 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use peerdist_protocol::content::{BlockRanges, SegmentId};
+use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::{Availability, EndpointAddress};
 use serde::Serialize;
 
 use claims::Claims;
-pub use claims::{Basis, CLAIM_LIFETIME, Holding, Knowledge, MAX_HOLDERS, MAX_LISTS, NEGATIVE_LIFETIME};
-use host::Host;
+pub use claims::{
+    Basis, CLAIM_LIFETIME, Holding, Knowledge, MAX_HOLDERS, MAX_LISTS, NEGATIVE_LIFETIME, UNASKED_LIFETIME,
+};
+use host::{Host, Kind};
 pub use host::{OutCause, Outcome, Standing};
 
 use super::Moment;
 
-/// Hosts in the book. A host that is out stays in preference to one that is not.
+/// Hosts in the book beside hosted caches. A host that is out stays in preference to one that is not.
 pub const MAX_HOSTS: usize = 1024;
 
 /// What a host that never delivered is expected to need for a block: a guess that is worth a try beside a host
@@ -75,9 +77,83 @@ impl PeerBook {
         Some(host)
     }
 
-    /// A Probe for the segment ended without an answer.
+    /// Adds a hosted cache of the configuration. It stays in the book, and no host that answers a Probe is taken for it.
+    pub fn add_hosted_cache(&mut self, now: Moment) -> HostId {
+        let id = self.next_id();
+        self.hosts.insert(id, Host::new(Kind::HostedCache, now));
+        id
+    }
+
+    /// Where a hosted cache is from now on.
+    pub fn set_addresses(&mut self, host: HostId, addresses: Vec<SocketAddr>) {
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.set_addresses(addresses);
+        }
+    }
+
+    /// A hosted cache answered a MSG_GETSEGLIST: it holds at least some of these segments.
+    pub fn has_segments<'a>(&mut self, now: Moment, host: HostId, ids: impl IntoIterator<Item = &'a SegmentId>) {
+        for id in ids {
+            let some = Availability { blocks: None, complete: None, age: None };
+            self.claims.claim(now, id, host, Holding::Claimed(some));
+        }
+    }
+
+    /// A hosted cache cannot be asked for a list of segments: it may hold these, but for those that it was found not to
+    /// hold a moment ago.
+    pub fn may_have_segments<'a>(&mut self, now: Moment, host: HostId, ids: impl IntoIterator<Item = &'a SegmentId>) {
+        for id in ids {
+            if !self.claims.is_absent(now, id, host) {
+                self.claims.claim(now, id, host, Holding::Possible);
+            }
+        }
+    }
+
+    /// Whether a hosted cache that works says that it holds a block. To offer the block then would be a complaint.
+    #[must_use]
+    pub fn is_in_hosted_cache(&self, now: Moment, id: &SegmentId, block: BlockIndex, block_count: u32) -> bool {
+        self.claims.holders(now, id).any(|(host, holding)| {
+            self.is_hosted_cache(host)
+                && !self.is_lost(now, host)
+                && holding.basis(block, block_count) == Some(Basis::Sure)
+        })
+    }
+
+    /// What a host delivered as a block is something else: it does not count as holding it.
+    pub fn lacks(&mut self, id: &SegmentId, host: HostId, block: BlockIndex) {
+        self.claims.lacks(id, host, block);
+    }
+
+    /// Whether it is a hosted cache.
+    #[must_use]
+    pub fn is_hosted_cache(&self, host: HostId) -> bool {
+        self.hosts.get(&host).is_some_and(|host| host.kind == Kind::HostedCache)
+    }
+
+    /// Whether a host was out and has not delivered anything since.
+    #[must_use]
+    pub fn is_on_probation(&self, host: HostId) -> bool {
+        self.hosts.get(&host).is_some_and(Host::is_on_probation)
+    }
+
+    /// Whether there are hosted caches, and each is out or on probation.
+    #[must_use]
+    pub fn has_lost_hosted_caches(&self, now: Moment) -> bool {
+        let mut caches = self.hosts.values().filter(|host| host.kind == Kind::HostedCache).peekable();
+        let is_lost = |host: &Host| matches!(host.standing(now), Standing::Out { .. }) || host.is_on_probation();
+        caches.peek().is_some() && caches.all(is_lost)
+    }
+
+    /// A Probe for the segment ended without an answer, or the hosted cache does not list it.
     pub fn nobody(&mut self, now: Moment, id: &SegmentId) {
-        self.claims.nobody(now, id);
+        self.drop_lost(now, id);
+        self.claims.nobody(now, id, NEGATIVE_LIFETIME);
+    }
+
+    /// No hosted cache could be asked for the segment.
+    pub fn unasked(&mut self, now: Moment, id: &SegmentId) {
+        self.drop_lost(now, id);
+        self.claims.nobody(now, id, UNASKED_LIFETIME);
     }
 
     /// A Probe of another host asked for the segment: "nobody holds it" may soon be wrong.
@@ -105,10 +181,27 @@ impl PeerBook {
         }
     }
 
-    /// What is known of the segment's holders.
+    /// What is known of the segment's holders. That of hosted caches that are out counts for nothing: others take their
+    /// place, and have to be asked.
     #[must_use]
     pub fn knowledge(&self, now: Moment, id: &SegmentId) -> Knowledge {
-        self.claims.knowledge(now, id)
+        match self.claims.knowledge(now, id) {
+            Knowledge::Somebody if self.claims.holders(now, id).all(|(host, _)| self.is_lost(now, host)) => {
+                Knowledge::Unknown
+            }
+            knowledge => knowledge,
+        }
+    }
+
+    fn is_lost(&self, now: Moment, host: HostId) -> bool {
+        let host = self.hosts.get(&host).filter(|host| host.kind == Kind::HostedCache);
+        host.is_some_and(|host| matches!(host.standing(now), Standing::Out { .. }))
+    }
+
+    fn drop_lost(&mut self, now: Moment, id: &SegmentId) {
+        let lost: Vec<_> =
+            self.claims.holders(now, id).map(|(host, _)| host).filter(|host| self.is_lost(now, *host)).collect();
+        lost.into_iter().for_each(|host| self.claims.forget(id, host));
     }
 
     /// The hosts that claim to hold some of the segment, whatever their standing.
@@ -182,6 +275,12 @@ impl PeerBook {
         self.hosts.values().map(|host| PeerSummary::of(host, now)).collect()
     }
 
+    /// One host, for people to read.
+    #[must_use]
+    pub fn summary_of(&self, now: Moment, host: HostId) -> Option<PeerSummary> {
+        self.hosts.get(&host).map(|host| PeerSummary::of(host, now))
+    }
+
     fn identify(&mut self, now: Moment, endpoint: &EndpointAddress, addresses: &[SocketAddr]) -> Option<HostId> {
         let known = self.by_endpoint.get(endpoint).or_else(|| addresses.iter().find_map(|a| self.by_address.get(a)));
         let id = match known {
@@ -205,8 +304,9 @@ impl PeerBook {
     }
 
     fn add_host(&mut self, now: Moment) -> HostId {
-        if self.hosts.len() >= MAX_HOSTS {
-            let idle = self.hosts.iter().filter(|(_, host)| host.in_flight() == 0);
+        let peers = self.hosts.iter().filter(|(_, host)| host.kind == Kind::Peer);
+        if peers.clone().count() >= MAX_HOSTS {
+            let idle = peers.filter(|(_, host)| host.in_flight() == 0);
             let out = |host: &Host| matches!(host.standing(now), Standing::Out { .. });
             let oldest = idle.min_by_key(|(_, host)| (out(host), host.seen)).map(|(id, _)| *id);
             if let Some(oldest) = oldest {
@@ -215,9 +315,14 @@ impl PeerBook {
                 self.by_address.retain(|_, host| *host != oldest);
             }
         }
+        let id = self.next_id();
+        self.hosts.insert(id, Host::new(Kind::Peer, now));
+        id
+    }
+
+    fn next_id(&mut self) -> HostId {
         let id = HostId(self.next_host);
         self.next_host += 1;
-        self.hosts.insert(id, Host::new(now));
         id
     }
 }
@@ -317,8 +422,75 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_is_never_taken_for_a_hosted_cache() {
+        let mut book = PeerBook::new();
+        let cache = book.add_hosted_cache(s(0));
+        book.set_addresses(cache, vec![address("10.0.0.1:80")]);
+        let peer = book.matched(s(0), &name(1), &[address("10.0.0.1:80"), address("10.0.0.2:80")], nothing()).unwrap();
+        assert_ne!(peer, cache);
+        assert_eq!(book.summary_of(s(0), cache).unwrap().addresses, [address("10.0.0.1:80")]);
+        assert!(!book.is_hosted_cache(peer));
+    }
+
+    #[test]
+    fn what_a_hosted_cache_was_found_not_to_hold_it_does_not_possibly_hold() {
+        let id = SegmentId::from_slice(&[1; 32]).unwrap();
+        let mut book = PeerBook::new();
+        let cache = book.add_hosted_cache(s(0));
+        book.may_have_segments(s(0), cache, [&id]);
+        assert_eq!(book.holders(s(0), &id).next().unwrap().1.basis(0, 1), Some(Basis::Perhaps));
+        book.withdraw(s(1), &id, cache);
+        book.may_have_segments(s(1), cache, [&id]);
+        assert_eq!(book.knowledge(s(1), &id), Knowledge::Unknown);
+        book.may_have_segments(s(1) + NEGATIVE_LIFETIME, cache, [&id]);
+        assert_eq!(book.knowledge(s(1) + NEGATIVE_LIFETIME, &id), Knowledge::Somebody);
+        // A list says more than that.
+        book.listed(s(20), &id, cache, BlockRanges::first(2));
+        book.may_have_segments(s(20), cache, [&id]);
+        assert_eq!(book.holders(s(20), &id).next().unwrap().1.basis(2, 8), None);
+    }
+
+    #[test]
+    fn a_wrong_block_is_not_in_the_hosted_cache_and_all_others_are() {
+        let id = SegmentId::from_slice(&[1; 32]).unwrap();
+        let mut book = PeerBook::new();
+        let cache = book.add_hosted_cache(s(0));
+        book.may_have_segments(s(0), cache, [&id]);
+        assert!(!book.is_in_hosted_cache(s(0), &id, 0, 8), "it did not say so");
+        book.listed(s(0), &id, cache, BlockRanges::first(3));
+        book.lacks(&id, cache, 1);
+        let held =
+            |book: &PeerBook| (0..4).map(|block| book.is_in_hosted_cache(s(0), &id, block, 8)).collect::<Vec<_>>();
+        assert_eq!(held(&book), [true, false, true, false]);
+        book.begin(s(0), cache);
+        book.finish(s(0), cache, Outcome::Unreachable);
+        assert_eq!(held(&book), [false; 4]);
+        let peer = book.matched(s(0), &name(1), &[address("10.0.0.1:80")], nothing()).unwrap();
+        book.listed(s(0), &id, peer, BlockRanges::first(8));
+        assert_eq!(held(&book), [false; 4], "what peers hold is offered");
+    }
+
+    #[test]
+    fn hosted_caches_are_lost_once_all_of_them_failed() {
+        let mut book = PeerBook::new();
+        assert!(!book.has_lost_hosted_caches(s(0)));
+        let caches = [book.add_hosted_cache(s(0)), book.add_hosted_cache(s(0))];
+        for cache in caches {
+            assert!(!book.has_lost_hosted_caches(s(0)));
+            book.begin(s(0), cache);
+            book.finish(s(0), cache, Outcome::Unreachable);
+        }
+        assert!(book.has_lost_hosted_caches(s(0)));
+        assert!(book.has_lost_hosted_caches(s(100)), "they have to prove that they are back");
+        book.begin(s(100), caches[1]);
+        book.finish(s(100), caches[1], Outcome::Delivered { took: s(0) });
+        assert!(!book.has_lost_hosted_caches(s(100)));
+    }
+
+    #[test]
     fn hosts_are_bounded_and_penalties_are_kept() {
         let mut book = PeerBook::new();
+        let cache = book.add_hosted_cache(s(0));
         let add = |book: &mut PeerBook, number: u64| {
             let address = SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 80));
             book.matched(s(number), &name(number), &[address], nothing()).unwrap()
@@ -336,7 +508,8 @@ mod tests {
         assert!(book.standing(s(500), late).is_some());
         assert_eq!(book.standing(s(500), innocent), None);
         assert!(book.standing(s(500), liar).is_some());
-        assert_eq!(book.hosts.len(), MAX_HOSTS);
+        assert!(book.standing(s(500), cache).is_some());
+        assert_eq!(book.hosts.len(), MAX_HOSTS + 1);
         assert_eq!(book.by_endpoint.len(), MAX_HOSTS);
         assert_eq!(book.by_address.len(), MAX_HOSTS);
     }

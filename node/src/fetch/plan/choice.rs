@@ -6,8 +6,8 @@ use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 
 use super::near::{Block, Near, Run, State};
 use super::{
-    Action, BlockAt, Fetch, FetchId, Listing, MAX_CACHE_READS, MIN_BLOCKS_TO_LIST, MIN_HEDGE_AFTER, Missing, Moment,
-    Plan, PlannedSegment, SLOW_PIECE, Step, mix,
+    Action, BlockAt, Fetch, FetchId, Finding, Listing, MAX_CACHE_READS, MIN_BLOCKS_TO_LIST, MIN_HEDGE_AFTER, Missing,
+    Moment, Plan, PlannedSegment, SLOW_PIECE, Step, mix,
 };
 use crate::fetch::peers::{Basis, Holding, HostId, Knowledge, OutCause, PeerBook, Standing};
 use crate::fetch::why::{MissingReason, PeerNote};
@@ -314,7 +314,8 @@ impl Plan {
         }
         // Who holds all of what adjoins the run probably holds this, too. That spares the wait for the run's own
         // answers, and makes up for a Probe that was lost.
-        if run.nobody || !run.settled {
+        // A hosted cache answers at once, and its neighbour in the list may be another's.
+        if self.config.finding == Finding::Peers && (run.nobody || !run.settled) {
             let adjoining = run.segments.start.checked_sub(1).into_iter().chain([run.segments.end]);
             for neighbour in adjoining.filter_map(|neighbour| self.layout.get(neighbour)) {
                 for (host, holding) in book.holders(now, &neighbour.id) {
@@ -399,7 +400,7 @@ impl Plan {
         block: &Block,
         out: bool,
     ) -> Outlook {
-        if !self.config.discovery {
+        if self.config.finding == Finding::Nobody {
             return Outlook::Missing(MissingReason::NoDiscovery);
         }
         let Some(run) = self.run_of(index) else { return Outlook::Asking };
@@ -414,6 +415,11 @@ impl Plan {
             return Outlook::Name;
         }
         Outlook::Missing(match () {
+            () if self.config.finding == Finding::HostedCaches => match () {
+                () if block.failed_somewhere() => MissingReason::HostedCacheFailed,
+                () if out || book.has_lost_hosted_caches(now) => MissingReason::HostedCachesOut,
+                () => MissingReason::NotInHostedCache,
+            },
             () if block.failed_somewhere() => MissingReason::PeersFailed,
             () if out => MissingReason::PeersOut,
             () if run.nobody => MissingReason::NobodyAnswered,

@@ -6,8 +6,8 @@ use peerdist_protocol::content::{BlockRanges, SegmentId};
 
 use super::near::{State, Trouble};
 use super::{BlockAt, Fetch, FetchId, Moment, Plan, ProbeTicket, took};
-use crate::fetch::peers::{Basis, Outcome, PeerBook};
-use crate::fetch::why::{PeerNote, Source};
+use crate::fetch::peers::{Basis, HostId, Outcome, PeerBook, Standing};
+use crate::fetch::why::{PeerNote, ServerAnswer, Source};
 
 /// How an exchange with a peer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +46,13 @@ impl Plan {
             if count > 0 {
                 self.why.matched(now, asked.story, peer, count);
             }
+        }
+    }
+
+    /// What asking a hosted cache for a Probe's segments came to. The peer book has been told already.
+    pub fn hosted_cache_asked(&mut self, ticket: ProbeTicket, answer: ServerAnswer) {
+        if let Some(asked) = self.probes.get(&ticket) {
+            self.why.hosted_cache_asked(asked.story, answer);
         }
     }
 
@@ -114,6 +121,8 @@ impl Plan {
         let Fetch { at, host, peer, basis, since, .. } = fetch;
         let segment = self.layout.index_of(at.segment).and_then(|index| self.layout.get(index));
         let (segment_id, bound) = segment.map_or((None, false), |segment| (Some(segment.id), segment.bound));
+        let is_whole = segment.is_some_and(|segment| segment.block_count() == 1);
+        let is_hosted_cache = book.is_hosted_cache(host);
         let (outcome, trouble, note) = match answer {
             Answer::Block => {
                 book.finish(now, host, took(now, since));
@@ -131,17 +140,27 @@ impl Plan {
             Answer::BadHash if bound => (Outcome::BadHash, Trouble::Final, PeerNote::BadHash),
             Answer::BadHash => {
                 // The list that says so proves nothing: it counts against the peer here and nowhere else.
-                self.distrusted.insert(host);
+                // Not even here against a hosted cache, which may have all other blocks right.
+                if !is_hosted_cache {
+                    self.distrusted.insert(host);
+                }
                 (Outcome::Cancelled, Trouble::Final, PeerNote::BadHash)
             }
         };
         book.finish(now, host, outcome);
         self.why.note(now, at.segment, peer, note);
-        if let Some(id) = segment_id
-            && trouble == Trouble::NotHeld
-            && basis == Basis::Hint
-        {
-            book.withdraw(now, &id, host);
+        self.look_for_others(now, book, host);
+        // Of a hosted cache that cannot be asked for a list of segments, this is the answer. One that holds poison is not
+        // asked for it again soon, by whomever; its other segments may be all right.
+        let is_absent = match (trouble, basis) {
+            (Trouble::NotHeld, Basis::Hint) => true,
+            (Trouble::NotHeld, _) => is_hosted_cache && is_whole,
+            _ => is_hosted_cache && is_whole && note == PeerNote::BadHash,
+        };
+        match segment_id {
+            Some(id) if is_absent => self.is_absent(now, book, &id, host),
+            Some(id) if is_hosted_cache && note == PeerNote::BadHash => book.lacks(&id, host, at.block),
+            _ => {}
         }
         let others = self.fetches.values().any(|other| other.at == at);
         if let Some(block) = self.block_mut(at) {
@@ -163,8 +182,13 @@ impl Plan {
         let failure = match result {
             Ok(blocks) => {
                 book.finish(now, listing.host, took(now, listing.since));
-                if let Some(segment) = index.and_then(|index| self.layout.get(index)) {
-                    book.listed(now, &segment.id, listing.host, blocks);
+                let Some(segment) = index.and_then(|index| self.layout.get(index)) else { return };
+                let id = segment.id;
+                if blocks.is_empty() && book.is_hosted_cache(listing.host) {
+                    self.why.note(now, listing.segment, listing.peer, PeerNote::NotHeld);
+                    self.is_absent(now, book, &id, listing.host);
+                } else {
+                    book.listed(now, &id, listing.host, blocks);
                 }
                 return;
             }
@@ -175,6 +199,22 @@ impl Plan {
         };
         book.finish(now, listing.host, failure.0);
         self.why.note(now, listing.segment, listing.peer, failure.1);
+        self.look_for_others(now, book, listing.host);
+    }
+
+    /// The next hosted cache takes the place of one that is out, at once.
+    fn look_for_others(&mut self, now: Moment, book: &PeerBook, host: HostId) {
+        if book.is_hosted_cache(host) && matches!(book.standing(now, host), Some(Standing::Out { .. })) {
+            self.runs.iter_mut().for_each(|run| run.next_check = None);
+        }
+    }
+
+    /// A host turned out not to hold a segment. Hosted caches are not asked about it for a while.
+    fn is_absent(&mut self, now: Moment, book: &mut PeerBook, id: &SegmentId, host: HostId) {
+        book.withdraw(now, id, host);
+        if book.is_hosted_cache(host) {
+            book.nobody(now, id);
+        }
     }
 
     /// A block came from the origin and was verified. The reader has its bytes, unless it waits for them: then somebody

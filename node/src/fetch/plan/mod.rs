@@ -47,6 +47,8 @@ const RUNS_AHEAD: usize = 3;
 const MAX_PROBES: usize = 4;
 /// A Probe counts as ended even if nobody says so, this long after answers were waited for long enough.
 const PROBE_GRACE: Duration = Duration::from_millis(2200);
+/// Hosted caches count as silent after this long, even if nobody says so: one after the other may have been asked.
+const MAX_ASK_TIME: Duration = Duration::from_secs(20);
 /// How soon the same run may be asked about again.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(1);
 /// How soon a host may be asked again which blocks it has.
@@ -77,8 +79,29 @@ pub struct PlanConfig {
     pub patience: Duration,
     /// How long answers to a Probe are waited for. 300 ms.
     pub probe_timeout: Duration,
-    /// Whether peers are looked for at all.
-    pub discovery: bool,
+    /// Who is asked which segments are held.
+    pub finding: Finding,
+}
+
+/// Who is asked which segments are held.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Finding {
+    /// Nobody.
+    Nobody,
+    /// Peers, by Probes that name samples of a run.
+    Peers,
+    /// Hosted caches, by lists of all segments of a run.
+    HostedCaches,
+}
+
+impl Finding {
+    /// How many segments are named at once.
+    fn max_ids(self, form: Form) -> usize {
+        match self {
+            Self::HostedCaches => MAX_RUN,
+            Self::Nobody | Self::Peers => form.max_ids_per_datagram(),
+        }
+    }
 }
 
 impl Default for PlanConfig {
@@ -88,7 +111,7 @@ impl Default for PlanConfig {
             max_in_flight: 32,
             patience: Duration::from_secs(5),
             probe_timeout: Duration::from_millis(300),
-            discovery: true,
+            finding: Finding::Peers,
         }
     }
 }
@@ -114,12 +137,14 @@ pub struct FetchId(u64);
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[must_use]
 pub enum Action {
-    /// Ask the LAN; [`Plan::probe_ended`] or [`Plan::probe_failed`] follows.
+    /// Ask the LAN, or the hosted caches; [`Plan::probe_ended`] or [`Plan::probe_failed`] follows.
     Probe {
         /// The Probe's name.
         ticket: ProbeTicket,
-        /// The ids to name: no more than one datagram holds.
+        /// The ids to name: no more than one datagram holds, or 128 for hosted caches.
         ids: Vec<SegmentId>,
+        /// Who is to be asked.
+        finding: Finding,
     },
     /// Read a block from the cache; [`Plan::cache_read`] follows.
     Read(BlockAt),
@@ -488,13 +513,32 @@ impl Plan {
             }
             self.near.insert(index, near);
         }
-        self.runs.push_back(Run::new(id, segments, &candidates, self.form.max_ids_per_datagram()));
+        self.runs.push_back(Run::new(id, segments, &candidates, self.config.finding.max_ids(self.form)));
+    }
+
+    /// Somebody else is asked from now on, for what is still needed.
+    pub fn set_finding(&mut self, finding: Finding) {
+        if self.config.finding == finding {
+            return;
+        }
+        self.config.finding = finding;
+        self.probes.clear();
+        for run in &mut self.runs {
+            let segments = run.segments.clone();
+            let candidates = segments.filter(|index| self.near.get(index).is_some_and(Near::needs_any));
+            let candidates: Vec<_> = candidates.collect();
+            *run = Run::new(run.id, run.segments.clone(), &candidates, finding.max_ids(self.form));
+        }
+        for near in self.near.values_mut() {
+            near.named = None;
+            near.naming = false;
+        }
     }
 
     /// Sends the Probes of runs of which too little is known, in content order.
     fn ask_about_runs(&mut self, now: Moment, book: &PeerBook, step: &mut Step) {
         let idle = self.last_read + IDLE_AFTER <= now;
-        if !self.config.discovery {
+        if self.config.finding == Finding::Nobody {
             return;
         }
         for at in 0..self.runs.len() {
@@ -536,7 +580,7 @@ impl Plan {
         if self.probes.len() >= MAX_PROBES {
             return;
         }
-        let max_ids = self.form.max_ids_per_datagram();
+        let max_ids = self.config.finding.max_ids(self.form);
         let Some(run) = self.runs.iter().find(|known| known.id == run) else { return };
         let run_id = run.id;
         let mut named = Vec::new();
@@ -576,8 +620,14 @@ impl Plan {
         let ticket = ProbeTicket(self.next_id());
         let all = self.layout.all();
         let story = self.why.asked(now, all[segments.start].offset..all[segments.end - 1].end(), ids.len());
-        step.actions.push(Action::Probe { ticket, ids: ids.clone() });
-        let deadline = now.saturating_add(self.config.probe_timeout).saturating_add(PROBE_GRACE);
+        let finding = self.config.finding;
+        step.actions.push(Action::Probe { ticket, ids: ids.clone(), finding });
+        let deadline = match finding {
+            Finding::HostedCaches => now.saturating_add(MAX_ASK_TIME),
+            Finding::Nobody | Finding::Peers => {
+                now.saturating_add(self.config.probe_timeout).saturating_add(PROBE_GRACE)
+            }
+        };
         self.probes.insert(ticket, Asked { run, named, ids, deadline, story });
         ticket
     }

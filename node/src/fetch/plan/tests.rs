@@ -1,5 +1,7 @@
 //! One plan, driven by hand.
 
+mod hosted;
+
 use std::collections::HashMap;
 
 use peerdist_protocol::content::BLOCK_SIZE_V1;
@@ -78,7 +80,7 @@ impl Desk {
     fn probes(&mut self) -> Vec<(ProbeTicket, Vec<SegmentId>)> {
         let actions = self.actions().into_iter();
         let probes = actions.filter_map(|action| match action {
-            Action::Probe { ticket, ids } => Some((ticket, ids)),
+            Action::Probe { ticket, ids, .. } => Some((ticket, ids)),
             _ => None,
         });
         probes.collect()
@@ -505,7 +507,7 @@ fn a_jump_begins_anew_and_blocks_under_way_are_not_asked_for_twice() {
 #[test]
 fn without_discovery_everything_is_missing_at_once() {
     let mut desk = Desk::v2(10);
-    desk.plan.config.discovery = false;
+    desk.plan.config.finding = Finding::Nobody;
     assert!(desk.actions().is_empty());
     assert_eq!(
         desk.missing(7).unwrap(),

@@ -364,7 +364,7 @@ impl World {
     fn act(&mut self, host: usize, action: Action) {
         let now = self.now;
         match action {
-            Action::Probe { ticket, ids } => {
+            Action::Probe { ticket, ids, .. } => {
                 assert!(ids.len() <= self.form.max_ids_per_datagram() && !ids.is_empty());
                 let client = self.hosts[host].client.as_mut().unwrap();
                 client.probes_sent += 1;

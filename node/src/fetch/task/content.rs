@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 use super::drive::{Shared, State};
 use super::known::Known;
 use super::node::lock;
-use super::work::{Given, Outcome, Work};
+use super::work::{Given, Kept, Outcome, Work};
 use crate::fetch::plan::{BlockAt, LayoutError, PlannedSegment};
 use crate::fetch::why::{Explanation, MissingReason, Source};
 
@@ -249,6 +249,7 @@ impl Content {
         for done in done {
             match done {
                 Done::Verified(at, range, Outcome::Verified(bytes, kept)) => {
+                    self.shared.is_new(at, &kept);
                     self.shared.kept(kept);
                     self.shared.node.counters.update(|counters| counters.bytes_from_origin += bytes.len() as u64);
                     state.staging.remove(at);
@@ -423,6 +424,9 @@ impl Content {
                 // Reading verifies, removes what is wrong, and raises the rest.
                 shared.node.verify(work, Given::Cached).await;
             }
+            for at in shared.take_unproven(offset) {
+                shared.is_new(at, &Kept::Stored);
+            }
         });
     }
 
@@ -444,6 +448,7 @@ async fn add_in_background(shared: Arc<Shared>, blocks: Vec<(BlockAt, Work, Byte
     for (at, work, bytes) in blocks {
         let length = bytes.len() as u64;
         if let Some(Outcome::Verified(_, kept)) = shared.node.verify(work, Given::Plain(bytes)).await {
+            shared.is_new(at, &kept);
             shared.kept(kept);
             shared.node.counters.update(|counters| counters.bytes_from_origin += length);
             lock(&shared.state).plan.added(shared.node.now(), &mut shared.node.book(), at);

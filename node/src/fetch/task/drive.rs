@@ -1,6 +1,6 @@
 //! Does what the plan of one content wants: Probes, exchanges, reads from the cache, timers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
@@ -14,12 +14,12 @@ use tokio::task::AbortHandle;
 
 use super::areas::Areas;
 use super::known::Known;
-use super::node::{ContentSummary, Node, form_of, lock};
+use super::node::{ContentSummary, Node, Whom, form_of, lock};
 use super::staging::Staging;
 use super::work::{Given, Kept, Outcome, Work};
 use crate::fetch::Moment;
-use crate::fetch::plan::{Action, Answer, BlockAt, Delivery, FetchId, Plan, PlannedSegment, ProbeTicket};
-use crate::fetch::why::{Explanation, Source};
+use crate::fetch::plan::{Action, Answer, BlockAt, Delivery, FetchId, Finding, Plan, PlannedSegment, ProbeTicket};
+use crate::fetch::why::{Explanation, ServerAnswer, Source};
 use crate::store::{SegmentKey, Tag, Trust};
 
 /// One open content, as its handle and its tasks share it.
@@ -36,6 +36,8 @@ pub(super) struct Shared {
     pub(super) areas: Areas,
     /// Whose content it is, for flushing.
     tag: Tag,
+    /// New blocks that wait for their segment's list to be proven before a hosted cache is offered them.
+    unproven: Mutex<BTreeSet<BlockAt>>,
     /// Something happened that a waiting reader wants to look at.
     pub(super) changed: Notify,
     /// The next alarm is earlier than it was.
@@ -125,6 +127,7 @@ impl Shared {
             state: Mutex::new(state),
             areas: Areas::default(),
             tag: opening.tag,
+            unproven: Mutex::default(),
             changed: Notify::new(),
             alarm: Notify::new(),
             turn: tokio::sync::Mutex::default(),
@@ -174,6 +177,7 @@ impl Shared {
             return;
         }
         let now = self.node.now();
+        state.plan.set_finding(self.node.finding());
         let step = state.plan.poll(now, &mut self.node.book(), |id| self.node.cached(id));
         if let Some(wake) = step.wake
             && state.alarm_at.is_none_or(|alarm| wake < alarm)
@@ -211,6 +215,19 @@ impl Shared {
         let mut state = lock(&self.state);
         state.plan.matched(self.node.now(), peer, ids);
         self.step(&mut state);
+    }
+
+    /// A hosted cache was asked. The peer book has been told already.
+    pub(super) fn hosted_cache_asked(self: &Arc<Self>, ticket: ProbeTicket, answer: ServerAnswer) {
+        let mut state = lock(&self.state);
+        state.plan.hosted_cache_asked(ticket, answer);
+        self.step(&mut state);
+    }
+
+    /// Something changed that concerns every content.
+    pub(super) fn look_again(self: &Arc<Self>) {
+        self.step(&mut lock(&self.state));
+        self.changed.notify_waiters();
     }
 
     pub(super) fn probe_ended(self: &Arc<Self>, ticket: ProbeTicket) {
@@ -256,11 +273,45 @@ impl Shared {
         }
     }
 
+    /// A verified block came that no hosted cache gave: if the cache took it as new, a hosted cache may want it, unless it
+    /// says that it has it and was only too slow. A block that is verified against a partial list waits until the list is
+    /// proven.
+    pub(super) fn is_new(&self, at: BlockAt, kept: &Kept) {
+        let Some(hosted) = self.node.hosted.as_ref().filter(|_| matches!(kept, Kept::Stored)) else { return };
+        let known = lock(&self.known);
+        if !known.proven(at.segment) {
+            drop(known);
+            lock(&self.unproven).insert(at);
+            return;
+        }
+        let Some(segment) = known.segment(at.segment).cloned() else { return };
+        drop(known);
+        let (id, count) = (segment.id(), segment.block_count());
+        if self.node.book().is_in_hosted_cache(self.node.now(), &id, at.block, count) {
+            return;
+        }
+        let held = || self.node.store.as_ref().and_then(|store| store.held(&id));
+        hosted.client.is_new(&segment, at.block, self.tag, || held().map_or(0, |held| held.bound.len()));
+    }
+
+    /// The new blocks of a segment that waited for its list to be proven.
+    pub(super) fn take_unproven(&self, segment: u64) -> Vec<BlockAt> {
+        let mut unproven = lock(&self.unproven);
+        let last = BlockAt { segment, block: u32::MAX };
+        let blocks: Vec<_> = unproven.range(BlockAt { segment, block: 0 }..=last).copied().collect();
+        unproven.retain(|at| at.segment != segment);
+        blocks
+    }
+
     fn start(self: &Arc<Self>, state: &mut State, action: Action) {
         match action {
-            Action::Probe { ticket, ids } => {
-                let (node, id, form) = (Arc::clone(&self.node), self.id, state.plan.form());
-                tokio::spawn(async move { node.probe(id, ticket, ids, form).await });
+            Action::Probe { ticket, ids, finding } => {
+                let (node, id) = (Arc::clone(&self.node), self.id);
+                let whom = match finding {
+                    Finding::HostedCaches => Whom::HostedCaches,
+                    Finding::Nobody | Finding::Peers => Whom::Peers(state.plan.form()),
+                };
+                tokio::spawn(async move { node.find(id, ticket, ids, whom).await });
             }
             Action::Read(at) => {
                 let work = self.work_on(&lock(&self.known), at);
@@ -311,17 +362,30 @@ impl Shared {
 
     async fn fetch(self: Arc<Self>, id: FetchId, at: BlockAt, peer: SocketAddr, work: Option<Work>) {
         let (answer, bytes) = match work {
-            Some(work) => self.exchange_block(peer, work).await,
+            Some(work) => self.exchange_block(peer, at, work).await,
             None => (Answer::Local, None),
         };
         self.node.counters.answered(answer, bytes.as_ref().map_or(0, Bytes::len));
+        self.tell_hosted_cache(peer, answer, bytes.as_ref());
         let mut state = lock(&self.state);
         state.exchanges.remove(&id);
         let delivery = state.plan.answered(self.node.now(), &mut self.node.book(), id, answer);
         self.deliver(state, at, delivery, bytes, Source::Peer(peer));
     }
 
-    async fn exchange_block(&self, peer: SocketAddr, work: Work) -> (Answer, Option<Bytes>) {
+    fn tell_hosted_cache(&self, peer: SocketAddr, answer: Answer, bytes: Option<&Bytes>) {
+        let Some(server) = self.node.hosted.as_ref().and_then(|hosted| hosted.at(peer)) else { return };
+        match (answer, bytes) {
+            (_, Some(bytes)) => server.delivered(bytes.len()),
+            (Answer::TimedOut, None) => server.failed("a block did not come in time".to_owned()),
+            (Answer::Unreachable, None) => server.failed(format!("{peer}: no connection, or it broke")),
+            (Answer::Refused, None) => server.failed("its answer is none to a request for a block".to_owned()),
+            (Answer::BadHash, None) => server.failed("it sent a block with wrong bytes".to_owned()),
+            (Answer::Block | Answer::Empty | Answer::Local, None) => {}
+        }
+    }
+
+    async fn exchange_block(&self, peer: SocketAddr, at: BlockAt, work: Work) -> (Answer, Option<Bytes>) {
         let exchange = Exchange::get_block(work.key.id, work.index, CryptoAlgoId::Aes128);
         let block = match self.node.client.exchange(peer, &exchange).await {
             Ok(PeerAnswer::Block(block, _)) => block,
@@ -331,6 +395,9 @@ impl Shared {
         };
         match self.node.verify(work, Given::Encrypted(block)).await {
             Some(Outcome::Verified(bytes, kept)) => {
+                if self.node.hosted.as_ref().is_some_and(|hosted| hosted.at(peer).is_none()) {
+                    self.is_new(at, &kept);
+                }
                 self.kept(kept);
                 (Answer::Block, Some(bytes))
             }

@@ -8,6 +8,7 @@
 //! | `areas` | parts of a content that are read in any order |
 //! | `crowd` | who else wants the same |
 //! | `drive` | does what the plan of a content wants |
+//! | `hosted` | asks hosted caches instead of the LAN |
 //! | `known` | content information as it comes |
 //! | `staging` | added bytes that are no verified block yet |
 //! | `work` | decrypting, hashing and storing, on threads that may wait |
@@ -18,6 +19,7 @@ mod content;
 mod counters;
 mod crowd;
 mod drive;
+mod hosted;
 mod known;
 mod node;
 mod staging;

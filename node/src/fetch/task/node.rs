@@ -19,11 +19,13 @@ use super::content::Content;
 use super::counters::{Counters, FetchCounters};
 use super::crowd::Crowd;
 use super::drive::{Opening, Shared};
+use super::hosted::HostedCaches;
 use super::work::{Given, Outcome, Work, do_each, read_each};
 use crate::fetch::Moment;
 use crate::fetch::peers::{PeerBook, PeerSummary};
 use crate::fetch::plan::{PlanConfig, ProbeTicket};
 use crate::fetch::why::{Explanation, MissingReason, Sources};
+use crate::hosted_client::{HostedClient, HostedClientStatus};
 use crate::store::{Store, Tag};
 
 /// Closed contents that are remembered for `why`.
@@ -82,18 +84,36 @@ impl Fetcher {
         client: Client,
         config: FetchConfig,
     ) -> Self {
+        Self::with_hosted_caches(store, discovery, client, config, None)
+    }
+
+    /// A fetcher that asks hosted caches instead of peers, or before them.
+    #[must_use]
+    pub fn with_hosted_caches(
+        store: impl Into<Option<Store>>,
+        discovery: Option<(Discovery, mpsc::Receiver<Event>)>,
+        client: Client,
+        config: FetchConfig,
+        hosted: Option<Arc<HostedClient>>,
+    ) -> Self {
         let (discovery, events) = discovery.unzip();
+        let mut book = PeerBook::new();
+        let hosted = hosted.map(|client| {
+            let hosts = client.servers().iter().map(|_| book.add_hosted_cache(Moment::ZERO)).collect();
+            Arc::new(HostedCaches::new(client, hosts))
+        });
         let processors = || std::thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         let workers = config.workers.unwrap_or_else(processors).get();
         let node = Arc::new(Node {
             start: Instant::now(),
             store: store.into(),
             discovery,
+            hosted,
             client,
             workers: Arc::new(Semaphore::new(workers)),
             config,
             waiting: Mutex::default(),
-            book: Mutex::default(),
+            book: Mutex::new(book),
             crowd: Mutex::default(),
             contents: Mutex::default(),
             probes: Mutex::default(),
@@ -149,6 +169,16 @@ impl Fetcher {
         self.0.book().summary(self.0.now())
     }
 
+    /// What the hosted client did, where this fetcher has one.
+    #[must_use]
+    pub fn hosted_client(&self) -> Option<HostedClientStatus> {
+        let hosted = self.0.hosted.as_ref()?;
+        let (now, book) = (self.0.now(), self.0.book());
+        let summaries = hosted.hosts().iter().map(|host| book.summary_of(now, *host)).collect::<Vec<_>>();
+        drop(book);
+        Some(hosted.client.status(summaries))
+    }
+
     /// The contents that are open, and the last ones that were: what was fetched and why. Of each story the beginning.
     #[must_use]
     pub fn recent(&self) -> Vec<ContentSummary> {
@@ -197,6 +227,7 @@ pub(super) struct Node {
     start: Instant,
     pub(super) store: Option<Store>,
     pub(super) discovery: Option<Discovery>,
+    pub(super) hosted: Option<Arc<HostedCaches>>,
     pub(super) client: Client,
     pub(super) config: FetchConfig,
     workers: Arc<Semaphore>,
@@ -230,7 +261,7 @@ impl Node {
             max_in_flight: self.config.max_in_flight,
             patience: self.config.patience,
             probe_timeout: self.config.probe_timeout,
-            discovery: self.discovery.is_some(),
+            finding: self.finding(),
         }
     }
 
@@ -318,8 +349,24 @@ impl Node {
         waiting.drain(..count).collect()
     }
 
-    /// Sends a Probe for a content and sees to it that the content learns of its end.
-    pub(super) async fn probe(self: &Arc<Self>, content: u64, ticket: ProbeTicket, ids: Vec<SegmentId>, form: Form) {
+    /// Asks for a content, and sees to it that the content learns of the end.
+    pub(super) async fn find(self: &Arc<Self>, content: u64, ticket: ProbeTicket, ids: Vec<SegmentId>, whom: Whom) {
+        let form = match (whom, &self.hosted) {
+            (Whom::HostedCaches, Some(hosted)) => {
+                return self.ask_hosted_caches(hosted, content, ticket, ids).await;
+            }
+            (Whom::HostedCaches, None) => return self.content(content, |shared| shared.probe_failed(ticket)),
+            (Whom::Peers(form), hosted) => {
+                if let Some(hosted) = hosted {
+                    self.check_hosted_caches(hosted, &ids);
+                }
+                form
+            }
+        };
+        self.probe(content, ticket, ids, form).await;
+    }
+
+    async fn probe(self: &Arc<Self>, content: u64, ticket: ProbeTicket, ids: Vec<SegmentId>, form: Form) {
         let result = match &self.discovery {
             Some(discovery) => discovery.probe(ids, form).await.ok(),
             None => None,
@@ -397,14 +444,14 @@ impl Node {
         }
     }
 
-    fn content(&self, id: u64, tell: impl FnOnce(&Arc<Shared>)) {
+    pub(super) fn content(&self, id: u64, tell: impl FnOnce(&Arc<Shared>)) {
         let shared = lock(&self.contents).get(&id).and_then(Weak::upgrade);
         if let Some(shared) = shared {
             tell(&shared);
         }
     }
 
-    fn all_contents(&self, tell: impl Fn(&Arc<Shared>)) {
+    pub(super) fn all_contents(&self, tell: impl Fn(&Arc<Shared>)) {
         let all: Vec<_> = lock(&self.contents).values().filter_map(Weak::upgrade).collect();
         all.iter().for_each(tell);
     }
@@ -435,6 +482,13 @@ async fn listen(node: Weak<Node>, mut events: mpsc::Receiver<Event>) {
 /// Every critical section leaves its data whole, so a panic elsewhere is no reason to stop.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whom to ask for segments.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Whom {
+    Peers(Form),
+    HostedCaches,
 }
 
 /// The vocabulary of Probes for a content ([MS-PCCRD] 2.2.2).

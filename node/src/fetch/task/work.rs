@@ -24,8 +24,10 @@ pub(super) struct Work {
 /// Whether a verified block is in the cache now.
 #[derive(Debug)]
 pub(super) enum Kept {
-    /// It is, or there is no cache.
-    Yes,
+    /// It is, since now.
+    Stored,
+    /// It was before, or there is no cache.
+    Unchanged,
     /// The cache did not take it.
     No(AppendError),
 }
@@ -132,7 +134,7 @@ impl Work {
     /// stored with less trust than can be proven now gets it.
     fn is_opened(&self, given: &Given, encrypted: &EncryptedBlock, opened: Opened) -> Outcome {
         let kept = match given {
-            Given::Cached if self.has_trust() => Kept::Yes,
+            Given::Cached if self.has_trust() => Kept::Unchanged,
             _ if opened.canonical => self.keep(encrypted),
             _ => self.seal_and_keep(&opened.block),
         };
@@ -140,7 +142,7 @@ impl Work {
     }
 
     fn is_added(&self, block: VerifiedBlock) -> Outcome {
-        let kept = if self.has_trust() { Kept::Yes } else { self.seal_and_keep(&block) };
+        let kept = if self.has_trust() { Kept::Unchanged } else { self.seal_and_keep(&block) };
         Outcome::Verified(block.into_bytes(), kept)
     }
 
@@ -160,23 +162,23 @@ impl Work {
 
     fn seal_and_keep(&self, block: &VerifiedBlock) -> Kept {
         if self.store.is_none() {
-            return Kept::Yes;
+            return Kept::Unchanged;
         }
         let mut iv = [0; AES_IV_SIZE];
         if getrandom::fill(&mut iv).is_err() {
             // Without randomness nothing may be encrypted; the reader has the bytes all the same.
-            return Kept::Yes;
+            return Kept::Unchanged;
         }
         match EncryptedBlock::seal(block, &self.secret, CryptoAlgoId::Aes128, iv) {
             Ok(sealed) => self.keep(&sealed),
-            Err(_) => Kept::Yes,
+            Err(_) => Kept::Unchanged,
         }
     }
 
     fn keep(&self, block: &EncryptedBlock) -> Kept {
-        let Some(store) = &self.store else { return Kept::Yes };
+        let Some(store) = &self.store else { return Kept::Unchanged };
         match store.append(&self.key, self.index, &BlkTail::from(block), self.trust, self.tag) {
-            Ok(()) => Kept::Yes,
+            Ok(()) => Kept::Stored,
             Err(error) => Kept::No(error),
         }
     }

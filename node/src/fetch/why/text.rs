@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Explanation, ProbeStory, SegmentStory};
+use super::{Explanation, ProbeStory, SegmentStory, ServerAnswer, ServerNote};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -85,6 +85,10 @@ impl Explanation {
 
 impl fmt::Display for ProbeStory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.hosted_caches.is_empty() {
+            write!(f, "hosted caches asked at {} ms for {} of the segments: ", self.at_ms, self.ids)?;
+            return write_list(f, &self.hosted_caches);
+        }
         write!(f, "asked at {} ms naming {} of the segments: ", self.at_ms, self.ids)?;
         match (&self.answers[..], self.ended_ms) {
             ([], Some(ended)) => write!(f, "nobody answered until {ended} ms"),
@@ -98,6 +102,25 @@ impl fmt::Display for ProbeStory {
             }
         }
     }
+}
+
+impl fmt::Display for ServerAnswer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { at_ms, server, note, asked, segments } = self;
+        match note {
+            ServerNote::Answered => write!(f, "{server} holds {segments} of {asked} at {at_ms} ms"),
+            ServerNote::NoList | ServerNote::AskedAgain | ServerNote::Out => write!(f, "{server} {note}"),
+            note => write!(f, "{server} {note} at {at_ms} ms"),
+        }
+    }
+}
+
+fn write_list(f: &mut fmt::Formatter<'_>, items: &[ServerAnswer]) -> fmt::Result {
+    for (index, item) in items.iter().enumerate() {
+        let comma = if index == 0 { "" } else { ", " };
+        write!(f, "{comma}{item}")?;
+    }
+    Ok(())
 }
 
 /// Whether two neighbours differ in nothing but numbers.

@@ -16,6 +16,7 @@ use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use super::entry::UnixTime;
 use super::locks::{read, write};
 use super::place::{Cell, PackSlot, Place, Record};
+use super::types::Audience;
 use shard::{ID_SIZE, Shard};
 
 const SHARDS: usize = 64;
@@ -100,18 +101,31 @@ impl Index {
         shard.bound(shard.find(hash, id)?, not_before)
     }
 
-    /// The blocks of a segment that are bound and not older than `not_before`.
-    pub(super) fn bound_blocks(&self, id: &SegmentId, not_before: UnixTime) -> BlockRanges {
+    /// The blocks of a segment that are for an audience and not older than `not_before`.
+    pub(super) fn blocks_for(&self, id: &SegmentId, audience: Audience, not_before: UnixTime) -> BlockRanges {
         let (hash, shard) = self.shard(id);
         let shard = read(shard);
-        shard.find(hash, id).map_or_else(BlockRanges::new, |slot| shard.bound_blocks(slot, not_before))
+        shard.find(hash, id).map_or_else(BlockRanges::new, |slot| shard.blocks_for(slot, audience, not_before))
     }
 
-    /// The first of [`Self::bound_blocks`] after a block.
-    pub(super) fn next_bound(&self, id: &SegmentId, after: BlockIndex, not_before: UnixTime) -> Option<BlockIndex> {
+    /// When the first of [`Self::blocks_for`] came.
+    pub(super) fn oldest(&self, id: &SegmentId, audience: Audience, not_before: UnixTime) -> Option<UnixTime> {
         let (hash, shard) = self.shard(id);
         let shard = read(shard);
-        shard.next_bound(shard.find(hash, id)?, after, not_before)
+        shard.oldest(shard.find(hash, id)?, audience, not_before)
+    }
+
+    /// The first of [`Self::blocks_for`] after a block.
+    pub(super) fn next_for(
+        &self,
+        id: &SegmentId,
+        after: BlockIndex,
+        audience: Audience,
+        not_before: UnixTime,
+    ) -> Option<BlockIndex> {
+        let (hash, shard) = self.shard(id);
+        let shard = read(shard);
+        shard.next_for(shard.find(hash, id)?, after, audience, not_before)
     }
 
     /// Everything of a segment.
@@ -157,7 +171,7 @@ impl Index {
         Some(found)
     }
 
-    /// Makes every record of a segment bound. Returns whether one was not.
+    /// Makes every claimed record of a segment bound. Returns whether there was one.
     pub(super) fn raise(&self, id: &SegmentId) -> bool {
         let (hash, shard) = self.shard(id);
         let mut shard = write(shard);

@@ -5,7 +5,7 @@ use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use super::super::entry::UnixTime;
 use super::super::place::{Cell, Record};
 use super::super::table::Table;
-use super::super::types::Trust;
+use super::super::types::{Audience, Trust};
 use super::{Bound, Hasher, Inserted, SegmentRecords, prefix};
 
 /// Bytes of an id that are kept in a slot: all of them, but for version 1 with SHA-384 and SHA-512.
@@ -114,15 +114,27 @@ impl Shard {
         }
     }
 
-    pub(super) fn bound_blocks(&self, slot: u32, not_before: UnixTime) -> BlockRanges {
-        self.records_of(slot).filter(|record| is_bound(record, not_before)).map(|record| record.note.index()).collect()
+    pub(super) fn blocks_for(&self, slot: u32, audience: Audience, not_before: UnixTime) -> BlockRanges {
+        let records = self.records_of(slot).filter(|record| is_for(record, audience, not_before));
+        records.map(|record| record.note.index()).collect()
     }
 
-    pub(super) fn next_bound(&self, slot: u32, after: BlockIndex, not_before: UnixTime) -> Option<BlockIndex> {
+    pub(super) fn oldest(&self, slot: u32, audience: Audience, not_before: UnixTime) -> Option<UnixTime> {
+        let records = self.records_of(slot).filter(|record| is_for(record, audience, not_before));
+        records.map(|record| record.note.time()).min()
+    }
+
+    pub(super) fn next_for(
+        &self,
+        slot: u32,
+        after: BlockIndex,
+        audience: Audience,
+        not_before: UnixTime,
+    ) -> Option<BlockIndex> {
         let many = self.slot(slot).cell.get().err().and_then(|link| self.many(link))?;
         let from = many.cells.partition_point(|cell| cell.get().is_ok_and(|record| record.note.index() <= after));
         let records = many.cells[from..].iter().filter_map(|cell| cell.get().ok());
-        records.filter(|record| is_bound(record, not_before)).map(|record| record.note.index()).next()
+        records.filter(|record| is_for(record, audience, not_before)).map(|record| record.note.index()).next()
     }
 
     /// The id of a slot that is taken.
@@ -263,7 +275,8 @@ impl Shard {
 
     pub(super) fn raise(&mut self, slot: u32) -> bool {
         let raise = |cell: &mut Cell| match cell.get() {
-            Ok(record) if record.place.trust() != Trust::Bound => {
+            // Nobody here looked at what is blind.
+            Ok(record) if record.place.trust() == Trust::Claimed => {
                 cell.set_place(record.place.bound());
                 true
             }
@@ -282,7 +295,11 @@ impl Shard {
 }
 
 fn is_bound(record: &Record, not_before: UnixTime) -> bool {
-    record.place.trust() == Trust::Bound && record.note.time() >= not_before
+    is_for(record, Audience::Peers, not_before)
+}
+
+fn is_for(record: &Record, audience: Audience, not_before: UnixTime) -> bool {
+    audience.gets(record.place.trust()) && record.note.time() >= not_before
 }
 
 impl Many {

@@ -6,7 +6,7 @@ use peerdist_protocol::content::CryptoAlgoId;
 use proptest::prelude::*;
 
 use super::super::place::Note;
-use super::super::types::Trust;
+use super::super::types::{Audience, Trust};
 use super::*;
 
 fn id(number: u8, size: usize) -> SegmentId {
@@ -55,8 +55,8 @@ fn only_bound_and_young_blocks_are_counted() {
     assert_eq!(index.bound(&id, 0), Some(Bound { blocks: 2, block_count: 4, oldest: 7 }));
     assert_eq!(index.bound(&id, 8), Some(Bound { blocks: 1, block_count: 4, oldest: 9 }));
     assert_eq!(index.bound(&id, 10), None);
-    assert_eq!(index.bound_blocks(&id, 8), [2].into_iter().collect());
-    assert_eq!([0, 1, 2].map(|after| index.next_bound(&id, after, 8)), [Some(2), Some(2), None]);
+    assert_eq!(index.blocks_for(&id, Audience::Peers, 8), [2].into_iter().collect());
+    assert_eq!([0, 1, 2].map(|after| index.next_for(&id, after, Audience::Peers, 8)), [Some(2), Some(2), None]);
     assert!(index.raise(&id) && !index.raise(&id));
     assert_eq!(index.bound(&id, 0), Some(Bound { blocks: 3, block_count: 4, oldest: 5 }));
 }

@@ -40,8 +40,8 @@ async fn asynchronous_reads_give_the_same() {
     bench.append(key, 0, 65_552, Trust::Bound);
     bench.append(key, 1, 65_552, Trust::Claimed);
     assert!(bench.store().read_async(&key.id, 1).await.unwrap() == Some(tail(&key.id, 1, 65_552)));
-    assert!(bench.store().read_bound_async(&key.id, 0).await.unwrap() == Some(tail(&key.id, 0, 65_552)));
-    assert_eq!(bench.store().read_bound_async(&key.id, 1).await.unwrap(), None);
+    assert!(bench.store().read_for_async(&key.id, 0, Audience::Peers).await.unwrap() == Some(tail(&key.id, 0, 65_552)));
+    assert_eq!(bench.store().read_for_async(&key.id, 1, Audience::Peers).await.unwrap(), None);
     assert_eq!(bench.store().read_async(&key.id, 2).await.unwrap(), None);
 }
 
@@ -57,7 +57,7 @@ async fn blocks_that_only_the_disk_has_are_read_elsewhere() {
     let forget = || rustix::fs::fadvise(&pack, 0, None, rustix::fs::Advice::DontNeed).unwrap();
     forget();
     let core = &bench.store().0.core;
-    let located = core.locate(&key.id, 0, Trust::Bound).unwrap();
+    let located = core.locate(&key.id, 0, Audience::Peers).unwrap();
     let read = match core.try_read(located).unwrap() {
         // The directory is in memory, or the system kept the pages.
         Attempt::Done(read) => read,
@@ -145,17 +145,17 @@ fn only_bound_blocks_are_announced_and_served() {
     let mut bench = Bench::new();
     let key = key(1, 3);
     bench.append(key, 0, 48, Trust::Claimed);
-    bench.append(key, 1, 48, Trust::Blind);
+    bench.append(key, 1, 48, Trust::Claimed);
     assert_eq!(bench.store().availability(&key.id), None);
     assert_eq!(bench.store().read_bound(&key.id, 0).unwrap(), None);
-    assert_eq!(bench.store().held(&key.id).unwrap().trust, Trust::Blind);
+    assert_eq!(bench.store().held(&key.id).unwrap().trust, Trust::Claimed);
 
     bench.append(key, 2, 48, Trust::Bound);
     bench.pass(10);
     let held = bench.store().availability(&key.id).unwrap();
     assert_eq!((held.blocks, held.complete, held.age), (1, false, Some(Duration::from_secs(10))));
-    assert_eq!(bench.store().bound_blocks(&key.id), [2].into_iter().collect());
-    assert_eq!(bench.store().next_bound(&key.id, 0), Some(2));
+    assert_eq!(bench.store().blocks_for(&key.id, Audience::Peers), [2].into_iter().collect());
+    assert_eq!(bench.store().next_for(&key.id, 0, Audience::Peers), Some(2));
 
     assert!(bench.store().raise_to_bound(&key.id));
     assert!(!bench.store().raise_to_bound(&key.id));
@@ -165,6 +165,60 @@ fn only_bound_blocks_are_announced_and_served() {
         assert!(bench.store().read_bound(&key.id, 1).unwrap() == Some(tail(&key.id, 1, 48)));
         bench.reopen();
     }
+}
+
+#[tokio::test]
+async fn a_branch_also_gets_what_is_blind_and_nothing_that_is_claimed() {
+    let mut bench = Bench::new();
+    let (many, one) = (key(1, 4), key(2, 1));
+    bench.append(many, 0, 48, Trust::Claimed);
+    assert_eq!(bench.store().age_for(&many.id, Audience::Branch), None);
+    bench.append(many, 1, 48, Trust::Blind);
+    bench.pass(5);
+    bench.append(many, 3, 48, Trust::Bound);
+    bench.append(one, 0, 48, Trust::Blind);
+    // What nobody verified is not raised, however well the others are proven.
+    assert!(bench.store().raise_to_bound(&many.id));
+    assert!(!bench.store().raise_to_bound(&one.id));
+    for _ in 0..2 {
+        let store = bench.store();
+        assert_eq!(store.blocks_for(&many.id, Audience::Branch), [0, 1, 3].into_iter().collect());
+        assert_eq!(store.blocks_for(&many.id, Audience::Peers), [0, 3].into_iter().collect());
+        assert_eq!(store.blocks_for(&one.id, Audience::Branch), [0].into_iter().collect());
+        assert_eq!(store.next_for(&many.id, 0, Audience::Branch), Some(1));
+        assert_eq!(store.next_for(&many.id, 0, Audience::Peers), Some(3));
+        assert_eq!(store.age_for(&many.id, Audience::Branch), Some(Duration::from_secs(5)));
+        assert_eq!(store.age_for(&one.id, Audience::Peers), None);
+        let blind = store.read_for_async(&one.id, 0, Audience::Branch).await.unwrap();
+        assert!(blind == Some(tail(&one.id, 0, 48)));
+        assert_eq!(store.read_for_async(&one.id, 0, Audience::Peers).await.unwrap(), None);
+        bench.reopen();
+    }
+}
+
+#[test]
+fn what_the_branch_gets_stays_until_something_is_proven_or_newer() {
+    let mut bench = Bench::new();
+    let key = key(1, 2);
+    bench.append(key, 0, 48, Trust::Claimed);
+    bench.append(key, 0, 64, Trust::Blind);
+    bench.append(key, 0, 80, Trust::Claimed);
+    bench.append(key, 0, 96, Trust::Blind);
+    assert!(bench.read(&key.id, 0) == Some(tail(&key.id, 0, 64)));
+    let replace =
+        |bench: &Bench, key: &SegmentKey, size| bench.store().replace(key, 0, &tail(&key.id, 0, size), Tag::NONE);
+    replace(&bench, &key, 112).unwrap();
+    bench.reopen();
+    assert!(bench.read(&key.id, 0) == Some(tail(&key.id, 0, 112)));
+    let killed = bench.killed();
+    assert!(killed.read(&key.id, 0) == Some(tail(&key.id, 0, 112)));
+    // Who came first with a wrong number of blocks does not keep the others out.
+    let right = SegmentKey { block_count: 3, ..key };
+    replace(&bench, &right, 128).unwrap();
+    assert_eq!(bench.store().held(&key.id).unwrap().block_count, 3);
+    bench.append(right, 0, 144, Trust::Bound);
+    replace(&bench, &right, 160).unwrap();
+    assert!(bench.read(&key.id, 0) == Some(tail(&key.id, 0, 144)));
 }
 
 #[test]

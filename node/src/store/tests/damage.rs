@@ -178,7 +178,7 @@ fn what_came_after_a_segment_was_raised_is_not_raised_by_damage() {
     for _ in 0..3 {
         bench.reopen();
         assert_eq!(bench.store().held(&key(1, 2).id).unwrap().blocks.len(), 2);
-        assert!(!bench.store().bound_blocks(&key(1, 2).id).contains(1));
+        assert!(!bench.store().blocks_for(&key(1, 2).id, Audience::Peers).contains(1));
     }
 }
 

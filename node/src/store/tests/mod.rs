@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use super::core::Clock;
 use super::locks::lock;
 use super::policy::MIN_LIMIT;
-use super::{Limits, SegmentKey, SizeLimit, Store, StoreConfig, Tag, Trust};
+use super::{Audience, Limits, SegmentKey, SizeLimit, Store, StoreConfig, Tag, Trust};
 
 const NOW: u32 = 1_800_000_000;
 const DAY: u32 = 24 * 60 * 60;

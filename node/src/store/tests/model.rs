@@ -9,6 +9,7 @@ use super::*;
 #[derive(Debug, Clone)]
 enum Step {
     Append { segment: u32, index: u32, size: u32, trust: Trust },
+    Replace { segment: u32, index: u32, size: u32 },
     Read { segment: u32, index: u32 },
     Raise { segment: u32 },
     Remove { segment: u32 },
@@ -29,6 +30,8 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         60 => (segment.clone(), 0..4u32, size, trust)
             .prop_map(|(segment, index, size, trust)| Step::Append { segment, index, size, trust }),
+        10 => (segment.clone(), 0..4u32, 1..400u32)
+            .prop_map(|(segment, index, size)| Step::Replace { segment, index, size }),
         20 => (segment.clone(), 0..4u32).prop_map(|(segment, index)| Step::Read { segment, index }),
         5 => segment.clone().prop_map(|segment| Step::Raise { segment }),
         5 => segment.clone().prop_map(|segment| Step::Remove { segment }),
@@ -79,6 +82,8 @@ impl Model {
                         assert!(found == tail(&key.id, index, block.size));
                         let bound = bench.store().read_bound(&key.id, index).unwrap();
                         assert_eq!(bound.is_some(), block.trust == Trust::Bound);
+                        let served = bench.store().blocks_for(&key.id, Audience::Branch);
+                        assert_eq!(served.contains(index), block.trust != Trust::Claimed);
                     }
                     (None, None) => {}
                     (Some(_), None) if may_drop => dropped.push((segment, index)),
@@ -112,7 +117,17 @@ fn run(steps: Vec<Step>) {
                 bench.append(key, index, size, trust);
                 let new = Block { size, trust, written: trust, time: now };
                 let held = model.0.get(&(segment, index)).filter(|held| now - held.time <= 28 * DAY);
-                if held.is_none_or(|held| held.trust < trust) {
+                if held.is_none_or(|held| trust.replaces(held.trust)) {
+                    model.0.insert((segment, index), new);
+                }
+            }
+            Step::Replace { segment, index, size } => {
+                let key = segment_key(segment);
+                let index = index % key.block_count;
+                bench.store().replace(&key, index, &tail(&key.id, index, size), Tag::NONE).unwrap();
+                let held = model.0.get(&(segment, index)).filter(|held| now - held.time <= 28 * DAY);
+                if held.is_none_or(|held| held.trust != Trust::Bound) {
+                    let new = Block { size, trust: Trust::Blind, written: Trust::Blind, time: now };
                     model.0.insert((segment, index), new);
                 }
             }
@@ -124,7 +139,8 @@ fn run(steps: Vec<Step>) {
             }
             Step::Raise { segment } => {
                 bench.store().raise_to_bound(&segment_key(segment).id);
-                let blocks = model.0.iter_mut().filter(|((s, _), _)| *s == segment);
+                let blocks =
+                    model.0.iter_mut().filter(|((s, _), block)| *s == segment && block.trust == Trust::Claimed);
                 blocks.for_each(|(_, block)| block.trust = Trust::Bound);
             }
             Step::Remove { segment } => {

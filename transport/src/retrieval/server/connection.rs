@@ -215,11 +215,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Observed<T> {
         if buf.filled().len() > before {
             self.progress.bytes_received();
         }
-        // Over TLS a client may close without a word. Whether a request was whole, HTTP tells.
-        match result {
-            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Poll::Ready(Ok(())),
-            result => result,
-        }
+        result
     }
 }
 

@@ -1,0 +1,420 @@
+//! Where offers arrive: they are answered at once, from memory, and what follows from them waits in a queue.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use peerdist_protocol::content::SegmentId;
+use peerdist_protocol::hosted_cache::{
+    BatchedOffer, ContentTag, Ignored, InitialOffer, Offer, Response, SegmentDescriptor, SegmentInfo,
+};
+
+use super::offered::{Held, Offered, Waiting, held, size_in_memory};
+use super::queue::{Content, Fetching, Next, Queue, QueueLimits};
+use super::sources::{Givers, Sources};
+use super::status::HostedCacheStatus;
+use crate::config;
+use crate::store::Store;
+
+/// Bytes of hashes that wait to be used.
+const MAX_WAITING_BYTES: usize = 64 << 20;
+/// Segments whose hashes are known.
+const MAX_KNOWN: usize = 131_072;
+/// Other hosts that are remembered for a segment while it is fetched from one.
+const MAX_OTHERS: usize = 4;
+
+/// What offers change. There is one lock around it.
+#[derive(Debug)]
+pub(super) struct Desk {
+    settings: config::HostedCache,
+    pub(super) store: Store,
+    queue: Queue,
+    pub(super) sources: Sources,
+    givers: Givers,
+    /// Segments whose complete lists of hashes are known.
+    known: HashMap<SegmentId, Known>,
+    /// Segments that are fetched now, and who else offered them meanwhile.
+    in_flight: HashMap<SegmentId, Vec<SocketAddr>>,
+    pub(super) counted: HostedCacheStatus,
+}
+
+/// That the hashes of a segment are known.
+#[derive(Debug)]
+struct Known {
+    since: Instant,
+    /// The segment while it is not on disk yet.
+    unwritten: Option<Offered>,
+}
+
+/// A record to be written.
+#[derive(Debug)]
+pub(super) struct NewRecord {
+    pub(super) id: SegmentId,
+    pub(super) tag: ContentTag,
+    pub(super) segment_information: Bytes,
+}
+
+impl Desk {
+    pub(super) fn new(settings: config::HostedCache, store: Store, known: Vec<SegmentId>, now: Instant) -> Self {
+        let number = |count: std::num::NonZeroU32| count.get() as usize;
+        let queue = Queue::new(QueueLimits {
+            segments: number(settings.max_queued),
+            segments_per_source: number(settings.max_queued_per_source),
+            bytes: MAX_WAITING_BYTES,
+            runs_per_source: number(settings.max_pulls_per_source),
+        });
+        let known = known.into_iter().take(MAX_KNOWN).map(|id| (id, Known { since: now, unwritten: None })).collect();
+        Self {
+            sources: Sources::new(settings.max_bytes_per_source),
+            settings,
+            store,
+            queue,
+            givers: Givers::new(now),
+            known,
+            in_flight: HashMap::new(),
+            counted: HostedCacheStatus::default(),
+        }
+    }
+
+    /// Takes an offer that came from an address. `is_on` says whether offers are to lead to anything at all. With the
+    /// answer comes what is to be written to disk.
+    pub(super) fn take(
+        &mut self,
+        from: SocketAddr,
+        offer: Offer,
+        is_on: bool,
+        now: Instant,
+    ) -> (Response, Option<NewRecord>) {
+        // The retrieval server is where the offer came from ([MS-PCHC] 3.1.5), at the port that it names.
+        let mut address = from;
+        address.set_ip(from.ip().to_canonical());
+        address.set_port(offer.port());
+        let refusal = self.refusal(address, is_on, now);
+        match offer {
+            Offer::Batched(offer) => {
+                self.counted.offers.batched_offer += 1;
+                self.batched(address, &offer, refusal);
+                (Response::Ok, None)
+            }
+            Offer::Initial(offer) => {
+                self.counted.offers.initial_offer += 1;
+                (self.initial(address, &offer, refusal), None)
+            }
+            Offer::SegmentInfo(offer) => {
+                self.counted.offers.segment_info += 1;
+                self.count_tag(offer.content_tag.name(), 1);
+                let record = self.segment_info(address, offer, refusal, now);
+                (Response::Ok, record)
+            }
+        }
+    }
+
+    /// Why nothing is taken from a source now.
+    fn refusal(&mut self, address: SocketAddr, is_on: bool, now: Instant) -> Option<&'static str> {
+        if !is_on {
+            Some("disabled")
+        } else if !self.settings.takes_from(address.ip()) {
+            Some("source")
+        } else if address.port() == 0 {
+            Some("port")
+        } else {
+            self.sources.admit(address.ip(), now).err().map(|shut| shut.as_str())
+        }
+    }
+
+    fn count_tag(&mut self, name: &'static str, segments: u64) {
+        self.counted.offered(name, segments);
+        self.counted.tags.entry(name).or_default().offers += 1;
+    }
+
+    fn batched(&mut self, address: SocketAddr, offer: &BatchedOffer, refusal: Option<&'static str>) {
+        self.count_tags(&offer.segments);
+        if let Some(reason) = refusal {
+            return self.counted.ignore(reason, offer.segments.len() as u64);
+        }
+        let source = address.ip();
+        let mut room = self.queue.room(source);
+        let mut waiting = Vec::with_capacity(offer.segments.len().min(room));
+        let mut repeats = false;
+        for descriptor in &offer.segments {
+            let taken = match self.judge(source, descriptor) {
+                Ok(_) if room == 0 => Err("queue_full"),
+                taken => taken,
+            };
+            match taken {
+                Ok(complaint) => {
+                    self.counted.complaints += u64::from(complaint);
+                    room -= 1;
+                    waiting.extend(Waiting::new(descriptor, complaint));
+                }
+                Err(reason) => {
+                    repeats |= reason == "repeated";
+                    self.counted.ignore(reason, 1);
+                }
+            }
+        }
+        if repeats {
+            self.strike(source, Instant::now());
+        }
+        let count = waiting.len() as u64;
+        if self.queue.push(address, Content::Many(waiting.into_iter())).is_err() {
+            self.counted.ignore("queue_full", count);
+        }
+    }
+
+    fn count_tags(&mut self, segments: &[SegmentDescriptor]) {
+        let mut rest = segments;
+        let mut is_first = true;
+        while let Some(SegmentDescriptor { content_tag, .. }) = rest.first() {
+            let same = rest.iter().take_while(|other| other.content_tag == *content_tag).count();
+            if std::mem::take(&mut is_first) {
+                self.count_tag(content_tag.name(), same as u64);
+            } else {
+                self.counted.offered(content_tag.name(), same as u64);
+            }
+            rest = &rest[same..];
+        }
+    }
+
+    /// Whether a segment is to be fetched: if so, whether the offer is a complaint; if not, why.
+    fn judge(&self, source: IpAddr, descriptor: &SegmentDescriptor) -> Result<bool, &'static str> {
+        let block_count = descriptor.block_count().map_err(|ignored| ignored.as_str())?;
+        self.judge_held(source, &descriptor.segment_id, block_count)
+    }
+
+    fn judge_held(&self, source: IpAddr, id: &SegmentId, block_count: u32) -> Result<bool, &'static str> {
+        match held(&self.store, id, block_count) {
+            Held::Partly => Ok(false),
+            Held::Bound => Err("held"),
+            Held::Blind if self.givers.has_given(source, id) => Err("repeated"),
+            Held::Blind => Ok(true),
+        }
+    }
+
+    fn initial(&mut self, address: SocketAddr, offer: &InitialOffer, refusal: Option<&'static str>) -> Response {
+        let id = offer.segment_id;
+        if refusal.is_none() && !self.known.contains_key(&id) {
+            return Response::Interested;
+        }
+        let reason = if refusal.is_some() {
+            refusal
+        } else if self.is_proven(&id) {
+            None
+        } else {
+            self.counted.segments_offered += 1;
+            let unwritten = self.known.get(&id).and_then(|known| known.unwritten.clone());
+            let content = match unwritten {
+                Some(offered) => Content::One(Some(offered), 0),
+                None => Content::Recorded(Some(id)),
+            };
+            self.queue.push(address, content).err().map(|_| "queue_full")
+        };
+        if let Some(reason) = reason {
+            self.counted.ignore(reason, 1);
+        }
+        Response::Ok
+    }
+
+    fn is_proven(&self, id: &SegmentId) -> bool {
+        self.store.availability(id).is_some_and(|held| held.complete)
+    }
+
+    fn segment_info(
+        &mut self,
+        address: SocketAddr,
+        offer: SegmentInfo,
+        refusal: Option<&'static str>,
+        now: Instant,
+    ) -> Option<NewRecord> {
+        // The buffer that the whole message was read into is not kept.
+        let segment_information = Bytes::copy_from_slice(&offer.segment_information);
+        let offer = SegmentInfo { segment_information, ..offer };
+        let read = if let Some(reason) = refusal { Err(reason) } else { self.read(&offer) };
+        let mut offered = match read {
+            Ok(offered) => offered,
+            Err(reason) => {
+                self.counted.ignore(reason, 1);
+                return None;
+            }
+        };
+        let record = self.remember(&offered, &offer, now);
+        let verdict = match self.judge_held(address.ip(), &offered.id, offered.block_count) {
+            // What is held blind can be proven now.
+            Ok(_) | Err("repeated") if offered.is_bound() => Ok(false),
+            verdict => verdict,
+        };
+        let reason = match verdict {
+            Err(reason) => {
+                if reason == "repeated" {
+                    self.strike(address.ip(), now);
+                }
+                Some(reason)
+            }
+            Ok(complaint) => {
+                self.counted.complaints += u64::from(complaint);
+                offered.complaint = complaint;
+                let size = size_in_memory(&offered);
+                self.queue.push(address, Content::One(Some(offered), size)).err().map(|_| "queue_full")
+            }
+        };
+        if let Some(reason) = reason {
+            self.counted.ignore(reason, 1);
+        }
+        record
+    }
+
+    fn read(&self, offer: &SegmentInfo) -> Result<Offered, &'static str> {
+        let segment = offer.segment().map_err(|ignored| ignored.as_str())?;
+        if self.settings.blind {
+            return Ok(Offered::blind(&segment, offer.content_tag));
+        }
+        Offered::verified(segment, offer.content_tag).map_err(|error| Ignored::from(error).as_str())
+    }
+
+    /// Remembers a complete list of hashes.
+    fn remember(&mut self, offered: &Offered, offer: &SegmentInfo, now: Instant) -> Option<NewRecord> {
+        if !offered.is_bound() || self.known.len() >= MAX_KNOWN {
+            return None;
+        }
+        let Entry::Vacant(vacant) = self.known.entry(offered.id) else { return None };
+        vacant.insert(Known { since: now, unwritten: Some(offered.clone()) });
+        let segment_information = offer.segment_information.clone();
+        Some(NewRecord { id: offered.id, tag: offer.content_tag, segment_information })
+    }
+
+    /// A record is on disk, or could not be written.
+    pub(super) fn recorded(&mut self, id: &SegmentId, is_written: bool) {
+        if is_written {
+            if let Some(known) = self.known.get_mut(id) {
+                known.unwritten = None;
+            }
+        } else {
+            self.known.remove(id);
+        }
+    }
+
+    /// A record was read.
+    pub(super) fn record_read(&mut self, address: SocketAddr, id: &SegmentId, record: Option<Offered>) {
+        self.queue.ended(address.ip());
+        let Some(offered) = record else {
+            self.known.remove(id);
+            return self.counted.ignore("record", 1);
+        };
+        let size = size_in_memory(&offered);
+        if self.queue.push(address, Content::One(Some(offered), size)).is_err() {
+            self.counted.ignore("queue_full", 1);
+        }
+    }
+
+    /// The segments that are known since before `then` and of which nothing is held. They are forgotten.
+    pub(super) fn forget_before(&mut self, then: Instant) -> Vec<SegmentId> {
+        let store = &self.store;
+        let is_gone = |id: &SegmentId, known: &Known| {
+            known.since <= then && known.unwritten.is_none() && store.held(id).is_none()
+        };
+        self.known.extract_if(|id, known| is_gone(id, known)).map(|(id, _)| id).collect()
+    }
+
+    /// What is to be fetched next.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Next> {
+        let Self { queue, sources, givers, store, in_flight, counted, .. } = self;
+        let mut shut = None;
+        let next = queue.next(|address, offered| {
+            let source = address.ip();
+            if let Err(reason) = sources.admit(source, now) {
+                shut = Some((source, reason));
+                counted.ignore(reason.as_str(), 1);
+                return false;
+            }
+            let is_wanted = match offered.held(store) {
+                Held::Partly => true,
+                Held::Bound => false,
+                Held::Blind => offered.is_bound() || offered.complaint && !givers.has_given(source, &offered.id),
+            };
+            if !is_wanted {
+                counted.ignore("duplicate", 1);
+                return false;
+            }
+            match in_flight.entry(offered.id) {
+                Entry::Vacant(vacant) => {
+                    vacant.insert(Vec::new());
+                    true
+                }
+                Entry::Occupied(mut others) => {
+                    // It is being fetched from somebody else: who stands in if that comes to nothing.
+                    if others.get().len() < MAX_OTHERS && !others.get().contains(&address) {
+                        others.get_mut().push(address);
+                    }
+                    counted.ignore("duplicate", 1);
+                    false
+                }
+            }
+        });
+        if let Some((source, reason)) = shut {
+            self.give_up(source, reason.as_str(), now);
+        }
+        next
+    }
+
+    /// Forgets what waits for a source.
+    pub(super) fn give_up(&mut self, source: IpAddr, reason: &'static str, now: Instant) {
+        let (segments, ended) = self.queue.drop_source(source);
+        self.counted.ignore(reason, segments as u64);
+        for segment in ended {
+            self.segment_ended(source, &segment, now);
+        }
+    }
+
+    /// A source sent something wrong, or complains about what it gave.
+    pub(super) fn strike(&mut self, source: IpAddr, now: Instant) {
+        self.counted.strikes += 1;
+        if self.sources.strike(source, now) {
+            tracing::info!(%source, "nothing is taken from this host for ten minutes: too much of it was wrong");
+            self.give_up(source, "strikes", now);
+        }
+    }
+
+    /// A source could not be reached.
+    pub(super) fn unreachable(&mut self, source: IpAddr, now: Instant) {
+        if self.sources.failed(source, now) {
+            self.give_up(source, "unreachable", now);
+        }
+    }
+
+    /// A run has ended.
+    pub(super) fn run_ended(&mut self, source: IpAddr, segment: &Arc<Fetching>, now: Instant) {
+        self.queue.ended(source);
+        if segment.run_ended() {
+            self.segment_ended(source, segment, now);
+        }
+    }
+
+    fn segment_ended(&mut self, source: IpAddr, segment: &Fetching, now: Instant) {
+        let offered = &segment.offered;
+        let others = self.in_flight.remove(&offered.id).unwrap_or_default();
+        if offered.held(&self.store) != Held::Partly {
+            self.givers.gave(source, &offered.id, now);
+            return self.counted.completed(offered.tag);
+        }
+        let size = size_in_memory(offered);
+        for address in others {
+            // The first one that has it all makes duplicates of the rest.
+            if self.queue.push(address, Content::One(Some(offered.clone()), size)).is_err() {
+                self.counted.ignore("queue_full", 1);
+            }
+        }
+    }
+
+    /// The numbers of now.
+    pub(super) fn status(&self, now: Instant) -> HostedCacheStatus {
+        HostedCacheStatus {
+            queued: self.queue.len() as u64,
+            sources_out: self.sources.out(now) as u64,
+            known_segments: self.known.len() as u64,
+            ..self.counted.clone()
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Fetching what was offered: straight MSG_GETBLKS to the host that made the offer ([MS-PCHC] 3.1.5, [MS-PCCRR] 3.1.4.3).
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use peerdist_protocol::content::{BlockIndex, CryptoAlgoId, EncryptedBlock};
+use peerdist_protocol::retrieval::{Answer, Exchange};
+use peerdist_transport::retrieval::client::ExchangeError;
+use tokio::task::{JoinSet, yield_now};
+use tokio::time::{Instant as Moment, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
+
+use super::Inner;
+use super::offered::Kept;
+use super::queue::{Fetching, Next};
+use crate::store::AppendError;
+
+/// After the cache took no block, none is fetched for so long.
+const CACHE_PAUSE: Duration = Duration::from_secs(5);
+/// After this host had no socket for a fetch.
+const LOCAL_PAUSE: Duration = Duration::from_millis(100);
+/// A busy host is asked again after so long.
+const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// How often records of segments that are gone are looked for.
+const TIDY_INTERVAL: Duration = Duration::from_secs(10 * 60);
+
+/// Fetches until `stop`, as many runs at once as are allowed.
+pub(super) async fn pull(cache: Arc<Inner>, stop: CancellationToken) {
+    let max_runs = cache.settings.max_pulls.get() as usize;
+    let mut runs = JoinSet::new();
+    let mut tidy_at = Moment::now() + TIDY_INTERVAL;
+    loop {
+        let resume_at = cache.paused_until();
+        while runs.len() < max_runs && resume_at.is_none() && cache.on.load(Ordering::Relaxed) {
+            let next = cache.desk().next(Instant::now());
+            match next {
+                Some(Next::Run { address, segment, blocks }) => {
+                    runs.spawn(Arc::clone(&cache).run(address, segment, blocks));
+                }
+                Some(Next::Record { address, id }) => {
+                    let cache = Arc::clone(&cache);
+                    runs.spawn(async move {
+                        let records = Arc::clone(&cache);
+                        let read = tokio::task::spawn_blocking(move || records.records.read(&id)).await;
+                        cache.desk().record_read(address, &id, read.ok().flatten());
+                    });
+                }
+                Some(Next::Skipped) => yield_now().await,
+                None => break,
+            }
+        }
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = cache.wake.notified() => {}
+            Some(_) = runs.join_next() => {}
+            () = sleep_until(resume_at.unwrap_or(tidy_at)) => {}
+        }
+        if Moment::now() >= tidy_at {
+            tidy_at = Moment::now() + TIDY_INTERVAL;
+            let cache = Arc::clone(&cache);
+            tokio::task::spawn_blocking(move || cache.tidy(TIDY_INTERVAL));
+        }
+    }
+    runs.shutdown().await;
+}
+
+/// Whether the rest of a run is worth a try.
+#[derive(Debug, PartialEq, Eq)]
+enum Rest {
+    GoOn,
+    GiveUp,
+}
+
+impl Inner {
+    async fn run(self: Arc<Self>, address: SocketAddr, segment: Arc<Fetching>, blocks: Range<BlockIndex>) {
+        self.pulling.fetch_add(1, Ordering::Relaxed);
+        for index in segment.offered.wanted(&self.store, blocks) {
+            let is_open = self.on.load(Ordering::Relaxed)
+                && self.paused_until().is_none()
+                && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
+            if !is_open || self.block(address, &segment, index).await == Rest::GiveUp {
+                break;
+            }
+        }
+        self.pulling.fetch_sub(1, Ordering::Relaxed);
+        self.desk().run_ended(address.ip(), &segment, Instant::now());
+    }
+
+    async fn block(self: &Arc<Self>, address: SocketAddr, segment: &Arc<Fetching>, index: BlockIndex) -> Rest {
+        let exchange = Exchange::get_block(segment.offered.id, index, CryptoAlgoId::Aes128);
+        let mut answer = self.client.exchange(address, &exchange).await;
+        if segment.offered.block_count == 1 && matches!(answer, Ok(Answer::Empty)) {
+            // Who offers a segment of one block has it: the host was busy.
+            sleep(BUSY_PAUSE).await;
+            answer = self.client.exchange(address, &exchange).await;
+        }
+        match answer {
+            Ok(Answer::Block(block, _)) => self.keep(address, segment, index, block).await,
+            Ok(Answer::Empty) => {
+                self.desk().counted.pull_failed("empty");
+                Rest::GoOn
+            }
+            Ok(_) => {
+                let mut desk = self.desk();
+                desk.counted.pull_failed("unexpected");
+                desk.strike(address.ip(), Instant::now());
+                Rest::GiveUp
+            }
+            Err(error) => self.failed(address, &error).await,
+        }
+    }
+
+    async fn keep(
+        self: &Arc<Self>,
+        address: SocketAddr,
+        segment: &Arc<Fetching>,
+        index: BlockIndex,
+        block: EncryptedBlock,
+    ) -> Rest {
+        let size = block.data.len() as u64;
+        let (cache, fetching) = (Arc::clone(self), Arc::clone(segment));
+        let kept = tokio::task::spawn_blocking(move || fetching.offered.keep(&cache.store, index, &block)).await;
+        let now = Instant::now();
+        let mut desk = self.desk();
+        desk.sources.sent(address.ip(), size, now);
+        match kept {
+            Ok(Kept::Yes) => {
+                desk.counted.pulled(segment.offered.tag, size);
+                Rest::GoOn
+            }
+            Ok(Kept::Wrong) => {
+                desk.counted.pull_failed("wrong");
+                desk.strike(address.ip(), now);
+                Rest::GoOn
+            }
+            Ok(Kept::Refused(AppendError::Malformed(error))) => {
+                tracing::debug!(source = %address, segment = %segment.offered.id, %error, "an offered segment does not fit");
+                desk.counted.pull_failed("contradiction");
+                Rest::GiveUp
+            }
+            Ok(Kept::Refused(AppendError::Refused(_))) => {
+                desk.counted.pull_failed("cache");
+                drop(desk);
+                self.pause(CACHE_PAUSE);
+                Rest::GiveUp
+            }
+            // The runtime shuts down.
+            Err(_) => Rest::GiveUp,
+        }
+    }
+
+    async fn failed(&self, address: SocketAddr, error: &ExchangeError) -> Rest {
+        tracing::debug!(source = %address, %error, "an offered block cannot be fetched");
+        let now = Instant::now();
+        {
+            let mut desk = self.desk();
+            desk.counted.pull_failed(error.as_str());
+            match error {
+                ExchangeError::Local(_) => {}
+                ExchangeError::Rejected(_) | ExchangeError::TooLarge { .. } | ExchangeError::Incompatible { .. } => {
+                    desk.strike(address.ip(), now);
+                    return Rest::GoOn;
+                }
+                ExchangeError::Connect(_)
+                | ExchangeError::TimedOut(_)
+                | ExchangeError::Http(_)
+                | ExchangeError::Status(_) => desk.unreachable(address.ip(), now),
+            }
+        }
+        if matches!(error, ExchangeError::Local(_)) {
+            sleep(LOCAL_PAUSE).await;
+        }
+        Rest::GiveUp
+    }
+}

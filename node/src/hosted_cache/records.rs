@@ -1,0 +1,149 @@
+//! What version 1.0 offers said of segments, on disk: their hashes and their secrets.
+//!
+//! One file a segment, named by its id, in a directory of its own: the content tag and SegmentInformation as it came
+//! ([MS-PCHC] 2.2.1.4). Files and directory are their owner's alone.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use peerdist_protocol::content::{OfferedSegment, SegmentId};
+use peerdist_protocol::hosted_cache::{ContentTag, MAX_MESSAGE_SIZE};
+
+use super::offered::Offered;
+
+/// The directory's name in that of the cache.
+const DIRECTORY: &str = "offered";
+/// How the name of a whole file ends.
+const EXTENSION: &str = "segment";
+/// How that of one ends which is being written.
+const UNFINISHED: &str = "new";
+const TAG_SIZE: usize = 16;
+
+/// The records of a cache.
+#[derive(Debug)]
+pub(super) struct Records {
+    dir: PathBuf,
+}
+
+impl Records {
+    /// Opens the records in the directory of a cache.
+    pub(super) fn open(cache: &Path) -> io::Result<Self> {
+        let dir = cache.join(DIRECTORY);
+        DirBuilder::new().recursive(true).mode(0o700).create(&dir)?;
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o700))?;
+        Ok(Self { dir })
+    }
+
+    /// The segments that there are records of. What was not finished is removed.
+    pub(super) fn list(&self) -> io::Result<Vec<SegmentId>> {
+        let mut ids = Vec::new();
+        for entry in fs::read_dir(&self.dir)? {
+            let path = entry?.path();
+            let id: Option<SegmentId> =
+                path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
+            match path.extension().and_then(|extension| extension.to_str()) {
+                Some(EXTENSION) => ids.extend(id),
+                Some(UNFINISHED) if id.is_some() => fs::remove_file(&path)?,
+                _ => {}
+            }
+        }
+        Ok(ids)
+    }
+
+    /// Writes a record, in place of an older one.
+    pub(super) fn write(&self, id: &SegmentId, tag: ContentTag, segment_information: &[u8]) -> io::Result<()> {
+        let unfinished = self.path(id, UNFINISHED);
+        let written = write_file(&unfinished, tag, segment_information)
+            .and_then(|()| fs::rename(&unfinished, self.path(id, EXTENSION)));
+        if written.is_err() {
+            // What cannot be removed is when the records are opened again.
+            let _ = fs::remove_file(&unfinished);
+        }
+        written
+    }
+
+    /// What a record says; `None` where it is not there or says nothing of this segment.
+    pub(super) fn read(&self, id: &SegmentId) -> Option<Offered> {
+        let mut bytes = Vec::new();
+        let file = File::open(self.path(id, EXTENSION)).ok()?;
+        file.take(MAX_MESSAGE_SIZE as u64).read_to_end(&mut bytes).ok()?;
+        let bytes = Bytes::from(bytes);
+        let (tag, _) = bytes.split_first_chunk::<TAG_SIZE>()?;
+        let segment = OfferedSegment::parse(bytes.slice(TAG_SIZE..)).ok()?;
+        Offered::verified(segment, ContentTag(*tag)).ok().filter(|offered| offered.id == *id)
+    }
+
+    /// Removes a record.
+    pub(super) fn remove(&self, id: &SegmentId) {
+        match fs::remove_file(self.path(id, EXTENSION)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                tracing::warn!(segment = %id, %error, "the record of an offered segment cannot be removed");
+            }
+            _ => {}
+        }
+    }
+
+    fn path(&self, id: &SegmentId, extension: &str) -> PathBuf {
+        self.dir.join(format!("{id}.{extension}"))
+    }
+}
+
+fn write_file(path: &Path, tag: ContentTag, segment_information: &[u8]) -> io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.write_all(&tag.0)?;
+    file.write_all(segment_information)
+}
+
+#[cfg(test)]
+mod tests {
+    use peerdist_protocol::content::{HashOptions, Hasher, ServerSecret};
+    use peerdist_protocol::crypto::HashAlgorithm;
+    use peerdist_protocol::hosted_cache::SegmentInfo;
+
+    use super::*;
+
+    #[test]
+    fn records_are_their_owners_and_damaged_ones_say_nothing() {
+        let cache = tempfile::tempdir().unwrap();
+        let records = Records::open(cache.path()).unwrap();
+        let mut hasher = Hasher::new(
+            HashOptions { v1: Some(HashAlgorithm::Sha512), v2: false },
+            &ServerSecret::from_passphrase("records"),
+        );
+        hasher.update(&vec![5; 100_000]);
+        let information = hasher.finish().unwrap().v1.unwrap();
+        let segment = &information.segments()[0];
+        let id = segment.id();
+        let bytes = SegmentInfo::new(1, ContentTag::BITS, segment).segment_information;
+        assert!(records.read(&id).is_none());
+        records.write(&id, ContentTag::BITS, &bytes).unwrap();
+        records.write(&id, ContentTag::SMB, &bytes).unwrap();
+        fs::write(records.path(&id, UNFINISHED), "half").unwrap();
+
+        let records = Records::open(cache.path()).unwrap();
+        assert_eq!(records.list().unwrap(), [id]);
+        assert_eq!(fs::read_dir(&records.dir).unwrap().count(), 1);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let path = records.path(&id, EXTENSION);
+        assert_eq!((mode(&path), mode(&records.dir)), (0o600, 0o700));
+        let offered = records.read(&id).unwrap();
+        assert_eq!((offered.id, offered.block_count, offered.tag), (id, 2, ContentTag::SMB));
+        assert!(offered.is_bound());
+
+        let whole = fs::read(&path).unwrap();
+        for at in [TAG_SIZE, whole.len() / 2, whole.len() - 1] {
+            let mut damaged = whole.clone();
+            damaged[at] ^= 1;
+            fs::write(&path, damaged).unwrap();
+            assert!(records.read(&id).is_none(), "{at}");
+            fs::write(&path, &whole[..at]).unwrap();
+            assert!(records.read(&id).is_none(), "{at}");
+        }
+        records.remove(&id);
+        records.remove(&id);
+        assert_eq!(records.list().unwrap(), []);
+    }
+}

@@ -1,0 +1,256 @@
+//! Whom a hosted client asks for blocks, and what it does without an answer.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use peerdist_node::fetch::MissingReason;
+use peerdist_node::fetch::why::ServerNote;
+use peerdist_node::hosted_client::order;
+use peerdist_protocol::content::SegmentId;
+use peerdist_protocol::hosted_cache::{Response, Version};
+use peerdist_protocol::retrieval::{ProtocolVersion, VersionRange};
+use peerdist_transport::retrieval::server::{Listener, ServerLimits};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::support::{BLOCK, Blocks, Cache, Closed, Sealed, User, configured, listener, pair, plain, sample, until};
+
+const LENGTH: usize = 5_000_000;
+
+fn holds(blocks: Sealed) -> Blocks {
+    Blocks { blocks: blocks.into(), ..Blocks::default() }
+}
+
+fn notes(reading: &super::support::Reading) -> BTreeSet<ServerNote> {
+    let explanation = reading.content.explanation();
+    explanation.probes.iter().flat_map(|probe| &probe.hosted_caches).map(|answer| answer.note).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everything_comes_from_the_hosted_cache_and_the_story_says_so() {
+    let sample = sample(LENGTH);
+    for information in sample.both() {
+        let cache = Cache::start(1, 0, holds(sample.sealed(&information))).await;
+        let user = User::new(&configured(&[1], cache.address.port()));
+        let reading = user.read(&information, &sample).await;
+        assert_eq!(reading.sources.peers, BTreeMap::from([(cache.address, LENGTH as u64)]));
+        assert_eq!(notes(&reading), BTreeSet::from([ServerNote::Answered]));
+        let text = reading.content.explanation().to_string();
+        assert!(text.contains("hosted caches asked at ") && text.contains("127.0.0.1 holds "), "{text}");
+        let status = user.status();
+        assert_eq!((status.bytes, status.blocks), (LENGTH as u64, cache.server.counters().blocks));
+        assert_eq!(status.segments_listed, information.segments().len() as u64);
+        assert_eq!((status.servers[0].last_error.as_deref(), status.servers[0].out), (None, None));
+        // What a hosted cache gave is not offered to it.
+        assert_eq!(status.offers.waiting + status.offers.sent, 0);
+        assert!(cache.server.counters().connections <= 32, "connections are kept");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn segments_are_spread_over_two_hosted_caches() {
+    let sample = sample(LENGTH);
+    let [first, second] = pair().await;
+    let config = configured(&[1, 2], first.local_addr().unwrap().port());
+    let all = sample.sealed(&sample.v2);
+    let of = |server: usize| -> Sealed {
+        let own = all.iter().filter(|((id, _), _)| order(&config.servers, id)[0] == server);
+        own.map(|(at, tail)| (*at, tail.clone())).collect()
+    };
+    let caches = [plain(first, holds(of(0))), plain(second, holds(of(1)))];
+    let user = User::new(&config);
+    let reading = user.read(&sample.v2, &sample).await;
+    // Each holds its own alone, so that every segment was asked for at the right one.
+    assert_eq!(reading.sources.origin, 0);
+    assert!(caches.iter().all(|cache| cache.server.counters().blocks >= 10));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hosted_cache_that_is_down_costs_a_few_connects_and_no_bytes_of_the_origin() {
+    let sample = sample(LENGTH);
+    let cache = Cache::start(1, 0, holds(sample.sealed(&sample.v2))).await;
+    let port = cache.address.port();
+    let _down = Closed::new(2, port);
+    let user = User::new(&configured(&[2, 1], port));
+    for _ in 0..2 {
+        let reading = user.read(&sample.v2, &sample).await;
+        assert_eq!(reading.sources.origin, 0, "{:?}", reading.missing);
+        user.store.clear().unwrap();
+    }
+    // One for each question that was under way before the first failed.
+    assert!((1..=4).contains(&user.refused()), "{} connects", user.refused());
+    let status = user.status();
+    assert!(status.servers[0].out.is_some() && status.servers[0].last_error.is_some());
+    assert!(status.to_string().contains("127.0.0.2 (127.0.0.2:"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_next_hosted_cache_takes_over_where_one_dies_midway() {
+    let sample = sample(LENGTH);
+    let [first, second] = pair().await;
+    let config = configured(&[1, 2], first.local_addr().unwrap().port());
+    let all = sample.sealed(&sample.v2);
+    let dies = plain(first, Blocks { dies_after: 5, ..holds(all.clone()) });
+    let lives = plain(second, holds(all));
+    let user = User::new(&config);
+    let reading = user.read(&sample.v2, &sample).await;
+    assert_eq!(reading.sources.origin, 0, "{:?}\n{}", reading.missing, reading.content.explanation());
+    assert!(lives.server.counters().blocks > dies.server.counters().blocks);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_hosted_cache_does_not_hold_is_not_asked_for_again_soon() {
+    let sample = sample(1_000_000);
+    let cache = Cache::start(1, 0, Blocks::default()).await;
+    let user = User::new(&configured(&[1], cache.address.port()));
+    let reading = user.read(&sample.v2, &sample).await;
+    assert_eq!(reading.sources.origin, 1_000_000);
+    assert_eq!(reading.missing, BTreeSet::from([MissingReason::NotInHostedCache]));
+    let asked = cache.requests();
+    assert_eq!(asked, 1, "one list for a run");
+    user.store.clear().unwrap();
+    let again = user.read(&sample.v2, &sample).await;
+    assert_eq!(again.missing, BTreeSet::from([MissingReason::NotInHostedCache]));
+    // Offers come to the same port, but for the retrieval path there was nothing more.
+    let offered = cache.offers.lock().unwrap().len() as u64;
+    assert_eq!(cache.requests(), asked + offered);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_poisoned_segment_is_fetched_from_the_origin_and_offered_again() {
+    let sample = sample(LENGTH);
+    let bad = sample.v2.segments()[3].id();
+    let blocks = Blocks { poisoned: BTreeSet::from([bad]), ..holds(sample.sealed(&sample.v2)) };
+    let cache = Cache::start(1, 0, blocks).await;
+    let user = User::new(&configured(&[1], cache.address.port()));
+    let reading = user.read(&sample.v2, &sample).await;
+    assert_eq!(reading.sources.origin, u64::from(sample.v2.segments()[3].length()));
+    assert_eq!(reading.missing, BTreeSet::from([MissingReason::HostedCacheFailed]));
+    assert_eq!(user.status().servers[0].out, None, "it is good for all the others");
+    // That is the complaint that heals it.
+    let offers = cache.offered(|offers| !offers.is_empty()).await;
+    let [(_, peerdist_protocol::hosted_cache::Offer::Batched(offer))] = &offers[..] else { panic!("{offers:?}") };
+    assert_eq!(offer.segments.iter().map(|segment| segment.segment_id).collect::<Vec<_>>(), [bad]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_hosted_caches_the_origin_gives_everything_at_once() {
+    let sample = sample(LENGTH);
+    let down = Closed::new(1, 0);
+    let user = User::new(&configured(&[1], down.port()));
+    let reading = user.read(&sample.v2, &sample).await;
+    assert_eq!(reading.sources.origin, LENGTH as u64);
+    assert_eq!(reading.missing, BTreeSet::from([MissingReason::HostedCachesOut]));
+    assert!(notes(&reading).contains(&ServerNote::Unreachable), "{:?}", notes(&reading));
+    assert!(user.refused() <= 4, "{} connects", user.refused());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_leads_nowhere_is_a_hosted_cache_that_is_down() {
+    let sample = sample(1_000_000);
+    let mut config = configured(&[], 1);
+    config.servers = vec!["no-such-host.invalid".parse().unwrap()];
+    let user = User::new(&config);
+    let reading = user.read(&sample.v2, &sample).await;
+    assert_eq!(reading.sources.origin, 1_000_000);
+    assert_eq!(notes(&reading), BTreeSet::from([ServerNote::NotFound]));
+    let error = user.status().servers[0].last_error.clone().unwrap();
+    assert!(error.contains("resolved"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hosted_cache_that_answers_garbage_is_no_hindrance() {
+    let sample = sample(1_000_000);
+    for garbage in
+        ["", "garbage\r\n\r\n", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabcd", "HTTP/1.1 500 No\r\n\r\n"]
+    {
+        let listener = listener(1, 0).await;
+        let port = listener.local_addr().unwrap().port();
+        let serving = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                // The client may have gone by then.
+                let _ = stream.read(&mut [0; 4096]).await;
+                let _ = stream.write_all(garbage.as_bytes()).await;
+            }
+        });
+        let user = User::new(&configured(&[1], port));
+        let reading = user.read(&sample.v2, &sample).await;
+        assert_eq!(reading.sources.origin, 1_000_000);
+        assert!(user.status().servers[0].last_error.is_some(), "{garbage:?}");
+        serving.abort();
+    }
+}
+
+/// The hosted cache of Windows Server 2008 R2: no list of segments.
+fn old() -> ServerLimits {
+    let versions = VersionRange { min: ProtocolVersion::V1, max: ProtocolVersion::V1 };
+    ServerLimits { versions, ..ServerLimits::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hosted_cache_of_version_1_is_asked_for_blocks_instead_of_lists() {
+    let sample = sample(LENGTH);
+    for (information, configured_version) in
+        [(&sample.v1, Version::V2), (&sample.v2, Version::V2), (&sample.v1, Version::V1)]
+    {
+        let blocks = holds(sample.sealed(information));
+        let cache = Cache::of(listener(1, 0).await, blocks, old(), Response::Ok, Listener::retrieval);
+        let mut config = configured(&[1], cache.address.port());
+        config.version.0 = configured_version;
+        let user = User::new(&config);
+        let reading = user.read(information, &sample).await;
+        assert_eq!(reading.sources.origin, 0, "{:?}", reading.missing);
+        assert!(notes(&reading).contains(&ServerNote::NoList));
+        let status = user.status();
+        assert_eq!((status.lists, status.servers[0].has_no_list), (0, true));
+        assert_eq!(status.bytes, LENGTH as u64);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_hosted_cache_of_version_1_lacks_is_found_out_once() {
+    let sample = sample(LENGTH);
+    let mut blocks = sample.sealed(&sample.v1);
+    // One segment, of which it holds every other block.
+    blocks.retain(|(_, index), _| index % 2 == 0);
+    let cache = Cache::of(listener(1, 0).await, holds(blocks), old(), Response::Ok, Listener::retrieval);
+    let user = User::new(&configured(&[1], cache.address.port()));
+    let reading = user.read(&sample.v1, &sample).await;
+    let held = (0..(LENGTH as u64).div_ceil(BLOCK)).step_by(2).count() as u64 * BLOCK;
+    assert_eq!(reading.sources.all_peers(), held.min(reading.sources.all_peers()));
+    assert!(reading.sources.origin > 0 && reading.sources.all_peers() > LENGTH as u64 / 3);
+    assert!(reading.missing.contains(&MissingReason::NotInHostedCache), "{:?}", reading.missing);
+
+    let nothing = Cache::of(listener(1, 0).await, Blocks::default(), old(), Response::Ok, Listener::retrieval);
+    let user = User::new(&configured(&[1], nothing.address.port()));
+    for (information, most) in [(&sample.v1, 4), (&sample.v2, 4 + 70)] {
+        let reading = user.read(information, &sample).await;
+        assert_eq!(reading.sources.origin, LENGTH as u64);
+        assert!(nothing.requests() <= most, "{} requests", nothing.requests());
+    }
+    let asked = nothing.requests();
+    user.store.clear().unwrap();
+    user.read(&sample.v1, &sample).await;
+    assert_eq!(nothing.requests(), asked, "not again within 15 s");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hosted_cache_that_comes_back_is_used_again() {
+    let sample = sample(1_000_000);
+    let all = sample.sealed(&sample.v2);
+    let [first, second] = pair().await;
+    let port = first.local_addr().unwrap().port();
+    let config = configured(&[1, 2], port);
+    drop(first);
+    let spare = plain(second, holds(all.clone()));
+    let user = User::new(&config);
+    let ids: Vec<SegmentId> = sample.v2.segments().iter().map(|segment| segment.id()).collect();
+    assert!(ids.iter().any(|id| order(&config.servers, id)[0] == 0), "some segment has to be the first one's");
+    user.read(&sample.v2, &sample).await;
+    assert!(user.status().servers[0].out.is_some());
+    let back = Cache::start(1, port, holds(all)).await;
+    until(|| user.status().servers[0].out.is_none()).await;
+    drop(spare);
+    user.store.clear().unwrap();
+    let reading = user.read(&sample.v2, &sample).await;
+    assert_eq!(reading.sources.origin, 0, "{}", reading.content.explanation());
+    assert!(back.server.counters().blocks > 0);
+}
