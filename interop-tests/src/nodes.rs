@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -194,6 +195,26 @@ impl Node {
             (there && self.host.run(self.peerdist().arg("status"), PATIENCE).status.success()).then_some(())
         });
         self.process = Some(process);
+    }
+
+    /// Fills the volume that the cache is on with a file, and says which.
+    ///
+    /// # Panics
+    /// If the cache has no volume of its own.
+    pub fn fill_disk(&self) -> PathBuf {
+        assert!(self.disk.is_some(), "this would fill the disk of the machine");
+        let process = self.process.as_ref().expect("the node runs");
+        // The volume is seen by the node alone.
+        let cache = self.home.path().join("cache");
+        let cache = Path::new("/proc")
+            .join(process.pid().to_string())
+            .join("root")
+            .join(cache.strip_prefix("/").expect("an absolute path"));
+        let path = cache.join("filler");
+        let mut file = std::fs::File::create(&path).expect("a new file");
+        let error = std::iter::repeat_with(|| file.write_all(&[0; 4096])).find_map(Result::err);
+        assert_eq!(error.map(|error| error.kind()), Some(std::io::ErrorKind::StorageFull));
+        path
     }
 
     /// The host it runs on.

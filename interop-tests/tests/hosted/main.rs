@@ -109,18 +109,23 @@ fn a_hosted_cache_that_dies_in_the_middle_costs_time_and_nothing_else() {
 #[test]
 fn a_full_disk_stops_the_hosted_cache_from_keeping_and_nobody_from_downloading() {
     isolated::run(|| {
-        let branch = Branch::new(3, "v2");
-        let hosted = Node::start_on_disk(&branch.lab.hosts[0], 8 * MIB, &hosted_settings(""));
-        let [first, second] = [1, 2].map(|i: usize| client(&branch.lab.hosts[i], &[hosted.host()], ""));
-        first.get(&branch.url, &branch.file);
-        wait_until("the disk to be full", PATIENCE, || {
-            let refused = hosted.status()["cache"]["refused"]["disk_full"].as_u64();
-            (refused.expect("the status counts refused blocks") > 0).then_some(())
+        let branch = Branch::new(5, "v2");
+        let hosted = Node::start_on_disk(&branch.lab.hosts[0], 48 * MIB, &hosted_settings(""));
+        let clients = [1, 2, 3, 4].map(|i: usize| client(&branch.lab.hosts[i], &[hosted.host()], ""));
+        let filler = hosted.fill_disk();
+        clients[0].get(&branch.url, &branch.file);
+        wait_until("the cache to refuse blocks", PATIENCE, || {
+            let refused = hosted.status()["cache"]["refused"].clone();
+            refused.as_object().expect("reasons").values().any(|count| *count != 0).then_some(())
         });
-        // What it holds it gives, the rest comes from the origin.
-        let download = second.get(&branch.url, &branch.file);
-        assert!(download.sources.from_host(hosted.host()) > 0, "{:?}", download.sources);
+        let download = clients[1].get(&branch.url, &branch.file);
         assert!(download.sources.origin > 0, "{:?}", download.sources);
+        std::fs::remove_file(filler).expect("it is still there");
+        // Once there is room again the next offers are kept.
+        clients[2].get(&branch.url, &branch.file);
+        branch.wait_until_held(&hosted, 1);
+        let download = clients[3].get(&branch.url, &branch.file);
+        assert_eq!(download.sources.from_host(hosted.host()), branch.length(), "{:#}", download.explanation);
     });
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::PathBuf;
 
 use peerdist_interop_tests::lab::{Host, Lab, Plan};
@@ -134,8 +135,11 @@ impl Authority {
         self.folder.path().join(name)
     }
 
+    /// Nobody else may read it: some of it is keys.
     fn write(&self, name: &str, text: &str) -> PathBuf {
-        std::fs::write(self.file(name), text).expect("the folder takes files");
+        let mut options = std::fs::OpenOptions::new();
+        let mut file = options.write(true).create_new(true).mode(0o600).open(self.file(name)).expect("a new file");
+        file.write_all(text.as_bytes()).expect("the folder takes files");
         self.file(name)
     }
 }
