@@ -145,6 +145,7 @@ struct Lan {
 
 struct Peer {
     source: Arc<Blocks>,
+    server: Server<Blocks>,
     address: SocketAddr,
     _discovery: Discovery,
 }
@@ -180,10 +181,11 @@ impl Lan {
         let stop = CancellationToken::new();
         let source = Arc::new(Blocks { blocks, manner, asked: AtomicU64::new(0), stop: stop.clone() });
         let server = Server::new(Arc::clone(&source), ServerLimits::default());
+        let serving = server.clone();
         tokio::spawn(async move {
             // Dropping the future closes every connection, as a power failure would.
             tokio::select! {
-                () = server.serve(vec![listener.into()], pending()) => {}
+                () = serving.serve(vec![listener.into()], pending()) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -195,7 +197,7 @@ impl Lan {
         };
         let (discovery, mut events) = Discovery::start(self.config(address.port()), Arc::new(lookup)).unwrap();
         tokio::spawn(async move { while events.recv().await.is_some() {} });
-        self.peers.push(Peer { source, address, _discovery: discovery });
+        self.peers.push(Peer { source, server, address, _discovery: discovery });
     }
 
     fn asked(&self, peer: usize) -> u64 {
@@ -270,6 +272,9 @@ async fn everything_from_one_peer_and_then_from_the_cache() {
             let tail = &lan.peers[0].source.blocks[&(segment.id(), 0)];
             assert_eq!(store.read(&segment.id(), 0).unwrap().as_ref(), Some(tail));
         }
+        // Segment lists are for hosted caches, and versions are never asked for.
+        let counters = lan.peers[0].server.counters();
+        assert_eq!((counters.segment_lists, counters.replies), (0, 0));
         let asked = lan.asked(0);
         let again = read(&fetcher.open(information), &sample.bytes, 0..5_000_000).await;
         assert_eq!((again.cache, again.all_peers(), again.origin), (5_000_000, 0, 0));
