@@ -46,9 +46,6 @@ struct Statement {
     /// Why no test holds it, or in what the code departs from it.
     #[serde(default)]
     reason: String,
-    /// What it speaks of is not built yet.
-    #[serde(default)]
-    pending: bool,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -154,7 +151,7 @@ impl Statement {
         if self.section.trim().is_empty() || self.says.trim().is_empty() {
             faults.push(Fault::NoWords { place: place.clone() });
         }
-        if !self.is_held() && self.reason.trim().is_empty() && !self.pending {
+        if !self.is_held() && self.reason.trim().is_empty() {
             faults.push(Fault::NotHeld { place: place.clone() });
         }
         for test in &self.tests {
@@ -245,11 +242,6 @@ reason = "Nobody can tell."
     fn a_statement_needs_words() {
         let place = "[MS-TEST] 2.1, \"\",".to_owned();
         breaks("says = \"A thing is a thing.\"", "says = \"\"", Fault::NoWords { place });
-    }
-
-    #[test]
-    fn what_is_not_built_yet_needs_neither() {
-        assert_eq!(violations(&tree("reason = \"Nobody can tell.\"", "pending = true")), []);
     }
 
     #[test]

@@ -35,9 +35,9 @@ pub(super) fn page(documents: &[Document]) -> String {
 
 fn counts(page: &mut String, documents: &[Document]) {
     page.push_str(
-        "| document | statements | held by tests | of these with a departure or a limit | without a test | not built yet |\n",
+        "| document | statements | held by tests | of these with a departure or a limit | without a test |\n",
     );
-    page.push_str("|---|--:|--:|--:|--:|--:|\n");
+    page.push_str("|---|--:|--:|--:|--:|\n");
     let all = documents.iter().flat_map(|document| &document.statements);
     for document in documents {
         let title = document.name.to_ascii_lowercase();
@@ -50,11 +50,10 @@ fn counts(page: &mut String, documents: &[Document]) {
 
 fn row(page: &mut String, name: &str, statements: &[&Statement]) {
     let count = |condition: fn(&Statement) -> bool| statements.iter().filter(|statement| condition(statement)).count();
-    let held = count(|statement| statement.is_held() && !statement.pending);
-    let limited = count(|statement| statement.is_held() && !statement.pending && !statement.reason.is_empty());
-    let without = count(|statement| !statement.is_held() && !statement.pending);
-    let pending = count(|statement| statement.pending);
-    let _ = writeln!(page, "| {name} | {} | {held} | {limited} | {without} | {pending} |", statements.len());
+    let held = count(|statement| statement.is_held());
+    let limited = count(|statement| statement.is_held() && !statement.reason.is_empty());
+    let without = count(|statement| !statement.is_held());
+    let _ = writeln!(page, "| {name} | {} | {held} | {limited} | {without} |", statements.len());
 }
 
 /// The tests by name, linked to their files, then the reason.
@@ -66,9 +65,6 @@ fn held_by(statement: &Statement) -> String {
     let mut parts: Vec<String> = statement.tests.iter().map(link).collect();
     if !statement.reason.is_empty() {
         parts.push(statement.reason.clone());
-    }
-    if statement.pending {
-        parts.push("*not built yet*".to_owned());
     }
     parts.join("<br>")
 }
@@ -107,37 +103,33 @@ mod tests {
 
     #[test]
     fn a_page_has_counts_and_a_row_for_each_statement() {
-        let statement = |tests: &[&str], reason: &str, pending| Statement {
+        let statement = |tests: &[&str], reason: &str| Statement {
             section: "2.1".to_owned(),
             role: Role::ContentServer,
             level: Level::Field,
             says: "One|two.".to_owned(),
             tests: tests.iter().map(|test| (*test).to_owned()).collect(),
             reason: reason.to_owned(),
-            pending,
         };
         let document = Document {
             name: "MS-TEST".to_owned(),
             about: "some things".to_owned(),
             revision: "7.0".to_owned(),
             statements: vec![
-                statement(&["a/b.rs::one", "a/c.rs::two"], "", false),
-                statement(&["a/b.rs::one"], "Not all.", false),
-                statement(&[], "Why.", false),
-                statement(&[], "", true),
-                statement(&["a/b.rs::one"], "", true),
+                statement(&["a/b.rs::one", "a/c.rs::two"], ""),
+                statement(&["a/b.rs::one"], "Not all."),
+                statement(&[], "Why."),
             ],
         };
         let page = page(&[document]);
         for line in [
-            "| [MS-TEST](#ms-test-some-things) | 5 | 2 | 1 | 1 | 2 |",
-            "| all | 5 | 2 | 1 | 1 | 2 |",
+            "| [MS-TEST](#ms-test-some-things) | 3 | 2 | 1 | 1 |",
+            "| all | 3 | 2 | 1 | 1 |",
             "## MS-TEST: some things",
             "Sections are those of revision 7.0.",
             "| 2.1 | content server | field | One\\|two. | [one](../a/b.rs)<br>[two](../a/c.rs) |",
             "| 2.1 | content server | field | One\\|two. | [one](../a/b.rs)<br>Not all. |",
             "| 2.1 | content server | field | One\\|two. | Why. |",
-            "| 2.1 | content server | field | One\\|two. | *not built yet* |",
         ] {
             assert!(page.lines().any(|found| found == line), "{line}\n{page}");
         }
