@@ -44,6 +44,28 @@ fn scripts(page: &str) -> impl Iterator<Item = &str> {
 }
 
 #[test]
+fn the_configurations_of_the_book_are_right() {
+    let folder = TempDir::with_prefix("book-").expect("a temporary folder");
+    let file = folder.path().join("peerdist.toml");
+    let mut count = 0;
+    for (path, text) in pages() {
+        for rest in text.split("\n```toml\n").skip(1) {
+            let (configuration, _) = rest.split_once("\n```\n").expect("the block has an end");
+            // The state file of the features is TOML, too.
+            if configuration.starts_with("[features]") {
+                continue;
+            }
+            std::fs::write(&file, configuration).expect("the disk has room");
+            let check = Command::new(programs::peerdist()).arg("check-config").arg(&file).output().expect("it starts");
+            let said = String::from_utf8_lossy(&check.stderr);
+            assert!(check.status.success(), "{}: {said}\n{configuration}", path.display());
+            count += 1;
+        }
+    }
+    assert!(count > 2, "only {count} configurations found");
+}
+
+#[test]
 fn links_lead_somewhere() {
     for (path, text) in pages() {
         for target in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {

@@ -418,3 +418,136 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use peerdist_protocol::content::{CryptoAlgoId, EncryptedBlock};
+    use peerdist_protocol::hosted_cache::Version;
+    use tempfile::TempDir;
+
+    use super::super::offered::Kept;
+    use super::*;
+    use crate::store::StoreConfig;
+
+    /// Dropped in this order.
+    struct Bench {
+        desk: Desk,
+        now: Instant,
+        _directory: TempDir,
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let store = Store::open(&StoreConfig::new(directory.path().join("cache"))).unwrap();
+            let now = Instant::now();
+            let desk = Desk::new(config::HostedCache::default(), store, Vec::new(), now);
+            Self { desk, now, _directory: directory }
+        }
+
+        fn offer(&mut self, host: u8, segments: Vec<SegmentDescriptor>) {
+            let offer = Offer::Batched(BatchedOffer { port: 80, segments });
+            let (response, record) = self.desk.take(address(host), offer, true, self.now);
+            assert!(response == Response::Ok && record.is_none());
+        }
+
+        /// The next run, passing over what is not admitted.
+        fn next(&mut self) -> Option<(u8, Arc<Fetching>)> {
+            loop {
+                match self.desk.next(self.now)? {
+                    Next::Run { address: SocketAddr::V4(address), segment, .. } => {
+                        return Some((address.ip().octets()[3], segment));
+                    }
+                    Next::Skipped => {}
+                    other => panic!("{other:?}"),
+                }
+            }
+        }
+
+        fn end(&mut self, host: u8, segment: &Arc<Fetching>) {
+            self.desk.run_ended(address(host).ip(), segment, self.now);
+        }
+
+        fn keep(&self, segment: &Fetching) {
+            let block = EncryptedBlock { algorithm: CryptoAlgoId::None, iv: [0; 16], data: vec![1; 1000].into() };
+            assert!(matches!(segment.offered.keep(&self.desk.store, 0, &block), Kept::Yes));
+        }
+    }
+
+    fn address(host: u8) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, host], 80))
+    }
+
+    fn descriptor(number: u32) -> SegmentDescriptor {
+        let mut id = [7; 32];
+        id[..4].copy_from_slice(&number.to_be_bytes());
+        SegmentDescriptor {
+            block_size: 1000,
+            segment_size: 1000,
+            content_tag: ContentTag::WEBIO,
+            hash_algorithm: 4,
+            segment_id: SegmentId::from_slice(&id).unwrap(),
+        }
+    }
+
+    #[test]
+    fn a_segment_that_several_hosts_offer_at_once_is_fetched_from_one() {
+        let mut bench = Bench::new();
+        (1..=3).for_each(|host| bench.offer(host, vec![descriptor(1)]));
+        let (host, segment) = bench.next().unwrap();
+        assert_eq!(host, 1);
+        assert!(bench.next().is_none());
+        bench.keep(&segment);
+        bench.end(1, &segment);
+        assert!(bench.next().is_none(), "the others offered what was not there yet: that is no complaint");
+        let status = bench.desk.status(bench.now);
+        assert_eq!((status.pulled_segments, status.complaints, status.queued), (1, 0, 0));
+        assert!(bench.desk.in_flight.is_empty());
+    }
+
+    #[test]
+    fn another_host_stands_in_for_one_that_gave_nothing() {
+        let mut bench = Bench::new();
+        (1..=3).for_each(|host| bench.offer(host, vec![descriptor(1)]));
+        let mut hosts = Vec::new();
+        while let Some((host, segment)) = bench.next() {
+            hosts.push(host);
+            assert!(bench.next().is_none());
+            if host == 2 {
+                bench.keep(&segment);
+            }
+            bench.end(host, &segment);
+        }
+        assert_eq!(hosts, [1, 2]);
+        assert_eq!(bench.desk.status(bench.now).pulled_segments, 1);
+    }
+
+    #[test]
+    fn a_host_that_is_given_up_takes_nothing_of_others_along() {
+        let mut bench = Bench::new();
+        bench.offer(1, (0..20).map(descriptor).collect());
+        bench.offer(2, vec![descriptor(0), descriptor(30)]);
+        let (host, first) = bench.next().unwrap();
+        assert_eq!(host, 1);
+        (0..3).for_each(|_| bench.desk.unreachable(address(1).ip(), bench.now));
+        bench.end(1, &first);
+        let rest: Vec<_> =
+            std::iter::from_fn(|| bench.next()).map(|(host, segment)| (host, segment.offered.id)).collect();
+        assert_eq!(rest, [(2, descriptor(0).segment_id), (2, descriptor(30).segment_id)]);
+        assert_eq!(bench.desk.status(bench.now).ignored["unreachable"], 19);
+    }
+
+    #[test]
+    fn a_quarter_of_a_million_segments_wait_without_one_being_lost() {
+        let mut bench = Bench::new();
+        for number in 0..2000 {
+            let segments = (0..128).map(|index| descriptor(number * 128 + index)).collect();
+            let bytes = Offer::Batched(BatchedOffer { port: 80, segments }).emit().into();
+            let offer = Offer::parse(Version::V2, &bytes).unwrap();
+            assert_eq!(bench.desk.take(address(1), offer, true, bench.now).0, Response::Ok);
+        }
+        let status = bench.desk.status(bench.now);
+        assert_eq!((status.queued, status.segments_offered), (256_000, 256_000));
+        assert_eq!((status.tags["WebIO"].offers, status.ignored.len()), (2000, 0));
+    }
+}

@@ -52,6 +52,37 @@ fn one_peer_asks_the_origin_and_the_others_each_other() {
 }
 
 #[test]
+fn in_hosted_mode_one_peer_asks_the_origin_and_the_others_the_hosted_cache() {
+    let home = TempDir::new().unwrap();
+    let scratch = TempDir::new().unwrap();
+    let file = home.path().join("file");
+    fs::write(&file, content(3_000_000)).unwrap();
+    let name = file.to_str().unwrap();
+    for version in ["v1", "v2"] {
+        let ran = demo(scratch.path(), &[name, "--hosted", "--peers", "3", "--content-info", version, "--json"]);
+        assert_eq!(ran.status, 0, "{}{}", ran.stdout, ran.stderr);
+        let report: serde_json::Value = serde_json::from_str(&ran.stdout).expect("exactly one JSON value");
+        assert_eq!((&report["bytes"], &report["verdict"]), (&9_000_000.into(), &"passed".into()));
+        let [first, others @ ..] = report["peers"].as_array().unwrap().as_slice() else { panic!("{report}") };
+        assert_eq!(first["sources"]["origin"], 3_000_000, "{first}");
+        let givers: Vec<_> = others
+            .iter()
+            .map(|download| {
+                assert_eq!(
+                    (&download["sources"]["origin"], &download["content_information"]),
+                    (&0.into(), &version.into())
+                );
+                let peers = download["sources"]["peers"].as_object().unwrap();
+                assert_eq!(peers.values().collect::<Vec<_>>(), [3_000_000], "{download}");
+                peers.keys().next().unwrap()
+            })
+            .collect();
+        assert!(givers.windows(2).all(|pair| pair[0] == pair[1]), "not one hosted cache: {givers:?}");
+        assert!(is_empty(scratch.path()), "files were left behind");
+    }
+}
+
+#[test]
 fn people_get_a_table_and_a_verdict() {
     let home = TempDir::new().unwrap();
     let scratch = TempDir::new().unwrap();

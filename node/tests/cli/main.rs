@@ -11,6 +11,7 @@ mod demo;
 mod feature;
 mod fixture;
 mod hash;
+mod hosted_cache;
 mod lifecycle;
 mod openapi;
 mod probe;

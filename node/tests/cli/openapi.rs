@@ -61,7 +61,7 @@ fn ask(socket: &PathBuf, method: &str, target: &str, headers: &[(&str, &str)], b
     Answer { status, headers, body }
 }
 
-fn document(home: &Home) -> Document {
+pub(crate) fn document(home: &Home) -> Document {
     let answer = ask(&home.api_socket(), "GET", "/v1/openapi.json", &[], b"");
     assert_eq!((answer.status, answer.headers["content-type"].as_str()), (200, "application/json"));
     assert_eq!(ask(&home.admin_socket(), "GET", "/v1/openapi.json", &[], b"").body, answer.body);

@@ -151,7 +151,7 @@ impl Hosted {
 
 /// A self-signed certificate for 127.0.0.1. Returns the folder.
 fn certificate(directory: &TempDir) -> std::path::PathBuf {
-    use std::os::unix::fs::PermissionsExt as _;
+    use std::os::unix::fs::PermissionsExt;
 
     let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
     let folder = directory.path().to_owned();
@@ -178,10 +178,15 @@ pub(crate) struct Blocks {
     blocks: Arc<Mutex<BTreeMap<(SegmentId, BlockIndex), BlkTail>>>,
     asked: Arc<AtomicU64>,
     /// Whether it never answers.
-    pub(crate) stalls: bool,
+    stalls: bool,
 }
 
 impl Blocks {
+    /// Blocks that are never given.
+    pub(crate) fn stalling() -> Self {
+        Self { stalls: true, ..Self::default() }
+    }
+
     pub(crate) fn insert(&self, id: SegmentId, index: BlockIndex, tail: BlkTail) {
         self.blocks.lock().unwrap().insert((id, index), tail);
     }

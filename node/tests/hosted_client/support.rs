@@ -88,6 +88,8 @@ pub(crate) struct Blocks {
     pub(crate) blocks: Mutex<Sealed>,
     /// Segments that are not what they are said to be.
     pub(crate) poisoned: BTreeSet<SegmentId>,
+    /// It never delivers what it holds.
+    pub(crate) stalls: bool,
     /// It is gone after so many blocks; 0: never.
     pub(crate) dies_after: u64,
     pub(crate) asked: AtomicU64,
@@ -104,6 +106,9 @@ impl BlockSource for Blocks {
         let asked = self.asked.fetch_add(1, Ordering::Relaxed);
         if self.dies_after > 0 && asked >= self.dies_after {
             self.stop.cancel();
+            return pending().await;
+        }
+        if self.stalls {
             return pending().await;
         }
         let tail = self.blocks.lock().unwrap().get(&(*segment, index))?.clone();
@@ -237,12 +242,15 @@ pub(crate) struct User {
 
 impl User {
     pub(crate) fn new(config: &config::HostedClient) -> Self {
+        Self::with(config, FetchConfig::default())
+    }
+
+    pub(crate) fn with(config: &config::HostedClient, fetch: FetchConfig) -> Self {
         let dir = TempDir::new().unwrap();
         let store = Store::open(&StoreConfig::new(dir.path().join("store"))).unwrap();
         let client = Client::new(ClientLimits { idle_per_peer: 32, ..ClientLimits::default() });
         let hosted = HostedClient::start(config, PORT, Arc::new(AtomicBool::new(true))).unwrap();
-        let fetcher =
-            Fetcher::with_hosted_caches(store.clone(), None, client.clone(), FetchConfig::default(), Some(hosted));
+        let fetcher = Fetcher::with_hosted_caches(store.clone(), None, client.clone(), fetch, Some(hosted));
         Self { fetcher, client, store, _dir: dir }
     }
 

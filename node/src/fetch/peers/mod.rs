@@ -144,10 +144,12 @@ impl PeerBook {
         caches.peek().is_some() && caches.all(is_lost)
     }
 
-    /// A Probe for the segment ended without an answer, or the hosted cache does not list it.
+    /// A Probe for the segment ended without an answer, or the hosted cache does not list it. Where one listed it and went
+    /// out since, the question stays open: the next one has to be asked.
     pub fn nobody(&mut self, now: Moment, id: &SegmentId) {
-        self.drop_lost(now, id);
-        self.claims.nobody(now, id, NEGATIVE_LIFETIME);
+        if !self.drop_lost(now, id) {
+            self.claims.nobody(now, id, NEGATIVE_LIFETIME);
+        }
     }
 
     /// No hosted cache could be asked for the segment.
@@ -198,10 +200,12 @@ impl PeerBook {
         host.is_some_and(|host| matches!(host.standing(now), Standing::Out { .. }))
     }
 
-    fn drop_lost(&mut self, now: Moment, id: &SegmentId) {
+    /// Forgets what hosted caches claimed that are out. Returns whether there was any.
+    fn drop_lost(&mut self, now: Moment, id: &SegmentId) -> bool {
         let lost: Vec<_> =
             self.claims.holders(now, id).map(|(host, _)| host).filter(|host| self.is_lost(now, *host)).collect();
-        lost.into_iter().for_each(|host| self.claims.forget(id, host));
+        lost.iter().for_each(|host| self.claims.forget(id, *host));
+        !lost.is_empty()
     }
 
     /// The hosts that claim to hold some of the segment, whatever their standing.

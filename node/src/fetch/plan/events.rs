@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use peerdist_protocol::content::{BlockRanges, SegmentId};
 
 use super::near::{State, Trouble};
-use super::{BlockAt, Fetch, FetchId, Moment, Plan, ProbeTicket, took};
+use super::{BlockAt, Fetch, FetchId, Finding, Moment, Plan, ProbeTicket, took};
 use crate::fetch::peers::{Basis, HostId, Outcome, PeerBook, Standing};
 use crate::fetch::why::{PeerNote, ServerAnswer, Source};
 
@@ -93,6 +93,10 @@ impl Plan {
             run.pending = None;
             run.settled = true;
             run.nobody = nobody;
+            if self.config.finding == Finding::HostedCaches {
+                // One that answered may have gone out since.
+                run.next_check = None;
+            }
         }
     }
 

@@ -572,7 +572,12 @@ impl Plan {
 
     fn nobody_holds(&self, now: Moment, book: &PeerBook, run: &Run) -> bool {
         let mut samples = run.samples.iter().filter_map(|index| self.layout.get(*index));
-        samples.all(|segment| book.knowledge(now, &segment.id) != Knowledge::Somebody)
+        samples.all(|segment| match book.knowledge(now, &segment.id) {
+            Knowledge::Somebody => false,
+            Knowledge::Nobody => true,
+            // Silence of the LAN is an answer. Hosted caches are asked until there is one.
+            Knowledge::Unknown => self.config.finding != Finding::HostedCaches,
+        })
     }
 
     /// Names a segment and its neighbours in need in a Probe.

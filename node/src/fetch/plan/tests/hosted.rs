@@ -152,6 +152,22 @@ fn the_next_hosted_cache_is_asked_at_once_where_one_goes_out() {
 }
 
 #[test]
+fn a_hosted_cache_that_goes_out_before_the_question_has_ended_leaves_it_open() {
+    let (mut desk, caches) = hosted(Desk::v2(4), 2);
+    let probes = desk.probes();
+    // The first answered, the second is still being asked for the rest.
+    desk.book.has_segments(desk.now, caches[0], [&id(0), &id(1)]);
+    desk.book.begin(desk.now, caches[0]);
+    desk.book.finish(desk.now, caches[0], Outcome::Unreachable);
+    desk.end(probes[0].0);
+    assert_eq!(desk.missing(0), None);
+    let again = desk.probes();
+    assert_eq!(again[0].1, [id(0), id(1)], "at once; what nobody holds is known");
+    desk.end(again[0].0);
+    assert_eq!(desk.missing(0).unwrap().reason, MissingReason::NotInHostedCache);
+}
+
+#[test]
 fn without_hosted_caches_blocks_are_missing_at_once() {
     let (mut desk, caches) = hosted(Desk::v2(4), 1);
     let probes = desk.probes();
