@@ -229,3 +229,25 @@ fn probing(link: &Link, address: IpAddr) -> io::Result<UdpSocket> {
     socket.bind(&any.into())?;
     UdpSocket::from_std(socket.into())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use socket2::SockRef;
+
+    use super::*;
+    use crate::Interfaces;
+    use crate::interfaces::list;
+
+    #[tokio::test]
+    async fn probes_do_not_leave_the_link() {
+        let [link] = &list(&Interfaces::Only(vec!["lo".to_owned()])).unwrap()[..] else { panic!("one loopback") };
+        let socket = probing(link, Ipv4Addr::LOCALHOST.into()).unwrap();
+        assert_eq!(SockRef::from(&socket).multicast_ttl_v4().unwrap(), 1);
+        // A host may be without IPv6.
+        if let Ok(socket) = probing(link, Ipv6Addr::LOCALHOST.into()) {
+            assert_eq!(SockRef::from(&socket).multicast_hops_v6().unwrap(), 1);
+        }
+    }
+}

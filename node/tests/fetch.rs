@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use peerdist_discovery::{Config, Discovery, Interfaces};
+use peerdist_discovery::{Config, Discovery, Event, Interfaces};
 use peerdist_node::fetch::why::PeerNote;
 use peerdist_node::fetch::{
     AddDataError, Content, FetchConfig, Fetcher, MissingReason, NextError, Read, Source, Sources,
@@ -21,7 +21,7 @@ use peerdist_protocol::content::{
     ServerSecret, VerifiedBlock,
 };
 use peerdist_protocol::crypto::HashAlgorithm;
-use peerdist_protocol::discovery::Held;
+use peerdist_protocol::discovery::{Form, Held};
 use peerdist_protocol::retrieval::BlkTail;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
 use peerdist_transport::retrieval::server::{BlockSource, Server, ServerLimits};
@@ -70,6 +70,14 @@ impl Sample {
 
 /// Every block of a content as a peer would send it.
 fn sealed(sample: &Sample, information: &ContentInformation) -> BTreeMap<(SegmentId, BlockIndex), BlkTail> {
+    sealed_with(CryptoAlgoId::Aes128, sample, information)
+}
+
+fn sealed_with(
+    algorithm: CryptoAlgoId,
+    sample: &Sample,
+    information: &ContentInformation,
+) -> BTreeMap<(SegmentId, BlockIndex), BlkTail> {
     let mut blocks = BTreeMap::new();
     for segment in information.segments() {
         for index in 0..segment.block_count() {
@@ -77,7 +85,7 @@ fn sealed(sample: &Sample, information: &ContentInformation) -> BTreeMap<(Segmen
             let plain = sample.bytes.slice(range.start as usize..range.end as usize);
             let block = VerifiedBlock::verify(plain, &segment.block_check(index).unwrap()).unwrap();
             let iv = [index as u8; 16];
-            let sealed = EncryptedBlock::seal(&block, segment.secret(), CryptoAlgoId::Aes128, iv).unwrap();
+            let sealed = EncryptedBlock::seal(&block, segment.secret(), algorithm, iv).unwrap();
             blocks.insert((segment.id(), index), BlkTail::from(&sealed));
         }
     }
@@ -137,6 +145,7 @@ struct Lan {
 
 struct Peer {
     source: Arc<Blocks>,
+    server: Server<Blocks>,
     address: SocketAddr,
     _discovery: Discovery,
 }
@@ -172,10 +181,11 @@ impl Lan {
         let stop = CancellationToken::new();
         let source = Arc::new(Blocks { blocks, manner, asked: AtomicU64::new(0), stop: stop.clone() });
         let server = Server::new(Arc::clone(&source), ServerLimits::default());
+        let serving = server.clone();
         tokio::spawn(async move {
             // Dropping the future closes every connection, as a power failure would.
             tokio::select! {
-                () = server.serve(vec![listener.into()], pending()) => {}
+                () = serving.serve(vec![listener.into()], pending()) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -187,7 +197,7 @@ impl Lan {
         };
         let (discovery, mut events) = Discovery::start(self.config(address.port()), Arc::new(lookup)).unwrap();
         tokio::spawn(async move { while events.recv().await.is_some() {} });
-        self.peers.push(Peer { source, address, _discovery: discovery });
+        self.peers.push(Peer { source, server, address, _discovery: discovery });
     }
 
     fn asked(&self, peer: usize) -> u64 {
@@ -262,12 +272,34 @@ async fn everything_from_one_peer_and_then_from_the_cache() {
             let tail = &lan.peers[0].source.blocks[&(segment.id(), 0)];
             assert_eq!(store.read(&segment.id(), 0).unwrap().as_ref(), Some(tail));
         }
+        // Segment lists are for hosted caches, and versions are never asked for.
+        let counters = lan.peers[0].server.counters();
+        assert_eq!((counters.segment_lists, counters.replies), (0, 0));
         let asked = lan.asked(0);
         let again = read(&fetcher.open(information), &sample.bytes, 0..5_000_000).await;
         assert_eq!((again.cache, again.all_peers(), again.origin), (5_000_000, 0, 0));
         assert_eq!(lan.asked(0), asked);
         let counters = fetcher.counters();
         assert_eq!((counters.bytes_from_peers, counters.bytes_from_cache), (5_000_000, 5_000_000));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_block_that_came_in_the_clear_is_encrypted_before_it_is_kept() {
+    let sample = sample(1_000_000);
+    for information in sample.both() {
+        let mut lan = Lan::new();
+        lan.add(sealed_with(CryptoAlgoId::None, &sample, &information), &information, Manner::Honest).await;
+        let dir = TempDir::new().unwrap();
+        let (fetcher, store) = lan.fetcher(&dir);
+        let sources = read(&fetcher.open(information.clone()), &sample.bytes, 0..1_000_000).await;
+        assert_eq!(sources.all_peers(), 1_000_000);
+        for segment in information.segments() {
+            for index in 0..segment.block_count() {
+                let kept = store.read_bound(&segment.id(), index).unwrap().unwrap();
+                assert_eq!(kept.algorithm, CryptoAlgoId::Aes128);
+            }
+        }
     }
 }
 
@@ -444,6 +476,27 @@ async fn nobody_is_one_request_to_the_origin() {
             .map(|index| store.read(&segment.id(), index).unwrap().unwrap().to_encrypted_block().unwrap().iv)
             .collect();
         assert!(ivs.windows(2).all(|pair| pair[0] != pair[1]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn probes_have_the_form_of_the_content_information() {
+    let sample = sample(1_000_000);
+    for (information, expected) in [(&sample.v1, Form::V1), (&sample.v2, Form::V2)] {
+        let lan = Lan::new();
+        let (_neighbour, mut events) = Discovery::start(lan.config(9), Arc::new(|_: &SegmentId| None)).unwrap();
+        let dir = TempDir::new().unwrap();
+        let (fetcher, _) = lan.fetcher(&dir);
+        let content = fetcher.open(information.clone());
+        read(&content, &sample.bytes, 0..1_000_000).await;
+        let heard = timeout(PATIENCE, async {
+            loop {
+                if let Some(Event::Overheard { form, ids, .. }) = events.recv().await {
+                    return (form, ids[0]);
+                }
+            }
+        });
+        assert_eq!(heard.await.unwrap(), (expected, information.segments()[0].id()));
     }
 }
 

@@ -1,6 +1,7 @@
 //! The client machine alone: which answers it takes, and what it makes of their addresses.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -155,6 +156,17 @@ fn version_2_answers_are_read_in_the_order_of_the_probe() {
     };
     assert_eq!(take(&mut client, SOURCE, &answer), Ok(()));
     assert_eq!(matched(&mut client).1, [id(2)]);
+}
+
+#[test]
+fn every_probe_has_a_message_id_of_its_own() {
+    let mut client = ProbeClient::new(ClientConfig::default(), 1);
+    for _ in 0..20 {
+        let _key = client.find(NOW, vec![id(1)], Form::V1).unwrap();
+    }
+    let sent: BTreeSet<_> = std::iter::from_fn(|| client.poll_transmit()).map(|sent| sent.message_id).collect();
+    assert_eq!(sent.len(), 20);
+    assert!(sent.iter().all(|message_id| message_id.as_str().starts_with("urn:uuid:")));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The server machine alone: what it drops, what it answers, when, and how much.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
@@ -103,6 +104,21 @@ fn an_answer_says_what_is_held_when_it_leaves() {
     let [answer] = answers(&mut server, later * 2, |_| Some(ALL)).try_into().unwrap();
     assert_eq!(answer.app_sequence.unwrap().message_number, 2);
     assert_eq!(answer.metadata_version, Some(2));
+}
+
+#[test]
+fn every_answer_has_a_message_id_and_a_number_of_its_own() {
+    let mut server = ProbeServer::new(config(), 1);
+    let mut ids = BTreeSet::new();
+    for message in 1..=20 {
+        let at = NOW + Duration::from_secs(1) * u32::try_from(message).unwrap();
+        let form = if message % 2 == 0 { Form::V1 } else { Form::V2 };
+        assert_eq!(outcome(&mut server, at, "192.0.2.9:1", &probe(message, form, &[id(1)])), Ok(Outcome::Scheduled));
+        let [answer] = answers(&mut server, at + LATER, |_| Some(ALL)).try_into().unwrap();
+        assert!(answer.message_id.as_str().starts_with("urn:uuid:"));
+        assert!(ids.insert(answer.message_id.as_str().to_owned()), "a MessageID came twice");
+        assert_eq!(u128::from(answer.app_sequence.unwrap().message_number), message);
+    }
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::path::Path;
 use bytes::Bytes;
 use peerdist_protocol::content::ParseError;
 use peerdist_protocol::hosted_cache::{
-    Ignored, MAX_MESSAGE_SIZE, Offer, OfferError, Response, ResponseError, SegmentDescriptor, SegmentInfo, Version,
+    ContentTag, Ignored, MAX_MESSAGE_SIZE, Offer, OfferError, Response, ResponseError, SegmentDescriptor, SegmentInfo,
+    Version,
 };
 use serde_json::{Value, json};
 
@@ -135,6 +136,15 @@ fn a_complete_list_has_to_belong_to_its_segment() {
 }
 
 #[test]
+fn hashes_that_would_reach_beyond_the_end_begin_with_the_first_block() {
+    let mut bytes = vector("segment_info_sha256_two_blocks").bytes.to_vec();
+    // dwOffsetInFirstSegment lies in the second of two blocks, and there are two hashes.
+    bytes[38..42].copy_from_slice(&65_536_u32.to_le_bytes());
+    let Offer::SegmentInfo(offer) = Offer::parse(Version::V1, &bytes.into()).unwrap() else { panic!() };
+    assert_eq!(offer.segment().unwrap().into_segment().unwrap().listed_blocks(), 0..2);
+}
+
+#[test]
 fn bad_offers_are_dropped_for_their_reason() {
     let expected = [
         ("neg_batched_offer_129", "descriptor_count"),
@@ -220,6 +230,36 @@ fn sizes_that_cannot_be_are_ignored() {
     let odd = SegmentDescriptor { segment_size: 65_537, hash_algorithm: 1, ..good };
     assert_eq!((odd.block_count(), odd.block_length(0), odd.block_length(1)), (Ok(2), 65_536, 1));
     assert_eq!((odd.block_length(2), odd.block_length(u32::MAX)), (0, 0));
+}
+
+#[test]
+fn descriptors_name_the_hashes_that_the_protocol_knows() {
+    let tag = ContentTag::PEERDIST;
+    let described = |name: &str| {
+        let Offer::SegmentInfo(offer) = Offer::parse(Version::V1, &vector(name).bytes).unwrap() else { panic!() };
+        let segment = offer.segment().unwrap().into_segment().unwrap();
+        (SegmentDescriptor::new(&segment, tag), segment.id(), segment.length())
+    };
+    let (descriptor, segment_id, segment_size) = described("segment_info_sha256_two_blocks");
+    let expected =
+        SegmentDescriptor { block_size: 65_536, segment_size, content_tag: tag, hash_algorithm: 1, segment_id };
+    assert_eq!(descriptor, Some(expected));
+    assert_eq!(described("segment_info_sha384").0, None);
+}
+
+#[test]
+fn the_hash_of_an_initial_offer_is_as_long_as_a_hash() {
+    let good = vector("initial_offer_sha256").bytes;
+    for size in [0, 1, 31, 32, 33, 47, 48, 49, 63, 64, 65] {
+        let bytes = [&good[..16], &vec![7; size]].concat();
+        let parsed = Offer::parse(Version::V1, &bytes.into());
+        match size {
+            32 | 48 | 64 => {
+                assert!(matches!(parsed, Ok(Offer::Initial(offer)) if offer.segment_id.as_bytes().len() == size))
+            }
+            _ => assert_eq!(parsed, Err(OfferError::SegmentIdSize { size })),
+        }
+    }
 }
 
 #[test]

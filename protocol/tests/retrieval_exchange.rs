@@ -52,6 +52,19 @@ mod client {
     }
 
     #[test]
+    fn requests_have_the_version_of_their_type_and_name_aes_128() {
+        for (exchange, version) in [
+            (Exchange::get_block(id(1), 3, CryptoAlgoId::default()), ProtocolVersion::V1),
+            (Exchange::get_block_list(id(1), &blocks(&[(0, 1)])), ProtocolVersion::V1),
+            (Exchange::negotiate(VersionRange::ALL), ProtocolVersion::V1),
+            (Exchange::get_segment_list(RequestId([7; 16]), vec![id(1)]).unwrap(), ProtocolVersion::V2),
+        ] {
+            let message = RequestMessage::parse(&exchange.body()).unwrap();
+            assert_eq!((message.version, message.algorithm), (version, CryptoAlgoId::Aes128));
+        }
+    }
+
+    #[test]
     fn a_block_is_taken_with_the_cipher_of_the_response() {
         let exchange = Exchange::get_block(id(1), 3, CryptoAlgoId::Aes128);
         let body = ResponseMessage::new(Response::Blk(blk(3, 48)), CryptoAlgoId::Aes256).emit().into();

@@ -280,6 +280,37 @@ fn ranges_in_responses_stay_inside_the_segment() {
 }
 
 #[test]
+fn ranges_of_segments_are_not_empty() {
+    let list = SegList { request_id: RequestId([7; 16]), ranges: vec![SegmentRange::new(0, 1).unwrap()], blob: None };
+    let bytes = ResponseMessage::new(Response::SegList(list), CryptoAlgoId::Aes128).emit();
+    for (index, count) in [(0_u32, 0_u32), (5, 0), (u32::MAX, 1), (1, u32::MAX)] {
+        let mut bytes = bytes.clone();
+        bytes[40..44].copy_from_slice(&index.to_be_bytes());
+        bytes[44..48].copy_from_slice(&count.to_be_bytes());
+        assert_eq!(parse_response(bytes), Err(MessageError::BadRange { index, count }));
+    }
+}
+
+#[test]
+fn an_invalid_blob_is_dropped_and_its_message_kept() {
+    // The version of the blob, eight bytes long with one age and at the end of both messages.
+    let blob = ExtensibleBlob::new([(0, std::time::Duration::from_secs(1))]);
+    let version_at = |bytes: &[u8]| bytes.len() - 7;
+    let request = GetSegList { request_id: RequestId([7; 16]), segment_ids: vec![id(32)], blob: Some(blob.clone()) };
+    let mut bytes = RequestMessage::new(Request::GetSegList(request.clone()), CryptoAlgoId::Aes128).emit();
+    let at = version_at(&bytes);
+    bytes[at] = 2;
+    let without = Request::GetSegList(GetSegList { blob: None, ..request });
+    assert_eq!(RequestMessage::parse(&bytes).unwrap().request, without);
+
+    let list = SegList { request_id: RequestId([7; 16]), ranges: vec![], blob: Some(blob) };
+    let mut bytes = ResponseMessage::new(Response::SegList(list.clone()), CryptoAlgoId::Aes128).emit();
+    let at = version_at(&bytes);
+    bytes[at] = 2;
+    assert_eq!(parse_response(bytes).unwrap().response, Response::SegList(SegList { blob: None, ..list }));
+}
+
+#[test]
 fn unsorted_and_overlapping_block_lists_are_merged() {
     let list = BlkList { segment_id: id(32), ranges: [0, 2].into_iter().collect(), next: 0 };
     let mut bytes = ResponseMessage::new(Response::BlkList(list), CryptoAlgoId::Aes128).emit();
@@ -315,6 +346,15 @@ fn unknown_types_and_ciphers_are_refused() {
     assert_eq!(RequestMessage::parse(&bytes), Err(MessageError::UnknownCipher(4)));
     bytes[7] = 8;
     assert_eq!(RequestMessage::parse(&bytes), Err(MessageError::UnknownType(8)));
+}
+
+#[test]
+fn the_version_of_a_response_is_not_looked_at() {
+    for message in responses() {
+        let mut bytes = message.emit();
+        bytes[4..8].copy_from_slice(&[0, 7, 0, 9]);
+        assert_eq!(parse_response(bytes).unwrap().response, message.response);
+    }
 }
 
 #[test]

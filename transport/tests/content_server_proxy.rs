@@ -100,6 +100,20 @@ async fn what_upstream_says_to_a_described_content_counts() {
 }
 
 #[tokio::test]
+async fn digests_of_the_content_do_not_come_with_content_information() {
+    let digests = "ETag: \"one\"\r\nContent-MD5: a\r\nDigest: b\r\nContent-Digest: c\r\nRepr-Digest: d\r\n";
+    let (upstream, _) = file_server(digests).await;
+    let running = Running::start(upstream.config()).await;
+    let names = ["content-md5", "digest", "content-digest", "repr-digest"];
+    let plain = running.get("/file", "").await;
+    assert!(names.iter().all(|name| plain.header(name).is_some()));
+    let described = running.get_described("/file", OFFER).await;
+    described.content_information();
+    assert!(names.iter().all(|name| described.header(name).is_none()), "{described:?}");
+    running.stop().await;
+}
+
+#[tokio::test]
 async fn what_upstream_gets_and_what_comes_back() {
     let upstream = Scripted::start(|request| match request.line.as_str() {
         "POST /form HTTP/1.1" => {

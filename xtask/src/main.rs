@@ -5,6 +5,7 @@
 mod bench;
 mod ci;
 mod command;
+mod conformance;
 mod install;
 mod licences;
 mod rules;
@@ -24,8 +25,9 @@ usage: cargo xtask TASK
                      measure speed beside the yardsticks; without words, keep the result in docs/benchmarks.md
   install-library [--prefix DIR] [--destdir DIR] [--library FILE]
                      build libpeerdist, or take FILE, and install it with headers and pkg-config file; to /usr/local
+  conformance        write docs/conformance.md: which test holds which statement of the documents
   ci                 everything that continuous integration checks, then `test`
-  rules              the rules of the tree alone: dependencies, lints, licences
+  rules              the rules of the tree alone: dependencies, lints, licences, the page of conformance
 ";
 
 fn main() -> ExitCode {
@@ -36,6 +38,7 @@ fn main() -> ExitCode {
         "test" => test::run_all(&rest),
         "bench" => bench::run_all(&rest),
         "install-library" => install::install_library(&rest),
+        "conformance" => conformance::write(),
         "ci" => ci::run_all(),
         "rules" => ci::check_rules(),
         "help" | "--help" | "-h" => {

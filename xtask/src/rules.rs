@@ -1,5 +1,6 @@
 //! The rules that the tree gives itself, so that they hold without anybody remembering them.
 
+use crate::conformance::Fault;
 use crate::tree::{Member, Source, Workspace};
 
 /// Which members a member may depend on; a member that is missing here breaks the rule.
@@ -71,9 +72,11 @@ pub(crate) enum Violation {
     RetrievalPath { paths: Vec<String> },
     #[error("{package} has the licence {licence}, which is not on the list")]
     Licence { package: String, licence: String },
+    #[error(transparent)]
+    Conformance(#[from] Fault),
 }
 
-/// Everything in which the tree breaks its rules; licences are looked at elsewhere.
+/// Everything in which the tree breaks its rules; licences and conformance are looked at elsewhere.
 pub(crate) fn violations(workspace: &Workspace, sources: &[Source]) -> Vec<Violation> {
     let mut violations = Vec::new();
     for member in &workspace.members {

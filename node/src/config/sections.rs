@@ -272,7 +272,7 @@ impl Default for Retrieval {
             max_connections: count(1024),
             max_connections_per_peer: count(64),
             idle_timeout: Duration::from_secs(60),
-            request_timeout: Duration::from_secs(30),
+            request_timeout: Duration::from_secs(15),
         }
     }
 }

@@ -28,6 +28,20 @@ fn the_annotated_file_is_the_default_and_names_every_key() {
 }
 
 #[test]
+fn ports_timers_and_limits_are_those_of_the_documents() {
+    let Config { node, discovery, retrieval, fetch, hosted_client, hosted_cache, .. } = Config::default();
+    // [MS-PCCRD] 2.1 and 3.1.2.
+    assert_eq!((discovery.port, fetch.probe_timeout), (3702, Duration::from_millis(300)));
+    // [MS-PCCRR] 3.1.2, 3.2.1 and 3.2.2.
+    let timers = (fetch.request_timeout, retrieval.request_timeout);
+    assert_eq!(timers, (Duration::from_secs(2), Duration::from_secs(15)));
+    assert_eq!((node.port, retrieval.max_uploads.get(), hosted_cache.max_uploads.get()), (80, 64, 1024));
+    // [MS-PCHC] 2.1.
+    assert_eq!((hosted_cache.http_port, hosted_cache.https_port), (80, 443));
+    assert_eq!((hosted_client.http_port, hosted_client.https_port, hosted_client.retrieval_port), (80, 443, 80));
+}
+
+#[test]
 fn unknown_keys_name_line_and_column() {
     let (line, column, message) = refusal("[node]\nport = 80\nlisten_port = 1\n");
     assert_eq!((line, column), (3, 1));

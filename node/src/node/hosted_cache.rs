@@ -84,3 +84,15 @@ pub(super) fn server_limits(config: &Config) -> ServerLimits {
     // Half of them may be busy with something else, or idle.
     ServerLimits { uploads, connections: limits.connections.max(uploads.saturating_mul(2)), ..limits }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hosted_cache_has_more_uploads_and_connections_than_a_peer() {
+        let limits = server_limits(&Config::default());
+        assert_eq!((limits.uploads, limits.connections), (1024, 2048));
+        assert_eq!(crate::node::server_limits(&Config::default().retrieval).uploads, 64);
+    }
+}

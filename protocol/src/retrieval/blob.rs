@@ -172,6 +172,14 @@ mod tests {
     }
 
     #[test]
+    fn every_unit_is_understood() {
+        for (units, milliseconds) in [(1, 3_000), (2, 300), (3, 30), (4, 3)] {
+            let blob = ExtensibleBlob::parse(&[0, 1, units, 1, 0, 3, 0, 0]).unwrap();
+            assert_eq!(blob.ages().collect::<Vec<_>>(), [(0, Duration::from_millis(milliseconds))]);
+        }
+    }
+
+    #[test]
     fn only_255_ages_fit() {
         let blob = ExtensibleBlob::new((0..=255).map(|index| (index, Duration::ZERO)));
         assert_eq!(blob.encoded().len(), 255);

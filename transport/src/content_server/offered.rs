@@ -64,8 +64,14 @@ impl Shared {
     }
 }
 
+/// What an upstream server may say about the bytes of its body, which are not those of ours.
+const DIGESTS: [&str; 4] = ["content-md5", "digest", "content-digest", "repr-digest"];
+
 /// Puts the headers of a content information answer in place of those of the identity response.
 pub(super) fn describe_headers(headers: &mut HeaderMap, offer: &Offer, content_length: u64, body: &Bytes) {
+    for name in DIGESTS {
+        headers.remove(name);
+    }
     headers.insert(CONTENT_LENGTH, body.len().into());
     put(headers, offer.answer_headers(content_length));
 }

@@ -434,6 +434,17 @@ fn a_partial_holder_of_version_1_is_asked_for_a_list_first() {
 }
 
 #[test]
+fn fewer_than_four_blocks_are_asked_for_without_a_list() {
+    for blocks in [3, 4] {
+        let mut desk = Desk::v1(1, blocks);
+        desk.poll();
+        desk.matches(1, Availability { blocks: Some(2), complete: None, age: None }, &[id(0)]);
+        let lists = desk.actions().iter().filter(|action| matches!(action, Action::List { .. })).count();
+        assert_eq!(lists, usize::from(blocks == 4), "{blocks} blocks");
+    }
+}
+
+#[test]
 fn a_peer_without_lists_is_asked_block_by_block() {
     let mut desk = Desk::v1(1, 8);
     let probes = desk.probes();

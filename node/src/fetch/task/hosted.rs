@@ -308,3 +308,16 @@ fn request_id() -> RequestId {
     let _ = getrandom::fill(&mut id);
     RequestId(id)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_request_id_comes_twice() {
+        let mut ids: Vec<_> = (0..1000).map(|_| request_id().0).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), 1000);
+    }
+}

@@ -123,6 +123,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn uploads_and_their_timer_are_those_of_the_document() {
+        let ServerLimits { uploads, upload_time, .. } = ServerLimits::default();
+        assert_eq!((uploads, upload_time), (64, Duration::from_secs(15)));
+    }
+
+    #[test]
     fn slots_are_bounded_in_all_and_by_source_and_given_back() {
         let slots = Arc::new(Slots::new(3, 2));
         let [a, b] = ["192.0.2.1", "192.0.2.2"].map(|text| text.parse::<IpAddr>().unwrap());
