@@ -384,6 +384,15 @@ impl Desk {
         }
     }
 
+    /// The cache takes no blocks now: a segment that is being fetched is to wait once more.
+    pub(super) fn fetch_again(&mut self, address: SocketAddr, id: &SegmentId) {
+        if let Some(others) = self.in_flight.get_mut(id)
+            && !others.contains(&address)
+        {
+            others.insert(0, address);
+        }
+    }
+
     /// A run has ended.
     pub(super) fn run_ended(&mut self, source: IpAddr, segment: &Arc<Fetching>, now: Instant) {
         self.queue.ended(source);

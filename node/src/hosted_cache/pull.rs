@@ -78,8 +78,11 @@ impl Inner {
     async fn run(self: Arc<Self>, address: SocketAddr, segment: Arc<Fetching>, blocks: Range<BlockIndex>) {
         self.pulling.fetch_add(1, Ordering::Relaxed);
         for index in segment.offered.wanted(&self.store, blocks) {
+            if self.paused_until().is_some() {
+                self.desk().fetch_again(address, &segment.offered.id);
+                break;
+            }
             let is_open = self.on.load(Ordering::Relaxed)
-                && self.paused_until().is_none()
                 && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
             if !is_open || self.block(address, &segment, index).await == Rest::GiveUp {
                 break;
@@ -143,6 +146,7 @@ impl Inner {
             }
             Ok(Kept::Refused(AppendError::Refused(_))) => {
                 desk.counted.pull_failed("cache");
+                desk.fetch_again(address, &segment.offered.id);
                 drop(desk);
                 self.pause(CACHE_PAUSE);
                 Rest::GiveUp

@@ -448,6 +448,9 @@ async fn a_cache_that_takes_nothing_still_answers_offers_and_serves() {
     assert_eq!(status.pulled_blocks, 1);
     hosted.offer(&host, &segments[1..]).await;
     assert!(hosted.node.store().stats().refused.keep_free > 0);
+    // What was offered is not forgotten over it.
+    hosted.node.reconfigure(&hosted.config).await.unwrap();
+    hosted.until("the cache to take it", |status| status.pulled_blocks == 2).await;
 }
 
 #[tokio::test]
