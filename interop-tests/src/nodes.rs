@@ -97,9 +97,8 @@ impl ContentServer {
         let file = self.home.path().join("content-information");
         let mut curl = Command::new(programs::find("curl"));
         curl.args(["--silent", "--fail", "--output"]).arg(&file);
-        let headers = PEERDIST_HEADERS.map(|header| {
-            header.replace("MaxContentInformation=2.0", &format!("MaxContentInformation={version}"))
-        });
+        let headers = PEERDIST_HEADERS
+            .map(|header| header.replace("MaxContentInformation=2.0", &format!("MaxContentInformation={version}")));
         curl.args(headers.iter().flat_map(|header| ["--header", header])).arg(self.url(name));
         self.host.run(&mut curl, PATIENCE).success();
         let bytes = std::fs::read(&file).expect("curl wrote it");

@@ -151,7 +151,8 @@ fn garbage_in_the_hosted_cache_is_replaced_by_what_the_next_host_offers() {
     isolated::run(|| {
         let branch = Branch::with(Plan { hosts: 4, families: Families::V4, ..Plan::default() }, "v2");
         let hosted = hosted_cache(&branch.lab.hosts[0], "");
-        let hostile = HostilePeer::start(&branch.lab.hosts[3], Misbehaviour::WrongBytes, &branch.information, &branch.file);
+        let hostile =
+            HostilePeer::start(&branch.lab.hosts[3], Misbehaviour::WrongBytes, &branch.information, &branch.file);
         for offer in branch.offers(hostile.address().port()) {
             assert_eq!(offer_to(&branch.lab.hosts[3], hosted.host(), &offer), "200 OK");
         }
