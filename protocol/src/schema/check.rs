@@ -181,12 +181,6 @@ fn hash_of_data(fields: &[Node<'_>], index: usize, segment: &[Node<'_>], list: &
 }
 
 fn offered_segment(fields: &[Node<'_>], walk: &mut Walk) {
-    let count = get(fields, "cSegments");
-    if count != 1 {
-        let rule = format!("{count} segments, where one is offered");
-        walk.broken(offset(fields, "cSegments"), "cSegments", rule, false);
-        return;
-    }
     let (Some(segment), Some(list)) = (items(fields, "segments").first(), items(fields, "blocks").first()) else {
         return;
     };

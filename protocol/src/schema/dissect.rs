@@ -11,7 +11,7 @@ use crate::wire::Reader;
 /// The most broken rules that are named of one message; the last says that there are more.
 pub const MAX_FAULTS: usize = 64;
 /// The most fields that are read of one message; what follows is left unread.
-pub const MAX_NODES: usize = 1_000_000;
+const MAX_NODES: usize = 1_000_000;
 
 /// Reads bytes as a structure. Whatever they are, there is a tree: fields that could be read, the bytes that could
 /// not, and the rules that are broken.

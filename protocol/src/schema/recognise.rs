@@ -95,7 +95,7 @@ fn plausible_type(message: &[u8]) -> Option<u32> {
     let mut reader = Reader::new(message);
     let (minor, major) = (reader.u16_be().ok()?, reader.u16_be().ok()?);
     let message_type = reader.u32_be().ok()?;
-    let is_version = minor < 16 && (1..16).contains(&major);
+    let is_version = minor == 0 && (1..16).contains(&major);
     let is_size = reader.u32_be().is_ok_and(|size| size as usize == message.len());
     (message_type <= 7 && (is_version || is_size)).then_some(message_type)
 }

@@ -40,19 +40,27 @@ static SEGMENT_CONTENT_BLOCKS: Structure = Structure::new(
 );
 static SEGMENT_CONTENT_BLOCKS_ITEM: Field = Field::structure("SegmentContentBlocks", &SEGMENT_CONTENT_BLOCKS);
 
-const FIELDS_1: &[Field] = &[
-    Field::little("Version", 2, "0x0100").rules(&[Rule::Is(0x0100)]),
-    Field::little("dwHashAlgo", 4, "hash of every value here").shown(Shown::Named(&HASH_ALGO_1)).rules(&[Rule::Known]),
-    Field::little("dwOffsetInFirstSegment", 4, "where the range begins in the first segment").defaulted(),
-    Field::little("dwReadBytesInLastSegment", 4, "bytes of the range in the last segment, 0 for all").defaulted(),
-    Field::little("cSegments", 4, "how many segments").rules(&[Rule::Between(1, u32::MAX as u64)]),
-    Field::array("segments", &SEGMENT_DESCRIPTION_1_ITEM, Count::CountedBy("cSegments"), "the segments"),
-    Field::array("blocks", &SEGMENT_CONTENT_BLOCKS_ITEM, Count::CountedBy("cSegments"), "their block hashes"),
-];
+/// The fields of version 1.0 for as many segments as the rules allow.
+const fn fields_1(segments: &'static [Rule]) -> [Field; 7] {
+    [
+        Field::little("Version", 2, "0x0100").rules(&[Rule::Is(0x0100)]),
+        Field::little("dwHashAlgo", 4, "hash of every value here")
+            .shown(Shown::Named(&HASH_ALGO_1))
+            .rules(&[Rule::Known]),
+        Field::little("dwOffsetInFirstSegment", 4, "where the range begins in the first segment").defaulted(),
+        Field::little("dwReadBytesInLastSegment", 4, "bytes of the range in the last segment, 0 for all").defaulted(),
+        Field::little("cSegments", 4, "how many segments").rules(segments),
+        Field::array("segments", &SEGMENT_DESCRIPTION_1_ITEM, Count::CountedBy("cSegments"), "the segments"),
+        Field::array("blocks", &SEGMENT_CONTENT_BLOCKS_ITEM, Count::CountedBy("cSegments"), "their block hashes"),
+    ]
+}
+
+const FIELDS_1: [Field; 7] = fields_1(&[Rule::Between(1, u32::MAX as u64)]);
+const FIELDS_OFFERED: [Field; 7] = fields_1(&[Rule::Is(1)]);
 
 /// The Content Information Data Structure Version 1.0.
 pub static CONTENT_INFORMATION_1: Structure =
-    Structure::new("CONTENT_INFORMATION_1.0", DOCUMENT, "2.3", "the segments of a content", FIELDS_1).checks(&[
+    Structure::new("CONTENT_INFORMATION_1.0", DOCUMENT, "2.3", "the segments of a content", &FIELDS_1).checks(&[
         Check::Segments1,
         Check::Range1,
         Check::BlockLists1,
@@ -60,7 +68,8 @@ pub static CONTENT_INFORMATION_1: Structure =
 
 /// SegmentInformation of a SEGMENT_INFO_MESSAGE: version 1.0 with one segment, and other rules for the range.
 pub static SEGMENT_INFORMATION: Structure =
-    Structure::new("SegmentInformation", DOCUMENT, "2.3", "the one segment", FIELDS_1).checks(&[Check::OfferedSegment]);
+    Structure::new("SegmentInformation", DOCUMENT, "2.3", "the one segment", &FIELDS_OFFERED)
+        .checks(&[Check::OfferedSegment]);
 
 static SEGMENT_DESCRIPTION_2: Structure = Structure::new(
     "SegmentDescription",
