@@ -258,7 +258,9 @@ impl Steps {
         let hash = segment.map_or("the hash", |segment| hash_name(segment.algorithm()));
         self.add("Ks", format!("{hash} of the server secret, which never travels"), unknown());
         let hash_of_data = segment.map(|segment| hex::encode_upper(segment.hash_of_data().as_bytes()));
-        self.add("HoD", "from the content information".to_owned(), hash_of_data.unwrap_or_else(unknown));
+        let how =
+            if segment.is_some() { "from the content information" } else { "not known without content information" };
+        self.add("HoD", how.to_owned(), hash_of_data.unwrap_or_else(unknown));
         let from = if segment.is_some() { "from the content information" } else { "as given" };
         self.add("Kp", format!("HMAC(Ks, HoD), {from}"), hex::encode_upper(secret.as_bytes()));
         let how = "HMAC(Kp, HoD + \"MS_P2P_CACHING\" in UTF-16LE with its terminator)";

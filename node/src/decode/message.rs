@@ -78,7 +78,7 @@ pub fn what(tree: &Tree<'_>) -> String {
             format!("{segment} block {index}, {held}")
         }
         "MSG_GETSEGLIST" => format!("{segment}{}", more("SegmentIDs")),
-        "MSG_SEGLIST" => format!("{} ranges", counted("SegmentRanges")),
+        "MSG_SEGLIST" => plural(counted("SegmentRanges"), "range"),
         "MSG_NEGO_REQ" | "MSG_NEGO_RESP" => {
             let version = |name| peerdist_protocol::schema::version_text(tree.integer(name).unwrap_or(0));
             format!("{} to {}", version("MinSupportedProtocolVersion"), version("MaxSupportedProtocolVersion"))
@@ -98,14 +98,18 @@ pub fn what(tree: &Tree<'_>) -> String {
             format!("{} {}{range}", text("Method"), text("Target"))
         }
         "response" | "HTTP_RESPONSE" => format!("status {}", tree.integer("Status").unwrap_or(0)),
-        "CONTENT_INFORMATION_1.0" => format!("{} segments", counted("segments")),
+        "CONTENT_INFORMATION_1.0" => plural(counted("segments"), "segment"),
         "CONTENT_INFORMATION_2.0" => {
             let chunks = tree.find("chunks").map_or(&[][..], Node::children);
             let segments = chunks.iter().filter_map(|chunk| chunk.child("segments"));
-            format!("{} segments", segments.map(|list| list.children().len()).sum::<usize>())
+            plural(segments.map(|list| list.children().len()).sum(), "segment")
         }
         _ => String::new(),
     }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 fn blocks(tree: &Tree<'_>) -> String {
@@ -120,7 +124,7 @@ fn blocks(tree: &Tree<'_>) -> String {
             let first = number(range, "Index");
             format!("blocks {first} to {}", first.saturating_add(total).saturating_sub(1))
         }
-        _ => format!("{total} blocks in {} ranges", ranges.len()),
+        _ => format!("{} in {} ranges", plural(usize::try_from(total).unwrap_or(usize::MAX), "block"), ranges.len()),
     }
 }
 

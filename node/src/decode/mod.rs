@@ -274,3 +274,74 @@ fn number(found: Found<'_>, messages: &mut u64, out: &mut impl FnMut(Event<'_>))
     out(Event::Message(Message { number: *messages, seen, answers, tree }));
     *messages
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    /// Packets of a few connections, of which the headers mostly make sense.
+    fn packets() -> impl Strategy<Value = Vec<Vec<u8>>> {
+        let texts = prop::sample::select(vec![
+            &b"POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\nContent-Length: 68\r\n\r\n"[..],
+            b"POST /0131501b-d67f-491b-9a40-c4bf27bcb4d4 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
+            b"HTTP/1.1 200 OK\r\nContent-Encoding: peerdist\r\n\r\n\x00\x01",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\0\0\0\x01\0",
+            b"GET / HTTP/1.1\r\nAccept-Encoding: peerdist\r\n\r\n",
+        ]);
+        let payload = prop_oneof![texts.prop_map(<[u8]>::to_vec), prop::collection::vec(any::<u8>(), 0..100)];
+        let packet = (any::<bool>(), 0..3u16, 0..400u32, any::<u8>(), payload);
+        let build = |(back, port, sequence, flags, payload): (bool, u16, u32, u8, Vec<u8>)| {
+            let (from, to) = if back { (80, 1000 + port) } else { (1000 + port, 80) };
+            let mut builder =
+                etherparse::PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 1], 1).tcp(from, to, sequence, 1);
+            if flags & 0x0f == 0 {
+                builder = builder.syn();
+            }
+            if flags & 0xf0 == 0 {
+                builder = builder.fin();
+            }
+            let mut packet = Vec::new();
+            builder.write(&mut packet, &payload).unwrap();
+            packet
+        };
+        prop::collection::vec(
+            prop_oneof![4 => packet.prop_map(build), 1 => prop::collection::vec(any::<u8>(), 0..60)],
+            0..40,
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_captured_nothing_panics_and_all_memory_is_given_back(packets in packets()) {
+            let mut decoder = Decoder::new();
+            let mut numbers = Vec::new();
+            let mut out = |event: Event<'_>| if let Event::Message(message) = event { numbers.push(message.number) };
+            for (number, data) in (1..).zip(&packets) {
+                decoder.packet(&Packet { number, time: number, link: 101, data }, &mut out);
+            }
+            decoder.finish(&mut out);
+            prop_assert!(decoder.connections.is_empty() && decoder.heard.is_empty());
+            prop_assert!(decoder.budget == Budget::new(MAX_HELD));
+            prop_assert_eq!(&numbers, &(1..=numbers.len() as u64).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn the_connection_that_was_silent_longest_makes_room() {
+        let mut decoder = Decoder::new();
+        let request = b"POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\nContent-Length: 4\r\n\r\nabc";
+        let mut events = Vec::new();
+        for connection in 0..MAX_CONNECTIONS as u32 + 10 {
+            let [_, _, high, low] = connection.to_be_bytes();
+            let mut packet = Vec::new();
+            let builder = etherparse::PacketBuilder::ipv4([10, 0, high, low], [10, 1, 0, 1], 1).tcp(1000, 80, 1, 1);
+            builder.write(&mut packet, request).unwrap();
+            let packet = Packet { number: 1, time: 0, link: 101, data: &packet };
+            decoder.packet(&packet, &mut |event| events.push(matches!(event, Event::Message(_))));
+        }
+        // Each that was given up says what there was of its request, and that nobody has answered it.
+        assert_eq!(events, [true, false].repeat(10));
+        assert_eq!(decoder.connections.len(), MAX_CONNECTIONS);
+    }
+}

@@ -10,7 +10,7 @@ const MAX_WAITING: usize = 1 << 20;
 const MAX_WAITING_SEGMENTS: usize = 4096;
 
 /// The bytes that all connections together may hold. What does not fit is given up.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Budget(usize);
 
 impl Budget {

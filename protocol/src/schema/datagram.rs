@@ -172,7 +172,7 @@ fn open(field: &mut Node<'_>, is_v2: bool, is_probe: bool) {
                 Value::List(counts.map(|n| node("BlockCount", Value::Integer(n))).collect()),
             ));
         }
-        "SegmentAges" => parts.extend(owned(dissect(&EXTENSIBLE_BLOB, &decoded()).fields)),
+        "SegmentAges" => parts.extend(owned(dissect(&EXTENSIBLE_BLOB, &decoded()).fields, (offset, size))),
         "MetadataVersion" => {
             if let Ok(number) = text.parse() {
                 field.value = Value::Integer(number);
@@ -184,17 +184,17 @@ fn open(field: &mut Node<'_>, is_v2: bool, is_probe: bool) {
     field.value = Value::Record(parts);
 }
 
-/// The same nodes with bytes of their own.
-fn owned(nodes: Vec<Node<'_>>) -> Vec<Node<'static>> {
+/// The same nodes with bytes of their own, all at the place of the text that they were in.
+fn owned(nodes: Vec<Node<'_>>, place: (usize, usize)) -> Vec<Node<'static>> {
     let own = |node: Node<'_>| {
         let value = match node.value {
             Value::Integer(value) => Value::Integer(value),
             Value::Bytes(bytes) => Value::Bytes(Cow::Owned(bytes.into_owned())),
             Value::Text(text) => Value::Text(Cow::Owned(text.into_owned())),
-            Value::Record(fields) => Value::Record(owned(fields)),
-            Value::List(items) => Value::List(owned(items)),
+            Value::Record(fields) => Value::Record(owned(fields, place)),
+            Value::List(items) => Value::List(owned(items, place)),
         };
-        Node { name: node.name, offset: node.offset, size: node.size, value, field: node.field }
+        Node { name: node.name, offset: place.0, size: place.1, value, field: node.field }
     };
     nodes.into_iter().map(own).collect()
 }

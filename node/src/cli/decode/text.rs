@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 
-use peerdist_protocol::schema::{Kind, Node, Shown, Value, version_text};
+use peerdist_protocol::schema::{Kind, Node, REST, Shown, Value, version_text};
 
 use super::super::args::DecodeArguments;
 use super::steps;
@@ -69,9 +69,11 @@ fn fields(to: &mut dyn Write, nodes: &[Node<'_>], depth: usize, arguments: &Deco
 
 fn one(to: &mut dyn Write, node: &Node<'_>, name: &str, depth: usize, arguments: &DecodeArguments) -> io::Result<()> {
     let is_pad = matches!(node.field.map(|field| field.kind), Some(Kind::ZeroPad));
-    if is_pad && node.size == 0 {
+    let is_rest = node.name == REST;
+    if (is_pad || is_rest) && node.size == 0 {
         return Ok(());
     }
+    let name = if is_rest { "(not read)" } else { name };
     let indent = 2 * depth;
     let width = VALUES.saturating_sub(indent);
     match &node.value {
