@@ -65,6 +65,9 @@ impl Direction {
     /// Takes a segment; what can be handed on goes to `out`. Without a SYN, the first segment that is seen is taken
     /// for the first one.
     pub(super) fn segment(&mut self, segment: &Segment<'_>, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
+        if self.ended {
+            return;
+        }
         let sequence = segment.sequence.wrapping_add(u32::from(segment.syn));
         let next = *self.next.get_or_insert(1 << 32 | u64::from(sequence));
         // Which of the two readings of a sequence number is meant, the nearer one says.
@@ -85,8 +88,12 @@ impl Direction {
 
     /// No more segments will come.
     pub(super) fn finish(&mut self, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
-        while !self.waiting.is_empty() {
+        while !self.ended && !self.waiting.is_empty() {
             self.skip(budget, out);
+        }
+        // Behind the end there is nothing.
+        for payload in std::mem::take(&mut self.waiting).into_values() {
+            self.release(payload.len(), budget);
         }
         if !self.ended {
             self.ended = true;
@@ -234,6 +241,13 @@ mod tests {
         stream.data(100, b"a").data(110, b"b").flags(111, b"", false, true);
         assert_eq!(stream.out, ["a"]);
         assert_eq!(stream.finish(), ["a", "gap 9", "b", "end"]);
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let mut stream = Stream::new();
+        stream.data(100, b"a").data(110, b"b").flags(101, b"", false, true).data(101, b"c");
+        assert_eq!(stream.finish(), ["a", "end"]);
     }
 
     #[test]
