@@ -110,7 +110,7 @@ impl Printer<'_> {
 }
 
 /// The steps that are shown.
-fn steps<'o>(opened: &'o Opened, arguments: &DecodeArguments) -> &'o [crate::decode::Step] {
+fn steps<'o>(opened: &'o Opened, arguments: &DecodeArguments) -> &'o [crate::decode::Working] {
     if arguments.working { &opened.steps } else { &[] }
 }
 

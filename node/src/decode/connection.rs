@@ -25,6 +25,8 @@ const MAX_ASKED: usize = 64;
 pub(super) struct Asked {
     /// Which of the connection's requests it is.
     id: u64,
+    /// Which side asks.
+    side: usize,
     method: String,
     target: String,
     /// What was handed on of it.
@@ -92,12 +94,17 @@ impl Connection {
     ) {
         let (asked, requests) = (&mut self.asked, &mut self.requests);
         let mut received = Vec::new();
+        let side_number = side;
         if let Some(side) = self.sides.get_mut(side) {
-            let mut wish = |head: &Head| wish(head, asked, requests);
+            let mut wish = |head: &Head| wish(head, side_number, asked, requests);
             side.reader.piece(piece, now, budget, &mut wish, &mut received);
         }
         for message in received {
             self.message(side, message, hand_on);
+        }
+        // Answers may be among the bytes that are lost: the next one is none of the requests before.
+        if matches!(piece, Piece::Gap(_)) && self.sides.get(side).is_some_and(|side| side.reader.is_lost()) {
+            self.asked.retain(|asked| asked.side == side);
         }
     }
 
@@ -142,7 +149,11 @@ impl Connection {
                     Some(structure) => {
                         hand_on(Found { tree: refusal(structure, status, head.size()), seen, answers });
                     }
-                    None => answer(&head, status, asked.is_some(), &body, cut, seen, answers, hand_on),
+                    None => {
+                        let is_head = asked.as_ref().is_some_and(|asked| asked.method == "HEAD");
+                        let body = (!is_head && status != 304).then_some(&body[..]);
+                        answer(&head, status, asked.is_some(), body, cut, seen, answers, hand_on);
+                    }
                 }
             }
         }
@@ -155,7 +166,7 @@ fn answer(
     head: &Head,
     status: u16,
     is_paired: bool,
-    body: &[u8],
+    body: Option<&[u8]>,
     cut: Option<&'static str>,
     seen: Option<Seen>,
     answers: Option<Answered>,
@@ -164,20 +175,22 @@ fn answer(
     let lines = head.lines();
     if let Some(tree) = dissect_headers(Headers::Response { status }, &lines, head.size()) {
         hand_on(Found { tree, seen, answers: answers.clone() });
-        if head.lists("Content-Encoding", CONTENT_CODING) {
+        if let Some(body) = body.filter(|_| head.lists("Content-Encoding", CONTENT_CODING)) {
             let structure = match body {
                 [0, 2, ..] => &tables::CONTENT_INFORMATION_2,
                 _ => &tables::CONTENT_INFORMATION_1,
             };
             hand_on(Found { tree: read_body(structure, body, cut), seen, answers });
         }
-    } else if !is_paired && let Some(structure) = recognise(body) {
+    } else if let Some(body) = body.filter(|_| !is_paired)
+        && let Some(structure) = recognise(body)
+    {
         hand_on(Found { tree: read_body(structure, body, cut), seen, answers });
     }
 }
 
 /// What is wanted of the body of a message with this head; keeps the account of requests.
-fn wish(head: &Head, asked: &mut VecDeque<Asked>, requests: &mut u64) -> Wish<Context> {
+fn wish(head: &Head, side: usize, asked: &mut VecDeque<Asked>, requests: &mut u64) -> Wish<Context> {
     match &head.start {
         Start::Request { method, target, .. } => {
             *requests += 1;
@@ -186,7 +199,7 @@ fn wish(head: &Head, asked: &mut VecDeque<Asked>, requests: &mut u64) -> Wish<Co
             }
             let (method, target) = (method.clone(), target.clone());
             let is_ours = method == "POST" && request_at(path(&target), &[]).is_some();
-            asked.push_back(Asked { id: *requests, method, target, shown: None });
+            asked.push_back(Asked { id: *requests, side, method, target, shown: None });
             let keep = if is_ours { MAX_MESSAGE } else { 0 };
             Wish { has_body: true, keep, context: Context::Request(*requests) }
         }

@@ -111,6 +111,11 @@ impl<C> State<C> {
 }
 
 impl<C> Reader<C> {
+    /// Whether the place in the stream was lost, or it is no HTTP.
+    pub(super) fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost)
+    }
+
     /// Takes a piece. `wish` is asked at every head, `out` gets every message.
     pub(super) fn piece(
         &mut self,
@@ -382,12 +387,8 @@ impl Head {
         let origin = bytes.as_ptr() as usize;
         let mut lines = Vec::with_capacity(headers.len());
         for header in headers.iter() {
-            let value = std::str::from_utf8(header.value).ok()?;
-            lines.push((
-                (header.name.as_ptr() as usize).saturating_sub(origin),
-                header.name.to_owned(),
-                value.to_owned(),
-            ));
+            let offset = (header.name.as_ptr() as usize).saturating_sub(origin);
+            lines.push((offset, header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned()));
         }
         Some(Self { bytes, start, lines })
     }

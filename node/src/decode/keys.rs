@@ -39,7 +39,7 @@ pub struct Opened {
     /// Why, in words.
     pub reason: String,
     /// How it was decrypted, step by step.
-    pub steps: Vec<Step>,
+    pub steps: Vec<Working>,
 }
 
 /// Whether a block is what it claims to be.
@@ -67,7 +67,7 @@ impl Verdict {
 
 /// A step of the way from secrets to plaintext.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Step {
+pub struct Working {
     /// The document's name for what it makes.
     pub name: &'static str,
     /// How it is made.
@@ -246,11 +246,11 @@ fn guess(block: &Block, secret: &SegmentSecret, steps: &mut Steps) -> (Verdict, 
     (Verdict::CannotTell, format!("{} bytes of plaintext with good padding; its hash is not known", plain.len()))
 }
 
-struct Steps(Vec<Step>);
+struct Steps(Vec<Working>);
 
 impl Steps {
     fn add(&mut self, name: &'static str, how: String, value: String) {
-        self.0.push(Step { name, how, value });
+        self.0.push(Working { name, how, value });
     }
 
     fn derivation(&mut self, segment: Option<&Segment>, secret: &SegmentSecret, id: &SegmentId) {

@@ -18,7 +18,7 @@ mod summary;
 mod tcp;
 
 pub use file::{End, Nanoseconds, Packet, is_capture, packets};
-pub use keys::{KeyRing, Opened, Step, Verdict};
+pub use keys::{KeyRing, Opened, Verdict, Working};
 pub use message::{Answered, Event, Message, Seen, derived_ids, short, what};
 pub use summary::{Asking, Host, Summary, seconds};
 
@@ -172,7 +172,7 @@ impl Decoder {
     ) {
         let ends = if source <= destination { [source, destination] } else { [destination, source] };
         // The same ports again are another connection; a SYN that comes twice is not.
-        let begins = segment.syn && !segment.ack;
+        let begins = segment.syn && segment.acknowledged.is_none();
         if begins && self.connections.get(&ends).is_some_and(|(_, connection)| connection.has_ended()) {
             self.forget(ends, out);
         }
@@ -195,7 +195,13 @@ impl Decoder {
         self.heard.insert(self.clock, ends);
         let side = connection.side_of(source);
         let (now, budget, messages, counters) = (self.now, &mut self.budget, &mut self.messages, &mut self.counters);
-        reassemble(connection, side, Some(segment), now, budget, counters, &mut |found| number(found, messages, out));
+        let mut hand_on = |found: Found<'_>| number(found, messages, out);
+        // Who sends on has had what it acknowledges.
+        if let Some(acknowledged) = segment.acknowledged.filter(|_| !segment.payload.is_empty()) {
+            let step = Step::Acknowledged(acknowledged);
+            reassemble(connection, 1 - side, &step, now, budget, counters, &mut hand_on);
+        }
+        reassemble(connection, side, &Step::Segment(segment), now, budget, counters, &mut hand_on);
         if segment.rst {
             self.forget(ends, out);
         }
@@ -213,17 +219,26 @@ impl Decoder {
         let (now, budget, messages, counters) = (self.now, &mut self.budget, &mut self.messages, &mut self.counters);
         // Requests first, so that answers find them.
         for side in 0..2 {
-            reassemble(&mut connection, side, None, now, budget, counters, &mut |found| number(found, messages, out));
+            reassemble(&mut connection, side, &Step::End, now, budget, counters, &mut |found| {
+                number(found, messages, out)
+            });
         }
         connection.unanswered().for_each(|asked| out(Event::Unanswered(asked)));
     }
 }
 
-/// Hands a segment, or the end, through the reassembly to the readers of HTTP.
+/// What happens to a direction of a connection.
+enum Step<'a> {
+    Segment(&'a Segment<'a>),
+    Acknowledged(u32),
+    End,
+}
+
+/// Hands a step through the reassembly to the readers of HTTP.
 fn reassemble(
     connection: &mut Connection,
     side: usize,
-    segment: Option<&Segment<'_>>,
+    step: &Step<'_>,
     now: Nanoseconds,
     budget: &mut Budget,
     counters: &mut Counters,
@@ -240,9 +255,10 @@ fn reassemble(
             Piece::End => Ready::End,
         });
     };
-    match segment {
-        Some(segment) => direction.segment(segment, budget, &mut collect),
-        None => direction.finish(budget, &mut collect),
+    match step {
+        Step::Segment(segment) => direction.segment(segment, budget, &mut collect),
+        Step::Acknowledged(sequence) => direction.acknowledged(*sequence, budget, &mut collect),
+        Step::End => direction.finish(budget, &mut collect),
     }
     if let Some(place) = connection.direction(side) {
         *place = direction;

@@ -36,8 +36,9 @@ pub(super) enum Transport<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Segment<'a> {
     pub(super) sequence: u32,
+    /// The byte that its sender expects next; none without ACK.
+    pub(super) acknowledged: Option<u32>,
     pub(super) syn: bool,
-    pub(super) ack: bool,
     pub(super) fin: bool,
     pub(super) rst: bool,
     pub(super) payload: &'a [u8],
@@ -76,8 +77,8 @@ pub(super) fn parse(link: i32, data: &[u8]) -> Result<Carried<'_>, Skipped> {
         Some(TransportSlice::Tcp(tcp)) => {
             let segment = Segment {
                 sequence: tcp.sequence_number(),
+                acknowledged: tcp.ack().then(|| tcp.acknowledgment_number()),
                 syn: tcp.syn(),
-                ack: tcp.ack(),
                 fin: tcp.fin(),
                 rst: tcp.rst(),
                 payload: tcp.payload(),

@@ -9,6 +9,9 @@ const MAX_WAITING: usize = 1 << 20;
 /// The most segments of one direction that wait.
 const MAX_WAITING_SEGMENTS: usize = 4096;
 
+/// The most bytes that one acknowledgement may say were not captured.
+const MAX_LOST: i32 = 1 << 26;
+
 /// The bytes that all connections together may hold. What does not fit is given up.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Budget(usize);
@@ -83,6 +86,21 @@ impl Direction {
             self.hand_on(start, segment.payload, out);
             self.drain(budget, out);
         }
+        self.end_if_due(out);
+    }
+
+    /// The receiver has had every byte before `sequence`: what is not there by now was not captured.
+    pub(super) fn acknowledged(&mut self, sequence: u32, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
+        let Some(next) = self.next.filter(|_| !self.ended) else { return };
+        let distance = sequence.wrapping_sub(next as u32) as i32;
+        if !(1..MAX_LOST).contains(&distance) {
+            return;
+        }
+        let due = next.saturating_add_signed(distance.into());
+        while self.waiting.first_key_value().is_some_and(|(start, _)| *start < due) {
+            self.skip(budget, out);
+        }
+        self.jump(due, out);
         self.end_if_due(out);
     }
 
@@ -193,7 +211,7 @@ mod tests {
         }
 
         fn flags(&mut self, sequence: u32, payload: &[u8], syn: bool, fin: bool) -> &mut Self {
-            let segment = Segment { sequence, syn, ack: true, fin, rst: false, payload };
+            let segment = Segment { sequence, acknowledged: None, syn, fin, rst: false, payload };
             let out = &mut self.out;
             self.direction.segment(&segment, &mut self.budget, &mut |piece| note(out, &piece));
             self
@@ -241,6 +259,19 @@ mod tests {
         stream.data(100, b"a").data(110, b"b").flags(111, b"", false, true);
         assert_eq!(stream.out, ["a"]);
         assert_eq!(stream.finish(), ["a", "gap 9", "b", "end"]);
+    }
+
+    #[test]
+    fn what_was_acknowledged_will_not_come() {
+        let mut stream = Stream::new();
+        stream.data(100, b"a").data(110, b"b");
+        for sequence in [100, 112, 90, 111, 100 + (1 << 30)] {
+            let out = &mut stream.out;
+            stream.direction.acknowledged(sequence, &mut stream.budget, &mut |piece| note(out, &piece));
+        }
+        assert_eq!(stream.out, ["a", "gap 9", "b", "gap 1"]);
+        stream.data(112, b"c");
+        assert_eq!(stream.finish(), ["a", "gap 9", "b", "gap 1", "c", "end"]);
     }
 
     #[test]

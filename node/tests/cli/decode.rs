@@ -15,6 +15,7 @@ use peerdist_protocol::discovery::{Form, MessageId, Probe};
 use peerdist_protocol::retrieval::{
     Blk, GetBlks, PATH, Request, RequestMessage, RequestedRange, Response, ResponseMessage,
 };
+use peerdist_protocol::schema::{Node, Value as Printed, compose, recognise};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -423,6 +424,68 @@ fn what_was_not_captured_is_noted_and_cuts_one_message_alone() {
     assert!(faults.contains("cut off") && faults.contains("not captured"), "{faults}");
     let whole = found.iter().find(|object| object["fields"]["SegmentId"] == content.ids[1].to_string()).unwrap();
     assert_eq!(whole["faults"], json!([]));
+}
+
+#[test]
+fn answers_after_one_that_was_not_captured_belong_to_their_own_requests() {
+    let content = Content::new();
+    let mut capture = Capture::new();
+    let (mut client, mut server) = (Sender::new(CLIENT, SERVER, 0), Sender::new(SERVER, CLIENT, 0));
+    for round in 0..4 {
+        client.say(&mut capture, &post(PATH, &get_blks(content.ids[round % 2])), 1460);
+        let answer = ok(&content.blocks[round % 2]);
+        match round {
+            // Nothing of it, and then nothing but its end.
+            1 => server.next += answer.len() as u32,
+            2 => {
+                server.next += 1000;
+                server.say(&mut capture, &answer[1000..], 1000);
+            }
+            _ => server.say(&mut capture, &answer, 1000),
+        }
+        client.acknowledged = server.next;
+    }
+    let ran = decode(&capture.bytes, &["--json"]);
+    let found: Vec<Value> = ran.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let pairs: Vec<_> = found.iter().map(|object| (object["number"].as_u64(), object["answers"].as_u64())).collect();
+    assert_eq!(
+        pairs,
+        [(Some(1), None), (Some(2), Some(1)), (Some(3), None), (Some(4), None), (Some(5), None), (Some(6), Some(5))]
+    );
+    assert_eq!(found[5]["fields"]["SegmentId"], content.ids[1].to_string());
+    assert!(found.iter().all(|object| object["faults"] == json!([])));
+}
+
+/// The value of a field as it was printed.
+fn node(name: &str, value: &Value) -> Node<'static> {
+    let name: &'static str = name.to_owned().leak();
+    let value = match value {
+        Value::Number(number) => Printed::Integer(number.as_u64().unwrap()),
+        Value::String(text) => Printed::Text(text.clone().into()),
+        Value::Array(items) => Printed::List(items.iter().map(|item| node("item", item)).collect()),
+        Value::Object(fields) => Printed::Record(fields.iter().map(|(name, value)| node(name, value)).collect()),
+        other => panic!("{other}"),
+    };
+    Node::new(name, value)
+}
+
+#[test]
+fn what_is_printed_has_every_byte_of_the_message() {
+    let mut count = 0;
+    for folder in ["pccrc", "pccrr", "pchc"] {
+        for entry in fs::read_dir(vectors(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            let bytes = fs::read(&path).unwrap();
+            let Some(structure) = recognise(&bytes).filter(|_| path.extension().is_some_and(|e| e == "bin")) else {
+                continue;
+            };
+            count += 1;
+            let fields = &objects(&bytes, &["--secrets"])[0]["fields"];
+            let node = node("message", fields);
+            assert_eq!(compose(structure, node.children()).unwrap(), bytes, "{}", path.display());
+        }
+    }
+    assert!(count > 80, "{count}");
 }
 
 #[test]

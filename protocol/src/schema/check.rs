@@ -201,7 +201,7 @@ fn offered_segment(fields: &[Node<'_>], walk: &mut Walk) {
     }
 }
 
-fn segments_2<'n>(fields: &'n [Node<'_>], walk: &mut Walk) {
+fn segments_2(fields: &[Node<'_>], walk: &mut Walk) {
     let mut end = get(fields, "ullStartInContent");
     for (index, segment) in segments_of_2(fields).enumerate() {
         match end.checked_add(get(segment.children(), "cbSegment")).filter(|end| *end <= END_OF_CONTENT) {

@@ -174,7 +174,7 @@ impl Composer {
             }
             Kind::ZeroPad => {
                 let pad = self.out.len().wrapping_neg() & 3;
-                self.put(&[0; 3][..pad.min(3)])?;
+                self.put(&vec![0; pad])?;
             }
             _ if field.presence == Presence::Required => return Err(missing()),
             Kind::Bytes(Extent::Fixed(size)) => self.put(&vec![0; size])?,

@@ -60,11 +60,13 @@ pub(crate) struct Sender {
     from: SocketAddr,
     to: SocketAddr,
     pub(crate) next: u32,
+    /// What it acknowledges.
+    pub(crate) acknowledged: u32,
 }
 
 impl Sender {
     pub(crate) fn new(from: &str, to: &str, first: u32) -> Self {
-        Self { from: from.parse().unwrap(), to: to.parse().unwrap(), next: first }
+        Self { from: from.parse().unwrap(), to: to.parse().unwrap(), next: first, acknowledged: 1 }
     }
 
     /// The frame of a segment at a sequence number.
@@ -79,7 +81,7 @@ impl Sender {
             _ => tcp,
         };
         let mut frame = Vec::new();
-        tcp.ack(1).write(&mut frame, payload).unwrap();
+        tcp.ack(self.acknowledged).write(&mut frame, payload).unwrap();
         frame
     }
 
