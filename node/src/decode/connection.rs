@@ -147,7 +147,8 @@ impl Connection {
                         hand_on(Found { tree: read_body(structure, &body, cut), seen, answers });
                     }
                     Some(structure) => {
-                        hand_on(Found { tree: refusal(structure, status, head.size()), seen, answers });
+                        let tree = plain_answer(structure.protocol, structure.section, status, head.size());
+                        hand_on(Found { tree, seen, answers });
                     }
                     None => {
                         let is_head = asked.as_ref().is_some_and(|asked| asked.method == "HEAD");
@@ -186,6 +187,9 @@ fn answer(
         && let Some(structure) = recognise(body)
     {
         hand_on(Found { tree: read_body(structure, body, cut), seen, answers });
+    } else if answers.is_some() {
+        // The content itself, though content information would have done.
+        hand_on(Found { tree: plain_answer("MS-PCCRTP", "2.2", status, head.size()), seen, answers });
     }
 }
 
@@ -240,14 +244,7 @@ fn read_body<'b>(structure: &'static Structure, body: &'b [u8], cut: Option<&'st
 }
 
 /// An answer that is none of the protocol's.
-fn refusal(structure: &'static Structure, status: u16, size: usize) -> Tree<'static> {
-    let status = Node { offset: 0, size: 0, ..Node::new("Status", Value::Integer(status.into())) };
-    Tree {
-        name: "HTTP_RESPONSE",
-        protocol: structure.protocol,
-        section: structure.section,
-        size,
-        fields: vec![status],
-        faults: Vec::new(),
-    }
+fn plain_answer(protocol: &'static str, section: &'static str, status: u16, size: usize) -> Tree<'static> {
+    let fields = vec![Node::new("Status", Value::Integer(status.into()))];
+    Tree { name: "HTTP_RESPONSE", protocol, section, size, fields, faults: Vec::new() }
 }

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use peerdist_protocol::http::CONTENT_CODING;
+use peerdist_protocol::schema::Node;
 use serde::Serialize;
 
 use super::file::Nanoseconds;
@@ -87,7 +89,9 @@ impl Summary {
                     host.asked += u64::from(!is_answer);
                 }
                 let is_answer = message.answers.is_some() || is_answer(tree.name);
-                (is_answer && tree.name != "response").then(|| {
+                // Content information follows its head, and is the answer.
+                let coding = tree.find("Content-Encoding").and_then(Node::text).unwrap_or_default();
+                (is_answer && !coding.contains(CONTENT_CODING)).then(|| {
                     let mut result = what(tree);
                     if let Some(verdict) = verdict {
                         result = format!("{result}, {}", verdict.as_str());

@@ -322,20 +322,27 @@ fn content_information_in_the_capture_opens_the_blocks_after_it() {
         content.information.len()
     );
     server.say(&mut capture, &[head.as_bytes(), &content.information].concat(), 33);
+    // The content itself is an answer, too.
+    client.say(&mut capture, ask.as_bytes(), 1460);
+    server.say(&mut capture, &ok(&[b'x'; 5000]), 1460);
     // Ordinary traffic on the same connection is nobody's business.
     client.say(&mut capture, b"GET /other HTTP/1.1\r\n\r\n", 1460);
     server.say(&mut capture, &ok(&[b'x'; 5000]), 1460);
     client.say(&mut capture, &post(PATH, &get_blks(content.ids[0])), 1460);
     server.say(&mut capture, &ok(&content.blocks[0]), 1460);
     let found = objects(&capture.bytes, &[]);
-    let expected = ["request", "response", "CONTENT_INFORMATION_2.0", "MSG_GETBLKS", "MSG_BLK"];
+    let expected =
+        ["request", "response", "CONTENT_INFORMATION_2.0", "request", "HTTP_RESPONSE", "MSG_GETBLKS", "MSG_BLK"];
     assert_eq!(names(&found), expected);
+    let exchanges = objects(&capture.bytes, &["--summary"]);
+    let answers: Vec<_> = exchanges.iter().map(|exchange| exchange["answer"].as_str().unwrap_or("none")).collect();
+    assert_eq!(answers, ["CONTENT_INFORMATION_2.0", "HTTP_RESPONSE", "MSG_BLK", "none"], "the last one has the hosts");
     let parameters = json!({"MinContentInformation": "1.0", "MaxContentInformation": "2.0"});
     assert_eq!(found[0]["fields"]["X-P2P-PeerDistEx"], parameters);
     assert_eq!(found[1]["fields"]["X-P2P-PeerDist"], json!({"Version": "1.1", "ContentLength": 100_000}));
     assert_eq!((&found[1]["answers"], &found[2]["answers"]), (&json!(1), &json!(1)));
     assert_eq!(found[2]["segment_ids"][0], content.ids[0].to_string());
-    assert_eq!(found[4]["block"]["verdict"], "right");
+    assert_eq!(found[6]["block"]["verdict"], "right");
 }
 
 #[test]
