@@ -9,7 +9,8 @@ use peerdist_protocol::content::{ContentInformation, OfferedSegment};
 use peerdist_protocol::hosted_cache::{self, Offer, Version};
 use peerdist_protocol::retrieval::{ExtensibleBlob, Request, RequestMessage, Response, ResponseMessage};
 use peerdist_protocol::schema::{
-    Fault, Node, REST, Structure, Tree, Value, compose, dissect, dissect_datagram, recognise, tables,
+    Fault, Headers, Node, REST, Structure, Tree, Value, compose, dissect, dissect_datagram, dissect_headers, recognise,
+    tables,
 };
 use proptest::prelude::*;
 
@@ -446,4 +447,26 @@ fn segment_information_is_judged_as_the_codec_does() {
         let tree = dissect(structure, &vector.bytes);
         assert_eq!(taken, tree.is_whole(), "{}: {:#?}", vector.name, tree.faults);
     }
+}
+
+#[test]
+fn heads_of_http_are_shown_where_they_speak_of_peerdist() {
+    let request = Headers::Request { method: "GET", target: "/f", http_1_1: true };
+    let response = Headers::Response { status: 200 };
+    let fault = |head, lines: &[(&str, &str)]| {
+        let lines: Vec<_> = lines.iter().map(|(name, value)| (0, *name, *value)).collect();
+        let tree = dissect_headers(head, &lines, 100).unwrap();
+        tree.faults.first().map(|fault| (fault.rule.clone(), fault.tolerated))
+    };
+    let (accept, encoding) = (("Accept-Encoding", "gzip, PeerDist;q=1"), ("content-encoding", "peerdist"));
+    assert_eq!(fault(request, &[accept, ("X-P2P-PeerDist", "Version=1.0")]), None);
+    let (rule, tolerated) = fault(request, &[accept, ("X-P2P-PeerDist", "Version=9.0")]).unwrap();
+    assert!(rule.contains("version") && tolerated, "{rule}");
+    let missing = fault(request, &[accept, ("X-P2P-PeerDist", "Version=1.1, MissingDataRequest=true")]).unwrap();
+    assert!(missing.0.contains("MissingDataRequest") && missing.1);
+    assert_eq!(fault(response, &[encoding, ("X-P2P-PeerDist", "Version=1.1, ContentLength=5")]), None);
+    let (rule, tolerated) = fault(response, &[encoding, ("X-P2P-PeerDist", "Version=1.1")]).unwrap();
+    assert!(rule.contains("ContentLength") && !tolerated, "{rule}");
+    assert!(fault(response, &[encoding]).is_some());
+    assert!(dissect_headers(request, &[(0, "Host", "x")], 100).is_none(), "ordinary HTTP");
 }
