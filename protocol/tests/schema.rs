@@ -470,3 +470,62 @@ fn heads_of_http_are_shown_where_they_speak_of_peerdist() {
     assert!(fault(response, &[encoding]).is_some());
     assert!(dissect_headers(request, &[(0, "Host", "x")], 100).is_none(), "ordinary HTTP");
 }
+
+/// Puts `value` in the place of leaf number `which`; leaves count from where `at` stands.
+fn with_leaf<'a>(nodes: &[Node<'a>], which: usize, at: &mut usize, value: &Value<'a>) -> Vec<Node<'a>> {
+    let replaced = |node: &Node<'a>, at: &mut usize| {
+        let new = match &node.value {
+            Value::Record(fields) => Value::Record(with_leaf(fields, which, at, value)),
+            Value::List(items) => Value::List(with_leaf(items, which, at, value)),
+            leaf => {
+                *at += 1;
+                if *at - 1 == which { value.clone() } else { leaf.clone() }
+            }
+        };
+        Node { value: new, ..node.clone() }
+    };
+    nodes.iter().map(|node| replaced(node, at)).collect()
+}
+
+fn leaves<'n, 'a>(nodes: &'n [Node<'a>]) -> Vec<&'n Node<'a>> {
+    let below = |node: &'n Node<'a>| match &node.value {
+        Value::Record(inner) | Value::List(inner) => leaves(inner),
+        _ => vec![node],
+    };
+    nodes.iter().flat_map(below).collect()
+}
+
+#[test]
+fn codec_and_dissector_agree_at_every_limit_of_every_field() {
+    const NUMBERS: [u64; 22] =
+        [0, 1, 2, 3, 4, 5, 7, 8, 16, 17, 64, 65, 255, 256, 257, 511, 512, 513, 65_536, 65_537, 131_072, 131_073];
+    const SIZES: [usize; 14] = [0, 1, 5, 15, 16, 17, 31, 32, 33, 47, 48, 63, 64, 65];
+    let mut count = 0;
+    for vector in vectors().iter().filter(|vector| vector.bytes.len() < 1000) {
+        let tree = dissected(vector);
+        if tree.find(REST).is_some() {
+            continue;
+        }
+        let bare = without_derived(&tree.fields);
+        for (which, leaf) in leaves(&bare).into_iter().enumerate() {
+            let values: Vec<_> = match &leaf.value {
+                Value::Integer(value) => {
+                    let near = [value.wrapping_sub(1), value.wrapping_add(1), 33_554_432, 33_554_433];
+                    NUMBERS.into_iter().chain(near).map(Value::Integer).collect()
+                }
+                _ => SIZES.into_iter().map(|size| Value::Bytes(vec![7; size].into())).collect(),
+            };
+            for value in values {
+                // Not every number has room.
+                let Ok(bytes) = compose(vector.structure, &with_leaf(&bare, which, &mut 0, &value)) else { continue };
+                count += 1;
+                let tree = dissect(vector.structure, &bytes);
+                let faults = faults_of(&tree, vector.structure);
+                let (name, field) = (&vector.name, leaf.name);
+                let taken = codec_takes(vector.structure, &Bytes::from(bytes));
+                assert_eq!(taken, faults.is_empty(), "{name}: {field} {value:?}: {faults:#?}");
+            }
+        }
+    }
+    assert!(count > 10_000, "{count}");
+}
