@@ -12,6 +12,7 @@
 //! | [`config`] | the TOML configuration |
 //! | [`feature`] | what DISM turns on and off, and where its state is kept |
 //! | [`control`] | HTTP over unix sockets: administration and the PeerDist API |
+//! | [`decode`] | captures and bare messages taken apart, blocks in them decrypted |
 //! | [`daemon`] | orderly start, reload and stop of `peerdistd` |
 //! | [`cli`] | the verbs of `peerdist` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -21,6 +22,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod daemon;
+pub mod decode;
 pub mod download;
 pub mod feature;
 pub mod fetch;

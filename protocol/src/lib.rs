@@ -10,10 +10,11 @@
 //! | [`discovery`] | MS-PCCRD, Probe and ProbeMatches and their two state machines |
 //! | [`hosted_cache`] | MS-PCHC, the offers that a client makes to a hosted cache |
 //! | [`http`] | MS-PCCRTP, the `peerdist` content coding of HTTP |
+//! | [`schema`] | the structures of all five as data: any message taken apart and put together |
 //! | [`wire`] | the cursor under all binary codecs |
 //! | [`crypto`] | the only file that names hash, HMAC and cipher crates |
 //!
-//! The document modules use `content`, `wire` and `crypto`, never each other. Where this crate departs from a
+//! The document modules use `content`, `wire` and `crypto`, never each other; `schema` alone looks at several. Where this crate departs from a
 //! document's letter, `SPEC-NOTES.md` says so and why.
 #![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing))]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -24,4 +25,5 @@ pub mod discovery;
 pub mod hosted_cache;
 pub mod http;
 pub mod retrieval;
+pub mod schema;
 pub mod wire;

@@ -51,7 +51,7 @@ Exit status:
    5  no daemon listens on the control socket
    6  another process uses the cache
    7  not permitted
-   8  the file is no content information
+   8  the file is no content information, or of no format that can be decoded
    9  nobody answered the Probe
   64  the configuration is wrong";
 }

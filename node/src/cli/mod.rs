@@ -7,6 +7,7 @@
 //! | `get` | [`get`] |
 //! | `hash` | [`hash`] |
 //! | `show` | [`show`] |
+//! | `decode` | [`decode`] |
 //! | `probe` | [`probe`] |
 //! | `cache stats`, `list`, `verify`, `clear`, `add` | [`cache`] |
 //! | `feature list`, `enable`, `disable` | [`feature`] |
@@ -16,12 +17,13 @@
 //! | `hosted-cache status` | [`hosted_cache`] |
 //! | `check-config` | [`check_config`] |
 //!
-//! Results go to standard output, with `--json` as exactly one object (`watch`: one a line); everything else goes to standard error. Colour
+//! Results go to standard output, with `--json` as exactly one object (`watch` and `decode`: one a line); everything else goes to standard error. Colour
 //! and progress bars appear on terminals alone. Exit statuses are [`ExitStatus`].
 
 mod args;
 pub mod cache;
 pub mod check_config;
+pub mod decode;
 pub mod demo;
 mod exit;
 pub mod feature;
@@ -45,10 +47,10 @@ use clap::Parser;
 
 pub use args::{
     Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CheckConfigArguments, ContentInfoVersion,
-    DaemonArguments, DemoArguments, FeatureArguments, FeatureEnableArguments, FeatureVerb, GetArguments, HashArguments,
-    HashName, HostedCacheArguments, HostedCacheVerb, IdentifierArguments, ProbeArguments, PublicationsArguments,
-    PublishArguments, SecretArguments, ServeArguments, ShowArguments, StatusArguments, UnpublishArguments, Verb,
-    WatchArguments,
+    DaemonArguments, DecodeArguments, DecodedForm, DemoArguments, FeatureArguments, FeatureEnableArguments,
+    FeatureVerb, GetArguments, HashArguments, HashName, HostedCacheArguments, HostedCacheVerb, IdentifierArguments,
+    ProbeArguments, PublicationsArguments, PublishArguments, SecretArguments, SegmentSecretArgument, ServeArguments,
+    ShowArguments, StatusArguments, UnpublishArguments, Verb, WatchArguments,
 };
 pub use exit::{ExitStatus, Failure};
 pub use output::Output;
@@ -87,6 +89,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Verb::CheckConfig(arguments) => check_config::run(&arguments),
         Verb::Hash(arguments) => hash::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
+        Verb::Decode(arguments) => decode::run(&arguments),
         Verb::Probe(arguments) => block_on(probe::run(arguments)),
         Verb::Cache(arguments) => block_on(cache::run(arguments)),
         Verb::Feature(arguments) => block_on(feature::run(arguments)),

@@ -82,8 +82,8 @@ impl Inner {
                 self.desk().fetch_again(address, &segment.offered.id);
                 break;
             }
-            let is_open = self.on.load(Ordering::Relaxed)
-                && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
+            let is_open =
+                self.on.load(Ordering::Relaxed) && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
             if !is_open || self.block(address, &segment, index).await == Rest::GiveUp {
                 break;
             }

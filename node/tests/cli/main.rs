@@ -7,6 +7,7 @@ mod cache;
 mod config;
 mod control;
 mod daemon;
+mod decode;
 mod demo;
 mod feature;
 mod fixture;

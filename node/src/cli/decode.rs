@@ -1,0 +1,122 @@
+//! `peerdist decode FILE...`: captures and bare messages taken apart, and the blocks in them decrypted and verified.
+
+mod json;
+mod source;
+mod text;
+
+use std::io::{self, Write};
+use std::path::Path;
+
+use super::args::DecodeArguments;
+use super::{ExitStatus, Failure, output, show};
+use crate::decode::{Event, KeyRing, Opened, Summary};
+use source::Read;
+
+/// Decodes every file.
+pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
+    let mut keys = KeyRing::default();
+    for path in &arguments.content_information {
+        keys.add(&show::read(path)?.0);
+    }
+    for given in &arguments.secret {
+        keys.add_secret(given.segment_id, given.secret.clone());
+    }
+    let mut failure = None;
+    output::write(|to| {
+        let mut printer = Printer { arguments, keys, summary: Summary::default(), file: None, to };
+        for path in &arguments.files {
+            printer.file = (arguments.files.len() > 1).then(|| path.display().to_string());
+            let mut result = Ok(());
+            let read = source::read(path, arguments.form, &mut |event| {
+                if result.is_ok() {
+                    result = printer.event(&event);
+                }
+                result.is_ok()
+            });
+            result?;
+            match read {
+                Ok(read) => note(path, &read),
+                Err(error) => {
+                    failure = Some(error);
+                    break;
+                }
+            }
+        }
+        printer.end()
+    })?;
+    failure.map_or(Ok(()), Err)
+}
+
+/// Says on standard error what of a capture could not be read.
+fn note(path: &Path, read: &Read) {
+    let counters = read.counters;
+    let plural = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
+    let notes = [
+        read.damage.as_ref().map(|damage| format!("{damage}; {} packets were read", read.packets)),
+        plural(counters.unknown_link, "packets of a link layer that is not known"),
+        plural(counters.fragments, "fragments of IP packets, which are not put together"),
+        plural(counters.lost_bytes, "bytes of TCP connections were not captured"),
+    ];
+    for note in notes.into_iter().flatten() {
+        // Nothing is left to do where standard error is gone.
+        let _ = writeln!(io::stderr().lock(), "note: {}: {note}", path.display());
+    }
+}
+
+struct Printer<'a> {
+    arguments: &'a DecodeArguments,
+    keys: KeyRing,
+    summary: Summary,
+    /// The file, where there are several.
+    file: Option<String>,
+    to: &'a mut dyn Write,
+}
+
+impl Printer<'_> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        let mut opened = None;
+        if let Event::Message(message) = event {
+            self.keys.learn(&message.tree);
+            if !self.keys.is_empty() {
+                opened = self.keys.open(&message.tree);
+            }
+        }
+        if self.arguments.summary {
+            let asking = self.summary.event(event, opened.as_ref().map(|opened| opened.verdict));
+            return match asking {
+                Some(asking) if self.arguments.json => json::asking(self.to, &asking, self.file.as_deref()),
+                Some(asking) => text::asking(self.to, &asking),
+                None => Ok(()),
+            };
+        }
+        match event {
+            Event::Message(message) if self.arguments.json => {
+                json::message(self.to, message, opened.as_ref(), self.file.as_deref(), self.arguments)
+            }
+            Event::Message(message) => {
+                text::message(self.to, message, opened.as_ref(), self.file.as_deref(), self.arguments)
+            }
+            Event::Unanswered(_) => Ok(()),
+        }
+    }
+
+    fn end(&mut self) -> io::Result<()> {
+        match (self.arguments.summary, self.arguments.json) {
+            (true, true) => json::hosts(self.to, &self.summary),
+            (true, false) => text::hosts(self.to, &self.summary),
+            (false, _) => Ok(()),
+        }
+    }
+}
+
+/// The steps that are shown.
+fn steps<'o>(opened: &'o Opened, arguments: &DecodeArguments) -> &'o [crate::decode::Working] {
+    if arguments.working { &opened.steps } else { &[] }
+}
+
+/// A file that cannot be decoded.
+fn unreadable(path: &Path, why: &str) -> Failure {
+    let error = format!("{} is none of the formats that can be decoded: {why}", path.display());
+    Failure::new(ExitStatus::NotContentInformation, error)
+        .help("pcap, pcapng, a message, content information, or hexadecimal digits of one; --as names a message")
+}

@@ -1,0 +1,116 @@
+//! What a file is, and the messages in it.
+
+use std::fs::File;
+use std::io::{self, Cursor, Read as _};
+use std::path::Path;
+
+use peerdist_protocol::content::MAX_CONTENT_INFORMATION_SIZE;
+use peerdist_protocol::schema::{dissect, recognise};
+
+use super::super::Failure;
+use super::super::args::DecodedForm;
+use super::unreadable;
+use crate::decode::{Counters, Decoder, Event, Message, is_capture, is_http, packets};
+
+/// How much of a file says what it is.
+const START: usize = 64 << 10;
+/// The most bytes that are read of a file that is no capture: content information in hexadecimal digits and lines.
+const MAX_BARE: usize = 3 * MAX_CONTENT_INFORMATION_SIZE;
+
+/// What there was beside messages.
+#[derive(Debug, Default)]
+pub(super) struct Read {
+    pub(super) packets: u64,
+    pub(super) damage: Option<String>,
+    pub(super) counters: Counters,
+}
+
+/// Decodes a file; `-` is standard input. `out` says whether it wants more.
+pub(super) fn read(
+    path: &Path,
+    form: Option<DecodedForm>,
+    out: &mut impl FnMut(Event<'_>) -> bool,
+) -> Result<Read, Failure> {
+    let failed = |error| Failure::file("read", path, error);
+    let mut source: Box<dyn io::Read + Send> = match path.to_str() {
+        Some("-") => Box::new(io::stdin()),
+        _ => Box::new(File::open(path).map_err(failed)?),
+    };
+    let mut start = Vec::new();
+    source.by_ref().take(START as u64).read_to_end(&mut start).map_err(failed)?;
+    if is_capture(&start) && form.is_none() {
+        return capture(path, Cursor::new(start).chain(source), out);
+    }
+    source.take((MAX_BARE - START) as u64).read_to_end(&mut start).map_err(failed)?;
+    let bytes = digits(&start).unwrap_or(start);
+    bare(path, &bytes, form, out)?;
+    Ok(Read::default())
+}
+
+fn capture(
+    path: &Path,
+    source: impl io::Read + Send,
+    out: &mut impl FnMut(Event<'_>) -> bool,
+) -> Result<Read, Failure> {
+    let mut decoder = Decoder::new();
+    let mut goes_on = true;
+    let end = packets(source, |packet| {
+        decoder.packet(&packet, &mut |event| goes_on = goes_on && out(event));
+        if goes_on { Ok(()) } else { Err(Stopped) }
+    });
+    let end = match end {
+        Ok(end) => end,
+        Err(Stopped) => return Ok(Read::default()),
+    };
+    decoder.finish(&mut |event| goes_on = goes_on && out(event));
+    match (end.packets, end.damage) {
+        (0, Some(damage)) => Err(unreadable(path, &format!("it begins like a capture, but {damage}"))),
+        (packets, damage) => Ok(Read { packets, damage, counters: decoder.counters() }),
+    }
+}
+
+/// Nobody wants more messages.
+struct Stopped;
+
+fn bare(
+    path: &Path,
+    bytes: &[u8],
+    form: Option<DecodedForm>,
+    out: &mut impl FnMut(Event<'_>) -> bool,
+) -> Result<(), Failure> {
+    let is_xml = bytes.trim_ascii_start().first() == Some(&b'<') || bytes.starts_with(b"\xef\xbb\xbf<");
+    let form = match form {
+        Some(form) => form,
+        None if is_http(bytes) => DecodedForm::Http,
+        None if is_xml => DecodedForm::Datagram,
+        None => match recognise(bytes) {
+            Some(structure) => DecodedForm::Structure(structure),
+            None if bytes.is_empty() => return Err(unreadable(path, "it is empty")),
+            None => return Err(unreadable(path, "its first bytes are those of none")),
+        },
+    };
+    let mut count = 0;
+    let mut decoder = Decoder::new();
+    let mut counted = |event: Event<'_>| {
+        count += 1;
+        out(event);
+    };
+    match form {
+        DecodedForm::Structure(structure) => {
+            let tree = dissect(structure, bytes);
+            counted(Event::Message(Message { number: 1, seen: None, answers: None, tree }));
+        }
+        DecodedForm::Datagram => decoder.datagram(bytes, None, &mut counted),
+        DecodedForm::Http => decoder.http(bytes, &mut counted),
+    }
+    if count == 0 {
+        return Err(unreadable(path, "no message of these protocols is in it"));
+    }
+    Ok(())
+}
+
+/// The bytes of hexadecimal digits, with white space between them; none where the text is something else.
+fn digits(text: &[u8]) -> Option<Vec<u8>> {
+    let digits: Vec<u8> = text.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
+    if digits.is_empty() { None } else { hex::decode(digits).ok() }
+}

@@ -1,0 +1,250 @@
+//! Both directions of an HTTP connection: requests and their answers.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+
+use peerdist_protocol::http::CONTENT_CODING;
+use peerdist_protocol::schema::{
+    Fault, Headers, Node, Structure, Tree, Value, dissect, dissect_headers, recognise, request_at, response_at, tables,
+};
+
+use super::file::Nanoseconds;
+use super::http::{Head, Reader, Received, Start, Wish};
+use super::message::{Answered, Seen, what};
+use super::tcp::{Budget, Direction, Piece};
+
+/// The most bytes of a message of MS-PCCRR or MS-PCHC that are looked at: more than the largest there is.
+const MAX_MESSAGE: usize = 400 << 10;
+/// The most bytes of content information that are looked at.
+const MAX_CONTENT_INFORMATION: usize = 16 << 20;
+/// The most requests of one connection that wait for their answers.
+const MAX_ASKED: usize = 64;
+
+/// A request whose answer has not come.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// Which of the connection's requests it is.
+    id: u64,
+    /// Which side asks.
+    side: usize,
+    method: String,
+    target: String,
+    /// What was handed on of it.
+    shown: Option<Answered>,
+}
+
+/// What a message belongs to.
+#[derive(Debug)]
+pub(super) enum Context {
+    Request(u64),
+    Answer(Option<Asked>),
+}
+
+/// A TCP connection that speaks HTTP, or does not.
+#[derive(Debug)]
+pub(super) struct Connection {
+    /// Who has sent the first packet that was seen, and to whom.
+    ends: Option<[SocketAddr; 2]>,
+    sides: [Side; 2],
+    asked: VecDeque<Asked>,
+    requests: u64,
+}
+
+#[derive(Debug, Default)]
+struct Side {
+    pub(super) direction: Direction,
+    reader: Reader<Context>,
+}
+
+/// What a message is, and what it answers; given to the decoder, which numbers it.
+pub(super) struct Found<'a> {
+    pub(super) tree: Tree<'a>,
+    pub(super) seen: Option<Seen>,
+    pub(super) answers: Option<Answered>,
+}
+
+impl Connection {
+    pub(super) fn new(ends: Option<[SocketAddr; 2]>) -> Self {
+        Self { ends, sides: [Side::default(), Side::default()], asked: VecDeque::new(), requests: 0 }
+    }
+
+    /// Which side sends from this address.
+    pub(super) fn side_of(&self, source: SocketAddr) -> usize {
+        usize::from(self.ends.is_none_or(|[first, _]| first != source))
+    }
+
+    /// The reassembly of a side.
+    pub(super) fn direction(&mut self, side: usize) -> Option<&mut Direction> {
+        self.sides.get_mut(side).map(|side| &mut side.direction)
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.sides.iter().all(|side| side.direction.has_ended())
+    }
+
+    /// Takes a piece of a side's bytes and hands on the messages that are whole with it. `hand_on` gives the number
+    /// of the message.
+    pub(super) fn piece(
+        &mut self,
+        side: usize,
+        piece: &Piece<'_>,
+        now: Nanoseconds,
+        budget: &mut Budget,
+        hand_on: &mut impl FnMut(Found<'_>) -> u64,
+    ) {
+        let (asked, requests) = (&mut self.asked, &mut self.requests);
+        let mut received = Vec::new();
+        let side_number = side;
+        if let Some(side) = self.sides.get_mut(side) {
+            let mut wish = |head: &Head| wish(head, side_number, asked, requests);
+            side.reader.piece(piece, now, budget, &mut wish, &mut received);
+        }
+        for message in received {
+            self.message(side, message, hand_on);
+        }
+        // Answers may be among the bytes that are lost: the next one is none of the requests before.
+        if matches!(piece, Piece::Gap(_)) && self.sides.get(side).is_some_and(|side| side.reader.is_lost()) {
+            self.asked.retain(|asked| asked.side == side);
+        }
+    }
+
+    /// The requests that got no answer.
+    pub(super) fn unanswered(self) -> impl Iterator<Item = Answered> {
+        self.asked.into_iter().filter_map(|asked| asked.shown)
+    }
+
+    fn message(&mut self, side: usize, message: Received<Context>, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
+        let Received { head, context, body, cut, began, ended } = message;
+        let seen = self.ends.map(|[first, second]| {
+            let (source, destination) = if side == 0 { (first, second) } else { (second, first) };
+            Seen { began, ended, source, destination, tcp: true }
+        });
+        match context {
+            Context::Request(id) => {
+                let Start::Request { method, target, http_1_1 } = &head.start else { return };
+                let structure = (method == "POST").then(|| request_at(path(target), &body)).flatten();
+                let lines = head.lines();
+                let tree = match structure {
+                    Some(structure) => Some(read_body(structure, &body, cut)),
+                    None => {
+                        dissect_headers(Headers::Request { method, target, http_1_1: *http_1_1 }, &lines, head.size())
+                    }
+                };
+                let Some(tree) = tree else { return };
+                let (name, what) = (tree.name, what(&tree));
+                let number = hand_on(Found { tree, seen, answers: None });
+                if let Some(asked) = self.asked.iter_mut().find(|asked| asked.id == id) {
+                    asked.shown = Some(Answered { number, name, what, seen });
+                }
+            }
+            Context::Answer(asked) => {
+                let Start::Response { status } = head.start else { return };
+                let answers = asked.as_ref().and_then(|asked| asked.shown.clone());
+                let ours = asked.as_ref().filter(|asked| asked.method == "POST");
+                let ours = ours.and_then(|asked| response_at(path(&asked.target), &body));
+                match ours {
+                    Some(structure) if status == 200 => {
+                        hand_on(Found { tree: read_body(structure, &body, cut), seen, answers });
+                    }
+                    Some(structure) => {
+                        let tree = plain_answer(structure.protocol, structure.section, status, head.size());
+                        hand_on(Found { tree, seen, answers });
+                    }
+                    None => {
+                        let is_head = asked.as_ref().is_some_and(|asked| asked.method == "HEAD");
+                        let body = (!is_head && status != 304).then_some(&body[..]);
+                        answer(&head, status, asked.is_some(), body, cut, seen, answers, hand_on);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An answer of ordinary HTTP, or one whose request was not seen.
+#[allow(clippy::too_many_arguments)]
+fn answer(
+    head: &Head,
+    status: u16,
+    is_paired: bool,
+    body: Option<&[u8]>,
+    cut: Option<&'static str>,
+    seen: Option<Seen>,
+    answers: Option<Answered>,
+    hand_on: &mut impl FnMut(Found<'_>) -> u64,
+) {
+    let lines = head.lines();
+    if let Some(tree) = dissect_headers(Headers::Response { status }, &lines, head.size()) {
+        hand_on(Found { tree, seen, answers: answers.clone() });
+        if let Some(body) = body.filter(|_| head.lists("Content-Encoding", CONTENT_CODING)) {
+            let structure = match body {
+                [0, 2, ..] => &tables::CONTENT_INFORMATION_2,
+                _ => &tables::CONTENT_INFORMATION_1,
+            };
+            hand_on(Found { tree: read_body(structure, body, cut), seen, answers });
+        }
+    } else if let Some(body) = body.filter(|_| !is_paired)
+        && let Some(structure) = recognise(body)
+    {
+        hand_on(Found { tree: read_body(structure, body, cut), seen, answers });
+    } else if answers.is_some() {
+        // The content itself, though content information would have done.
+        hand_on(Found { tree: plain_answer("MS-PCCRTP", "2.2", status, head.size()), seen, answers });
+    }
+}
+
+/// What is wanted of the body of a message with this head; keeps the account of requests.
+fn wish(head: &Head, side: usize, asked: &mut VecDeque<Asked>, requests: &mut u64) -> Wish<Context> {
+    match &head.start {
+        Start::Request { method, target, .. } => {
+            *requests += 1;
+            if asked.len() == MAX_ASKED {
+                asked.pop_front();
+            }
+            let (method, target) = (method.clone(), target.clone());
+            let is_ours = method == "POST" && request_at(path(&target), &[]).is_some();
+            asked.push_back(Asked { id: *requests, side, method, target, shown: None });
+            let keep = if is_ours { MAX_MESSAGE } else { 0 };
+            Wish { has_body: true, keep, context: Context::Request(*requests) }
+        }
+        // An interim answer is none.
+        Start::Response { status: 100..=199 } => Wish { has_body: false, keep: 0, context: Context::Answer(None) },
+        Start::Response { status } => {
+            let asked = asked.pop_front();
+            let is_head = asked.as_ref().is_some_and(|asked| asked.method == "HEAD");
+            let is_ours = |asked: &Asked| asked.method == "POST" && request_at(path(&asked.target), &[]).is_some();
+            let keep = match &asked {
+                _ if head.lists("Content-Encoding", CONTENT_CODING) => MAX_CONTENT_INFORMATION,
+                Some(asked) if !is_ours(asked) => 0,
+                _ => MAX_MESSAGE,
+            };
+            Wish { has_body: !is_head && !matches!(status, 204 | 304), keep, context: Context::Answer(asked) }
+        }
+    }
+}
+
+/// The path of a request target, which may be a whole URL.
+fn path(target: &str) -> &str {
+    let target = match target.split_once("://") {
+        Some((_, rest)) => rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/"),
+        None => target,
+    };
+    target.split('?').next().unwrap_or(target)
+}
+
+/// A body, with a word on what is missing of it.
+fn read_body<'b>(structure: &'static Structure, body: &'b [u8], cut: Option<&'static str>) -> Tree<'b> {
+    let mut tree = dissect(structure, body);
+    if let Some(reason) = cut {
+        let section = format!("{} {}", structure.protocol, structure.section);
+        let rule = format!("the message is not whole: {reason}");
+        tree.faults.push(Fault { offset: body.len(), field: String::new(), rule, section, tolerated: false });
+    }
+    tree
+}
+
+/// An answer that is none of the protocol's.
+fn plain_answer(protocol: &'static str, section: &'static str, status: u16, size: usize) -> Tree<'static> {
+    let fields = vec![Node::new("Status", Value::Integer(status.into()))];
+    Tree { name: "HTTP_RESPONSE", protocol, section, size, fields, faults: Vec::new() }
+}

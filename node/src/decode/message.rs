@@ -1,0 +1,159 @@
+//! What the decoder hands on.
+
+use std::net::SocketAddr;
+
+use peerdist_protocol::content::{SegmentHashOfData, SegmentId, SegmentSecret};
+use peerdist_protocol::crypto::HashAlgorithm;
+use peerdist_protocol::schema::{Node, Tree};
+
+use super::file::Nanoseconds;
+
+/// A message of one of the protocols.
+#[derive(Debug)]
+pub struct Message<'a> {
+    /// Counted from 1 in the order in which messages are whole.
+    pub number: u64,
+    /// Where it was seen; none for bytes that came alone.
+    pub seen: Option<Seen>,
+    /// The request that it answers, where that was seen.
+    pub answers: Option<Answered>,
+    /// What it says.
+    pub tree: Tree<'a>,
+}
+
+/// Where and when a message was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Seen {
+    /// When its first byte came.
+    pub began: Nanoseconds,
+    /// When its last byte came.
+    pub ended: Nanoseconds,
+    /// Who sent it.
+    pub source: SocketAddr,
+    /// To whom.
+    pub destination: SocketAddr,
+    /// Whether it came over TCP.
+    pub tcp: bool,
+}
+
+/// A request, as its answer or the lack of one refers to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answered {
+    /// The request's number.
+    pub number: u64,
+    /// The document's name for it.
+    pub name: &'static str,
+    /// What it asks for, in a few words.
+    pub what: String,
+    /// Where it was seen.
+    pub seen: Option<Seen>,
+}
+
+/// What happens.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A message is whole, or there is no more of it.
+    Message(Message<'a>),
+    /// A request got no answer until its connection or the capture ended.
+    Unanswered(Answered),
+}
+
+/// What a message is about, in a few words: segment and blocks, or a URL.
+#[must_use]
+pub fn what(tree: &Tree<'_>) -> String {
+    let id = |node: &Node<'_>| node.bytes().map(short);
+    let segment = ["SegmentID", "SegmentId", "Hash", "SegmentHoHoDk"].into_iter().find_map(|name| tree.find(name));
+    let segment = segment.and_then(id).map(|id| format!("segment {id}"));
+    let counted = |list: &str| tree.find(list).map_or(0, |list| list.children().len());
+    let more = |list: &str| match counted(list) {
+        0 | 1 => String::new(),
+        count => format!(" and {} more", count - 1),
+    };
+    let segment = segment.unwrap_or_default();
+    match tree.name {
+        "MSG_GETBLKS" | "MSG_GETBLKLIST" | "MSG_BLKLIST" => format!("{segment} {}", blocks(tree)),
+        "MSG_BLK" => {
+            let (index, size) = (tree.integer("BlockIndex").unwrap_or(0), tree.integer("SizeOfBlock").unwrap_or(0));
+            let held = if size == 0 { "not held".to_owned() } else { format!("{size} bytes") };
+            format!("{segment} block {index}, {held}")
+        }
+        "MSG_GETSEGLIST" => format!("{segment}{}", more("SegmentIDs")),
+        "MSG_SEGLIST" => plural(counted("SegmentRanges"), "range"),
+        "MSG_NEGO_REQ" | "MSG_NEGO_RESP" => {
+            let version = |name| peerdist_protocol::schema::version_text(tree.integer(name).unwrap_or(0));
+            format!("{} to {}", version("MinSupportedProtocolVersion"), version("MaxSupportedProtocolVersion"))
+        }
+        "BATCHED_OFFER_MESSAGE" => format!("{segment}{}", more("SegmentDescriptors")),
+        "INITIAL_OFFER_MESSAGE" => segment,
+        "SEGMENT_INFO_MESSAGE" => format!("{} bytes", tree.integer("cbSegment").unwrap_or(0)),
+        "RESPONSE_MESSAGE" => match tree.integer("ResponseCode") {
+            Some(0) => "OK".to_owned(),
+            Some(1) => "INTERESTED".to_owned(),
+            _ => String::new(),
+        },
+        "Probe" | "ProbeMatches" if counted("SegmentIDs") > 0 => format!("{segment}{}", more("SegmentIDs")),
+        "request" => {
+            let text = |name| tree.find(name).and_then(Node::text).unwrap_or_default();
+            let range = tree.find("Range").and_then(Node::text).map(|range| format!(", {range}")).unwrap_or_default();
+            format!("{} {}{range}", text("Method"), text("Target"))
+        }
+        "response" | "HTTP_RESPONSE" => format!("status {}", tree.integer("Status").unwrap_or(0)),
+        "CONTENT_INFORMATION_1.0" => plural(counted("segments"), "segment"),
+        "CONTENT_INFORMATION_2.0" => {
+            let chunks = tree.find("chunks").map_or(&[][..], Node::children);
+            let segments = chunks.iter().filter_map(|chunk| chunk.child("segments"));
+            plural(segments.map(|list| list.children().len()).sum(), "segment")
+        }
+        _ => String::new(),
+    }
+}
+
+fn plural(count: usize, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
+}
+
+fn blocks(tree: &Tree<'_>) -> String {
+    const LISTS: [&str; 3] = ["ReqBlockRanges", "NeededBlockRanges", "BlockRanges"];
+    let ranges = LISTS.into_iter().find_map(|name| tree.find(name)).map_or(&[][..], Node::children);
+    let number = |range: &Node<'_>, name| range.child(name).and_then(Node::integer).unwrap_or(0);
+    let total: u64 = ranges.iter().map(|range| number(range, "Count")).fold(0, u64::saturating_add);
+    match ranges {
+        [] => "no blocks".to_owned(),
+        [range] if total == 1 => format!("block {}", number(range, "Index")),
+        [range] => {
+            let first = number(range, "Index");
+            format!("blocks {first} to {}", first.saturating_add(total).saturating_sub(1))
+        }
+        _ => format!("{} in {} ranges", plural(usize::try_from(total).unwrap_or(usize::MAX), "block"), ranges.len()),
+    }
+}
+
+/// The first bytes of a segment id.
+#[must_use]
+pub fn short(id: &[u8]) -> String {
+    let shown = id.get(..8).unwrap_or(id);
+    let dots = if shown.len() < id.len() { ".." } else { "" };
+    format!("{}{dots}", hex::encode_upper(shown))
+}
+
+/// The ids of the segments that a message describes: they do not travel with it but follow from it.
+pub fn derived_ids(tree: &Tree<'_>) -> impl Iterator<Item = SegmentId> {
+    let algorithm = match tree.integer("dwHashAlgo") {
+        Some(0x800D) => HashAlgorithm::Sha384,
+        Some(0x800E) => HashAlgorithm::Sha512,
+        Some(_) => HashAlgorithm::Sha256,
+        None => HashAlgorithm::TruncatedSha512,
+    };
+    let lists = match tree.find("chunks") {
+        Some(chunks) => chunks.children().iter().filter_map(|chunk| chunk.child("segments")).collect(),
+        None => Vec::from_iter(tree.find("segments")),
+    };
+    let segments: Vec<_> = lists.into_iter().flat_map(Node::children).collect();
+    let derive = move |segment: &Node<'_>| {
+        let bytes = |name| segment.child(name).and_then(Node::bytes);
+        let hash_of_data = SegmentHashOfData::from_slice(bytes("SegmentHashOfData")?)?;
+        let secret = SegmentSecret::from_slice(bytes("SegmentSecret")?)?;
+        Some(SegmentId::derive(algorithm, &secret, &hash_of_data))
+    };
+    segments.into_iter().filter_map(derive)
+}

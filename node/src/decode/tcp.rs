@@ -1,0 +1,304 @@
+//! One direction of a TCP connection, put in order: segments that come twice, late or never.
+
+use std::collections::BTreeMap;
+
+use super::packet::Segment;
+
+/// The most bytes of one direction that wait for those before them.
+const MAX_WAITING: usize = 1 << 20;
+/// The most segments of one direction that wait.
+const MAX_WAITING_SEGMENTS: usize = 4096;
+
+/// The most bytes that one acknowledgement may say were not captured.
+const MAX_LOST: i32 = 1 << 26;
+
+/// The bytes that all connections together may hold. What does not fit is given up.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Budget(usize);
+
+impl Budget {
+    pub(super) fn new(bytes: usize) -> Self {
+        Self(bytes)
+    }
+
+    /// Takes so many bytes if there are as many.
+    pub(super) fn take(&mut self, bytes: usize) -> bool {
+        match self.0.checked_sub(bytes) {
+            Some(left) => {
+                self.0 = left;
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub(super) fn give_back(&mut self, bytes: usize) {
+        self.0 += bytes;
+    }
+}
+
+/// What comes out, in order.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Piece<'a> {
+    Data(&'a [u8]),
+    /// So many bytes were not captured.
+    Gap(u64),
+    /// The sender has ended.
+    End,
+}
+
+/// A direction of a connection.
+#[derive(Debug, Default)]
+pub(super) struct Direction {
+    /// The position of the byte that is due. Its lower half is the sequence number.
+    next: Option<u64>,
+    waiting: BTreeMap<u64, Box<[u8]>>,
+    waiting_bytes: usize,
+    /// Where the sender ends.
+    end: Option<u64>,
+    ended: bool,
+}
+
+impl Direction {
+    /// Whether the sender has ended and everything was there.
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Takes a segment; what can be handed on goes to `out`. Without a SYN, the first segment that is seen is taken
+    /// for the first one.
+    pub(super) fn segment(&mut self, segment: &Segment<'_>, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
+        if self.ended {
+            return;
+        }
+        let sequence = segment.sequence.wrapping_add(u32::from(segment.syn));
+        let next = *self.next.get_or_insert(1 << 32 | u64::from(sequence));
+        // Which of the two readings of a sequence number is meant, the nearer one says.
+        let distance = sequence.wrapping_sub(next as u32) as i32;
+        let start = next.saturating_add_signed(distance.into());
+        let end = start + segment.payload.len() as u64;
+        if segment.fin {
+            self.end = Some(end);
+        }
+        if start > next && !segment.payload.is_empty() {
+            self.wait(start, segment.payload, budget, out);
+        } else {
+            self.hand_on(start, segment.payload, out);
+            self.drain(budget, out);
+        }
+        self.end_if_due(out);
+    }
+
+    /// The receiver has had every byte before `sequence`: what is not there by now was not captured.
+    pub(super) fn acknowledged(&mut self, sequence: u32, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
+        let Some(next) = self.next.filter(|_| !self.ended) else { return };
+        let distance = sequence.wrapping_sub(next as u32) as i32;
+        if !(1..MAX_LOST).contains(&distance) {
+            return;
+        }
+        let due = next.saturating_add_signed(distance.into());
+        while self.waiting.first_key_value().is_some_and(|(start, _)| *start < due) {
+            self.skip(budget, out);
+        }
+        self.jump(due, out);
+        self.end_if_due(out);
+    }
+
+    /// No more segments will come.
+    pub(super) fn finish(&mut self, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
+        while !self.ended && !self.waiting.is_empty() {
+            self.skip(budget, out);
+        }
+        // Behind the end there is nothing.
+        for payload in std::mem::take(&mut self.waiting).into_values() {
+            self.release(payload.len(), budget);
+        }
+        if !self.ended {
+            self.ended = true;
+            out(Piece::End);
+        }
+    }
+
+    fn wait(&mut self, start: u64, payload: &[u8], budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
+        if self.waiting.get(&start).is_some_and(|known| known.len() >= payload.len()) {
+            return;
+        }
+        while self.waiting_bytes + payload.len() > MAX_WAITING
+            || self.waiting.len() >= MAX_WAITING_SEGMENTS
+            || !budget.take(payload.len())
+        {
+            if self.waiting.is_empty() {
+                self.jump(start, out);
+                return self.hand_on(start, payload, out);
+            }
+            self.skip(budget, out);
+        }
+        if self.next.is_some_and(|next| start <= next) {
+            budget.give_back(payload.len());
+            self.hand_on(start, payload, out);
+            return self.drain(budget, out);
+        }
+        self.waiting_bytes += payload.len();
+        if let Some(replaced) = self.waiting.insert(start, payload.into()) {
+            self.release(replaced.len(), budget);
+        }
+    }
+
+    /// Gives up the bytes before the first segment that waits.
+    fn skip(&mut self, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
+        if let Some((start, _)) = self.waiting.first_key_value() {
+            self.jump(*start, out);
+        }
+        self.drain(budget, out);
+    }
+
+    fn jump(&mut self, to: u64, out: &mut impl FnMut(Piece<'_>)) {
+        let next = self.next.get_or_insert(to);
+        if to > *next {
+            out(Piece::Gap(to - *next));
+            *next = to;
+        }
+    }
+
+    fn drain(&mut self, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
+        while let Some(entry) = self.waiting.first_entry()
+            && self.next.is_some_and(|next| *entry.key() <= next)
+        {
+            let (start, payload) = entry.remove_entry();
+            self.release(payload.len(), budget);
+            self.hand_on(start, &payload, out);
+        }
+    }
+
+    fn release(&mut self, bytes: usize, budget: &mut Budget) {
+        self.waiting_bytes -= bytes;
+        budget.give_back(bytes);
+    }
+
+    /// Hands on what of a segment has not been there yet; it begins where bytes are due, or before.
+    fn hand_on(&mut self, start: u64, payload: &[u8], out: &mut impl FnMut(Piece<'_>)) {
+        let Some(next) = &mut self.next else { return };
+        let known = usize::try_from(next.saturating_sub(start)).unwrap_or(usize::MAX);
+        if let Some(fresh) = payload.get(known..)
+            && !fresh.is_empty()
+        {
+            *next += fresh.len() as u64;
+            out(Piece::Data(fresh));
+        }
+    }
+
+    fn end_if_due(&mut self, out: &mut impl FnMut(Piece<'_>)) {
+        if !self.ended && self.end.is_some() && self.end <= self.next {
+            self.ended = true;
+            out(Piece::End);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Stream {
+        direction: Direction,
+        budget: Budget,
+        out: Vec<String>,
+    }
+
+    impl Stream {
+        fn new() -> Self {
+            Self { direction: Direction::default(), budget: Budget::new(1 << 22), out: Vec::new() }
+        }
+
+        fn flags(&mut self, sequence: u32, payload: &[u8], syn: bool, fin: bool) -> &mut Self {
+            let segment = Segment { sequence, acknowledged: None, syn, fin, rst: false, payload };
+            let out = &mut self.out;
+            self.direction.segment(&segment, &mut self.budget, &mut |piece| note(out, &piece));
+            self
+        }
+
+        fn data(&mut self, sequence: u32, payload: &[u8]) -> &mut Self {
+            self.flags(sequence, payload, false, false)
+        }
+
+        fn finish(&mut self) -> &[String] {
+            let out = &mut self.out;
+            self.direction.finish(&mut self.budget, &mut |piece| note(out, &piece));
+            assert_eq!(self.budget.0, 1 << 22, "everything was given back");
+            &self.out
+        }
+    }
+
+    fn note(out: &mut Vec<String>, piece: &Piece<'_>) {
+        out.push(match piece {
+            Piece::Data(data) if data.len() > 9 => format!("{} bytes", data.len()),
+            Piece::Data(data) => String::from_utf8_lossy(data).into_owned(),
+            Piece::Gap(size) => format!("gap {size}"),
+            Piece::End => "end".to_owned(),
+        });
+    }
+
+    #[test]
+    fn segments_in_any_order_come_out_once_and_in_order() {
+        let mut stream = Stream::new();
+        stream.flags(99, b"", true, false).data(103, b"d").data(101, b"bc").data(100, b"a").data(100, b"ab");
+        stream.data(102, b"cde").flags(105, b"f", false, true);
+        assert_eq!(stream.finish(), ["a", "bc", "d", "e", "f", "end"]);
+    }
+
+    #[test]
+    fn sequence_numbers_wrap() {
+        let mut stream = Stream::new();
+        stream.data(u32::MAX - 1, b"ab").data(1, b"d").data(0, b"c").data(u32::MAX, b"bc");
+        assert_eq!(stream.finish(), ["ab", "c", "d", "end"]);
+    }
+
+    #[test]
+    fn what_is_never_captured_is_a_gap() {
+        let mut stream = Stream::new();
+        stream.data(100, b"a").data(110, b"b").flags(111, b"", false, true);
+        assert_eq!(stream.out, ["a"]);
+        assert_eq!(stream.finish(), ["a", "gap 9", "b", "end"]);
+    }
+
+    #[test]
+    fn what_was_acknowledged_will_not_come() {
+        let mut stream = Stream::new();
+        stream.data(100, b"a").data(110, b"b");
+        for sequence in [100, 112, 90, 111, 100 + (1 << 30)] {
+            let out = &mut stream.out;
+            stream.direction.acknowledged(sequence, &mut stream.budget, &mut |piece| note(out, &piece));
+        }
+        assert_eq!(stream.out, ["a", "gap 9", "b", "gap 1"]);
+        stream.data(112, b"c");
+        assert_eq!(stream.finish(), ["a", "gap 9", "b", "gap 1", "c", "end"]);
+    }
+
+    #[test]
+    fn nothing_follows_the_end() {
+        let mut stream = Stream::new();
+        stream.data(100, b"a").data(110, b"b").flags(101, b"", false, true).data(101, b"c");
+        assert_eq!(stream.finish(), ["a", "end"]);
+    }
+
+    #[test]
+    fn waiting_has_a_limit() {
+        let mut stream = Stream::new();
+        stream.data(0, b"a");
+        for index in 0..40 {
+            stream.data(100 + index * 60_000, &[0; 60_000]);
+        }
+        assert!(stream.out.contains(&"gap 99".to_owned()));
+        assert!(stream.direction.waiting_bytes <= MAX_WAITING);
+        let got = stream.finish().iter().filter(|piece| *piece == "60000 bytes").count();
+        assert_eq!(got, 40);
+    }
+
+    #[test]
+    fn without_a_budget_nothing_waits() {
+        let mut stream = Stream { budget: Budget::new(10), ..Stream::new() };
+        stream.data(0, b"a").data(2, &[0; 8]).data(20, b"abc");
+        assert_eq!(stream.out, ["a", "gap 1", "\0\0\0\0\0\0\0\0"]);
+        assert_eq!(stream.budget.0, 7);
+    }
+}
