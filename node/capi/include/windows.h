@@ -122,11 +122,12 @@ typedef uint32_t ULONG, *PULONG;
 typedef uint32_t DWORD, *PDWORD, *LPDWORD;
 typedef int32_t INT32;
 typedef uint32_t UINT32, ULONG32, DWORD32;
-typedef int64_t INT64, LONG64;
-typedef uint64_t UINT64, ULONG64, DWORD64;
-typedef int64_t LONGLONG, *PLONGLONG;
-typedef uint64_t ULONGLONG, *PULONGLONG;
-typedef uint64_t DWORDLONG;
+typedef long long INT64, LONG64;
+typedef unsigned long long UINT64, ULONG64, DWORD64;
+/* As %lld and %llu want them. */
+typedef long long LONGLONG, *PLONGLONG;
+typedef unsigned long long ULONGLONG, *PULONGLONG;
+typedef unsigned long long DWORDLONG;
 typedef intptr_t INT_PTR, LONG_PTR, *PLONG_PTR;
 typedef uintptr_t UINT_PTR, ULONG_PTR, *PULONG_PTR, DWORD_PTR;
 typedef ULONG_PTR SIZE_T, *PSIZE_T;
