@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Instant;
 
+use bytes::Bytes;
 use peerdist_node::store::{StoreConfig, Trust};
-use peerdist_protocol::content::{BlockIndex, BlockRanges, ContentInformation, CryptoAlgoId, SegmentId};
+use peerdist_protocol::content::{
+    AES_IV_SIZE, BlockIndex, BlockRanges, ContentInformation, CryptoAlgoId, EncryptedBlock, SegmentId,
+};
 use peerdist_protocol::hosted_cache::{
     BatchedOffer, ContentTag, MAX_SEGMENT_DESCRIPTORS, Offer, Response, SegmentDescriptor, Version,
 };
-use peerdist_protocol::retrieval::{BlkTail, tail_size};
+use peerdist_protocol::retrieval::BlkTail;
 use peerdist_transport::retrieval::server::{BlockSource, Listener, Server, ServerLimits};
 use tempfile::TempDir;
 
@@ -113,8 +116,8 @@ impl BlockSource for SmallBlocks {
 
 /// Serves small blocks until the benchmark ends. Returns the port.
 fn serve_small_blocks() -> u16 {
-    let algorithm = CryptoAlgoId::Aes128;
-    let block = BlkTail { algorithm, size_of_block: 32, bytes: vec![0xa5; tail_size(32, algorithm)].into() };
+    let data = Bytes::from_static(&[0xa5; 32]);
+    let block = BlkTail::from(&EncryptedBlock { algorithm: CryptoAlgoId::Aes128, iv: [0; AES_IV_SIZE], data });
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let port = listener.local_addr().expect("it is bound").port();
     thread::spawn(move || {
