@@ -42,7 +42,7 @@ pub fn text(message: DWORD) -> Option<&'static str> {
         PEERDIST_ERROR_VERSION_UNSUPPORTED => "This version of the API is not supported.",
         PEERDIST_ERROR_INVALID_CONFIGURATION => "A value in the configuration is wrong.",
         PEERDIST_ERROR_NOT_LICENSED => "This edition is not licensed for that.",
-        PEERDIST_ERROR_SERVICE_UNAVAILABLE => "The service does not run or is not ready yet: is peerdistd there?",
+        PEERDIST_ERROR_SERVICE_UNAVAILABLE => "The service does not run, or is not ready yet.",
         PEERDIST_ERROR_TRUST_FAILURE => "Peers are not asked for a while, after errors of theirs.",
         _ => return None,
     })
