@@ -60,6 +60,9 @@ fn refused(error: ClientError) -> Failure {
         ClientError::NoDaemon { .. } => Failure::new(ExitStatus::NoDaemon, error).help(
             "start peerdistd, or name its socket in PEERDIST_ADMIN_SOCKET; `--root /` changes what the next start finds",
         ),
+        ClientError::Refused { error: ErrorCode::Internal, .. } => Failure::new(ExitStatus::Failure, error).help(
+            "let the daemon's user write there, or name another file in `[control] feature_file` of its configuration",
+        ),
         _ => error.into(),
     }
 }

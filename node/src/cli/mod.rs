@@ -35,6 +35,7 @@ pub mod probe;
 mod process;
 mod progress;
 pub mod publish;
+mod refused;
 pub mod serve;
 pub mod show;
 pub mod status;

@@ -15,6 +15,7 @@ use tokio::io::AsyncReadExt as _;
 
 use super::hash::write_output;
 use super::process::interrupted;
+use super::refused::by_api;
 use super::{
     BytesFrom, ContentInfoVersion, ExitStatus, Failure, IdentifierArguments, Output, Progress, PublicationsArguments,
     PublishArguments, UnpublishArguments,
@@ -35,7 +36,7 @@ pub async fn run(arguments: PublishArguments) -> Result<(), Failure> {
         return Err(Failure::new(ExitStatus::Usage, "--version 1 makes no content information of version 2")
             .help("leave --version out, or say --content-info v1"));
     }
-    let (session, mut events) = Session::from_env().await.map_err(failure)?.split();
+    let (session, mut events) = Session::from_env().await.map_err(by_api)?.split();
     let publication = Publication { session: &session, identifier: &identifier };
     let is_published = Cell::new(false);
     let published = async {
@@ -60,14 +61,14 @@ pub async fn run(arguments: PublishArguments) -> Result<(), Failure> {
 /// Takes a publication back.
 pub async fn unpublish(arguments: UnpublishArguments) -> Result<(), Failure> {
     let identifier = identifier(&arguments.identifier)?;
-    let session = Session::from_env().await.map_err(failure)?;
-    session.unpublish(&identifier).await.map_err(failure)
+    let session = Session::from_env().await.map_err(by_api)?;
+    session.unpublish(&identifier).await.map_err(by_api)
 }
 
 /// Lists this user's publications.
 pub async fn list(arguments: PublicationsArguments) -> Result<(), Failure> {
-    let session = Session::from_env().await.map_err(failure)?;
-    let publications = session.publications().await.map_err(failure)?;
+    let session = Session::from_env().await.map_err(by_api)?;
+    let publications = session.publications().await.map_err(by_api)?;
     let listed =
         Listed { publications: publications.iter().map(|line| Line::of(&line.identifier.0, line.length)).collect() };
     Output::new(arguments.json)
@@ -76,13 +77,14 @@ pub async fn list(arguments: PublicationsArguments) -> Result<(), Failure> {
 
 fn identifier(arguments: &IdentifierArguments) -> Result<Vec<u8>, Failure> {
     let usage = |message| Failure::new(ExitStatus::Usage, message);
-    match (&arguments.id, &arguments.id_hex) {
-        (Some(text), _) => Ok(text.as_bytes().to_vec()),
+    let identifier = match (&arguments.id, &arguments.id_hex) {
+        (Some(text), _) => text.as_bytes().to_vec(),
         (None, Some(digits)) => {
-            hex::decode(digits).map_err(|_| usage("--id-hex takes an even number of hexadecimal digits"))
+            hex::decode(digits).map_err(|_| usage("--id-hex takes an even number of hexadecimal digits"))?
         }
-        (None, None) => Err(usage("no identifier was named").help("use --id or --id-hex")),
-    }
+        (None, None) => return Err(usage("no identifier was named").help("use --id or --id-hex")),
+    };
+    if identifier.is_empty() { Err(usage("an identifier has 1 to 4096 bytes")) } else { Ok(identifier) }
 }
 
 /// What is being published.
@@ -98,7 +100,7 @@ impl Publication<'_> {
         is_published.set(true);
         let mut size = None;
         if let Some(out) = &arguments.out {
-            let information = self.information(arguments.content_info).await.map_err(failure)?;
+            let information = self.information(arguments.content_info).await.map_err(by_api)?;
             write_output(out, &information)?;
             size = Some(information.len());
             if out == Path::new("-") {
@@ -125,7 +127,7 @@ impl Publication<'_> {
         }
         let progress = Progress::new("publishing", declared);
         // What is no regular file, such as a pipe, ends where it ends.
-        let stream = self.session.publish(self.identifier, declared.unwrap_or(0), version).await.map_err(failure)?;
+        let stream = self.session.publish(self.identifier, declared.unwrap_or(0), version).await.map_err(by_api)?;
         let mut added = 0;
         loop {
             let piece = read_piece(&mut file).await.map_err(unreadable)?;
@@ -159,7 +161,7 @@ impl Publication<'_> {
             error,
             ClientError::Refused { error: ErrorCode::Cancelled | ErrorCode::NoSession | ErrorCode::NoContent, .. }
         );
-        if is_cancelled && self.session.publications().await.is_err() { gone() } else { failure(error) }
+        if is_cancelled && self.session.publications().await.is_err() { gone() } else { by_api(error) }
     }
 
     /// The content information of what was published, whole.
@@ -212,31 +214,6 @@ fn gone() -> Failure {
 fn changed(path: &Path) -> Failure {
     Failure::file("publish", path, io::Error::other("it changed while it was read"))
         .help("try again when nobody writes to it")
-}
-
-/// With what the user can do about what the daemon refuses here.
-fn failure(error: ClientError) -> Failure {
-    let help = match &error {
-        ClientError::HungUp { .. } => {
-            return Failure::new(ExitStatus::NoDaemon, error).help("the daemon ended in the middle: try again");
-        }
-        ClientError::NotPermitted { .. } => {
-            return Failure::new(ExitStatus::NotPermitted, error)
-                .help("`[control] api_mode` of the daemon's configuration says who may use this socket");
-        }
-        ClientError::Refused { error: code, .. } => match code {
-            ErrorCode::AlreadyExists => {
-                "`peerdist publications` lists what you have published, `peerdist unpublish` takes it back"
-            }
-            ErrorCode::NotPublished => "`peerdist publications` lists what you have published; others' is not yours",
-            ErrorCode::Cancelled => "it was taken back while it was being published",
-            ErrorCode::Quota => "the limits are `[control] max_…_per_user` of the daemon's configuration",
-            ErrorCode::Disabled | ErrorCode::Unavailable => "`peerdist watch` tells when it is available",
-            _ => return error.into(),
-        },
-        _ => return error.into(),
-    };
-    Failure::new(ExitStatus::Failure, error).help(help)
 }
 
 /// What `publish --json` prints.

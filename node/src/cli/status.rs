@@ -4,8 +4,8 @@ use std::io::{self, Write};
 
 use serde_json::Value;
 
-use super::{ExitStatus, Failure, Output, StatusArguments};
-use crate::control::client::{AdminClient, ClientError};
+use super::{Failure, Output, StatusArguments};
+use crate::control::client::AdminClient;
 
 /// Prints the daemon's status.
 pub async fn run(arguments: StatusArguments) -> Result<(), Failure> {
@@ -54,21 +54,6 @@ fn plain(value: &Value) -> String {
         Value::Array(items) if items.is_empty() => "none".to_owned(),
         Value::Array(items) => items.iter().map(plain).collect::<Vec<_>>().join(" "),
         Value::Number(_) | Value::Object(_) => value.to_string(),
-    }
-}
-
-impl From<ClientError> for Failure {
-    fn from(error: ClientError) -> Self {
-        match error {
-            ClientError::NoDaemon { .. } => Self::new(ExitStatus::NoDaemon, error)
-                .help("start peerdistd, or name its socket in PEERDIST_ADMIN_SOCKET or PEERDIST_SOCKET"),
-            ClientError::NotPermitted { .. } => Self::new(ExitStatus::NotPermitted, error)
-                .help("the admin socket is for the daemon's own user: try again as that user, or with sudo"),
-            ClientError::HungUp { .. }
-            | ClientError::Connect { .. }
-            | ClientError::Refused { .. }
-            | ClientError::Unexpected { .. } => Self::new(ExitStatus::Failure, error),
-        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{self, ErrorKind, Write};
 use std::time::Duration;
 
 use super::process::interrupted;
+use super::refused::by_api;
 use super::{ExitStatus, Failure, WatchArguments};
 use crate::api::{Status, StatusInfo};
 use crate::control::client::{ClientError, Session};
@@ -23,7 +24,7 @@ pub async fn run(arguments: WatchArguments) -> Result<(), Failure> {
         ended = watch(&mut lines) => ended,
     };
     match ended {
-        Err(WatchError::Refused(error)) => Err(error.into()),
+        Err(WatchError::Refused(error)) => Err(by_api(error)),
         Err(WatchError::Output(error)) if error.kind() != ErrorKind::BrokenPipe => {
             Err(Failure::new(ExitStatus::Failure, error).help("standard output cannot be written"))
         }

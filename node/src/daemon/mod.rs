@@ -237,6 +237,10 @@ fn start_failure(error: StartError, config: &Config) -> Failure {
             .help("is another peerdistd running? Or name another [cache] dir");
     }
     match io_kind(&error) {
+        Some(ErrorKind::PermissionDenied) if matches!(error, StartError::Store(_)) => {
+            Failure::new(ExitStatus::NotPermitted, error)
+                .help("make the folder for this user (CacheDirectory= in a unit), or name another [cache] dir")
+        }
         Some(ErrorKind::PermissionDenied) if (1..1024).contains(&port) => {
             Failure::new(ExitStatus::NotPermitted, error).help(format!(
                 "port {port} needs a right: `setcap cap_net_bind_service=+ep` on the program, AmbientCapabilities= in its unit, \

@@ -80,16 +80,38 @@ fn no_daemon_is_told_from_no_permission() {
     let home = Home::new("");
     let error = home.peerdist(&["status"]).error(5);
     assert!(error.contains("no daemon at") && error.contains("PEERDIST_ADMIN_SOCKET"), "{error}");
+    assert!(!error.contains("PEERDIST_SOCKET"), "{error}");
     let _daemon = home.start();
-    let mut command = home.command(&["status"]);
-    if geteuid().is_root() {
-        // Permissions do not keep root out, so somebody else asks.
-        std::fs::set_permissions(home.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
-        command.uid(65534).gid(65534);
-    } else {
-        std::fs::set_permissions(home.admin_socket(), std::fs::Permissions::from_mode(0o000)).unwrap();
+    for (verb, socket, whose) in
+        [("status", home.admin_socket(), "daemon's own user"), ("watch", home.api_socket(), "[control] api_mode")]
+    {
+        let mut command = home.command(&[verb]);
+        std::fs::set_permissions(socket, std::fs::Permissions::from_mode(0o000)).unwrap();
+        if geteuid().is_root() {
+            // Permissions do not keep root out, so somebody else asks.
+            std::fs::set_permissions(home.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
+            command.uid(65534).gid(65534);
+        }
+        let error = Ran::of(command).error(7);
+        assert!(error.contains("permission denied") && error.contains(whose), "{error}");
     }
-    assert!(Ran::of(command).error(7).contains("permission denied"));
+}
+
+#[test]
+fn a_cache_folder_that_cannot_be_made_is_what_it_speaks_of() {
+    let home = Home::new("");
+    let text = std::fs::read_to_string(home.config()).unwrap().replace("\"local\"", "\"distributed\"");
+    let text = format!("{text}\nnode.port = 80\nnode.listen = [\"127.0.0.1\"]\n");
+    std::fs::write(home.config(), text).unwrap();
+    let config = home.config();
+    let mut daemon = command(["daemon".as_ref(), "--config".as_ref(), config.as_os_str()]);
+    std::fs::set_permissions(home.path(""), std::fs::Permissions::from_mode(0o555)).unwrap();
+    if geteuid().is_root() {
+        daemon.uid(65534).gid(65534);
+    }
+    let error = Ran::of(daemon).error(7);
+    assert!(error.contains("[cache] dir") && !error.contains("port 80"), "{error}");
+    std::fs::set_permissions(home.path(""), std::fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 #[test]

@@ -122,7 +122,7 @@ fn an_identifier_is_taken_once() {
     first.line();
     let error = home.peerdist(&["publish", &file, "--id", "image"]).error(1);
     assert!(error.contains("published under this identifier already") && error.contains("unpublish"), "{error}");
-    let error = home.peerdist(&["publish", &file, "--id", ""]).error(1);
+    let error = home.peerdist(&["publish", &file, "--id", &"x".repeat(4097)]).error(1);
     assert!(error.contains("1 to 4096 bytes"), "{error}");
 }
 
@@ -154,7 +154,8 @@ async fn content_information_is_written_beside() {
 #[test]
 fn a_daemon_that_goes_away_ends_it() {
     let (home, file, _) = home_with_a_file("");
-    assert!(home.peerdist(&["publish", &file, "--id", "image"]).error(5).contains("no daemon at"));
+    let error = home.peerdist(&["publish", &file, "--id", "image"]).error(5);
+    assert!(error.contains("no daemon at") && error.contains("its api socket in PEERDIST_SOCKET"), "{error}");
     for signal in [Signal::TERM, Signal::KILL] {
         let daemon = home.start();
         let mut publishing = publish(&home, &[&file, "--id", "image"]);
@@ -181,7 +182,20 @@ fn what_cannot_be_published_is_said() {
     let both = ["publish", &file, "--id", "x", "--version", "1", "--content-info", "v2", "--out", "-"];
     assert!(home.peerdist(&both).error(2).contains("--version 1"));
     assert!(home.peerdist(&["unpublish", "--id-hex", "0"]).error(2).contains("--id-hex"));
+    for none in ["--id", "--id-hex"] {
+        assert!(home.peerdist(&["publish", &file, none, ""]).error(2).contains("1 to 4096 bytes"));
+    }
     assert_eq!(home.peerdist(&["publications"]).stdout(), "");
+}
+
+#[test]
+fn where_the_daemon_cannot_keep_its_key_it_says_so_of_itself() {
+    let (home, file, _) = home_with_a_file("");
+    fs::create_dir(home.path("publish.key")).unwrap();
+    let _daemon = home.start();
+    let error = home.peerdist(&["publish", &file, "--id", "image"]).error(1);
+    assert!(error.contains("the daemon failed: ") && error.contains("[control] publish_key"), "{error}");
+    assert!(home.log().contains("nothing can be published"), "{}", home.log());
 }
 
 #[tokio::test]

@@ -15,6 +15,7 @@ use peerdist_protocol::retrieval::BlkTail;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::cli::refused::by_api;
 use crate::cli::{BytesFrom, CacheAddArguments, ExitStatus, Failure, Output, Progress, show};
 use crate::control::client::{ClientError, Session};
 use crate::control::wire::{ErrorCode, MAX_DATA_SIZE};
@@ -27,7 +28,7 @@ pub(super) async fn run(arguments: &CacheAddArguments, output: Output) -> Result
     match Session::from_env().await {
         Ok(session) => content.give_to(&session, &information).await?,
         Err(ClientError::NoDaemon { .. }) => content.append_to(&super::open_own()?, &information)?,
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(by_api(error)),
     }
     let range = information.range();
     let added = Added { file: &arguments.file, bytes: range.end - range.start, segments: information.segments().len() };
