@@ -159,7 +159,11 @@ impl Api {
         if let Some(secret) = self.0.secret.get() {
             return Ok(secret);
         }
-        let secret = load_or_create_in_folder(&self.0.key).map_err(Error::Internal)?;
+        let secret = load_or_create_in_folder(&self.0.key).map_err(|error| {
+            tracing::warn!(%error, "nothing can be published");
+            // Whoever publishes may well have the right that the daemon lacks.
+            Error::Internal(format!("the daemon failed: {error}; `[control] publish_key` names the file"))
+        })?;
         Ok(self.0.secret.get_or_init(|| secret))
     }
 

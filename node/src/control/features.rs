@@ -72,7 +72,11 @@ impl From<FeatureError> for Refusal {
             FeatureError::UnknownFeature { .. } => ErrorCode::UnknownFeature,
             FeatureError::ParentDisabled { .. } => ErrorCode::ParentDisabled,
             FeatureError::NoneNamed => ErrorCode::BadRequest,
-            FeatureError::File(_) => ErrorCode::Internal,
+            FeatureError::File(error) => {
+                tracing::warn!(%error, "the features stay as they were");
+                // Whoever asks may well have the right that the daemon lacks.
+                return Self::new(ErrorCode::Internal, format_args!("the daemon failed: {error}"));
+            }
         };
         Self::new(code, error)
     }
