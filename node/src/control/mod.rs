@@ -109,6 +109,8 @@ impl Control {
 #[derive(Debug, Serialize)]
 struct AdminStatus {
     version: &'static str,
+    /// Whether the service is on: turned off, the node fetches, answers and serves nothing.
+    service: Status,
     #[serde(flatten)]
     node: NodeStatus,
     /// What users hold on the api socket.
@@ -117,7 +119,13 @@ struct AdminStatus {
 
 impl Context {
     fn status(&self) -> AdminStatus {
-        AdminStatus { version: env!("CARGO_PKG_VERSION"), node: self.node.status(), api: self.sessions.api().held() }
+        let api = self.sessions.api();
+        AdminStatus {
+            version: env!("CARGO_PKG_VERSION"),
+            service: api.status().status,
+            node: self.node.status(),
+            api: api.held(),
+        }
     }
 
     fn public_status(&self) -> PublicStatus {

@@ -58,6 +58,31 @@ fn every_verb_works_on_a_system_that_does_not_run() {
 }
 
 #[test]
+fn the_status_says_whether_the_service_is_on() {
+    let home = Home::new("");
+    let _daemon = home.start();
+    let service = || home.peerdist(&["status", "--json"]).json()["service"].clone();
+    assert_eq!(service(), "available");
+    home.peerdist(&["feature", "disable", "PeerDist"]).stdout();
+    assert_eq!(service(), "disabled");
+    let text = home.peerdist(&["status"]).stdout();
+    let words = |line: &str| line.split_whitespace().eq(["service", "disabled"]);
+    assert!(text.lines().any(words), "{text}");
+    let error = home.peerdist(&["publish", "/dev/null", "--id", "x"]).error(1);
+    assert!(error.contains("peerdist feature enable PeerDist"), "{error}");
+}
+
+#[test]
+fn where_the_daemon_may_not_keep_the_states_it_says_so_of_itself() {
+    let home = Home::new("");
+    let _daemon = home.start();
+    fs::create_dir(home.path("features.toml")).unwrap();
+    let error = home.peerdist(&["feature", "disable", "PeerDist"]).error(1);
+    assert!(error.contains("the daemon failed: ") && error.contains("[control] feature_file"), "{error}");
+    assert!(home.log().contains("features.toml"), "{}", home.log());
+}
+
+#[test]
 fn the_states_outlive_the_daemon() {
     let home = Home::new("");
     let daemon = home.start();
