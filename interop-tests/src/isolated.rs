@@ -4,7 +4,7 @@
 //! again under `unshare`, for this one test. Where neither is possible the test fails and says why, unless
 //! `PEERDIST_SKIP_LAB=1` says that this is known.
 
-use std::process::Command;
+use std::process::{Command, ExitCode};
 use std::sync::OnceLock;
 
 use crate::netns::{self, Namespace};
@@ -34,6 +34,38 @@ pub fn run<F: FnOnce()>(test: F) {
     }
 }
 
+/// Runs the work of a program where it may make network namespaces: here, or in a copy of the program with the same
+/// arguments that is root of a user namespace. Returns how the program is to end.
+///
+/// # Panics
+/// If `work` does, or if no namespace can be made.
+pub fn run_program(work: impl FnOnce()) -> ExitCode {
+    match namespaces_allowed() {
+        Ok(()) => {
+            netns::remove_stale();
+            work();
+            ExitCode::SUCCESS
+        }
+        Err(reason) if std::env::var_os(INSIDE).is_some() => {
+            panic!("no network namespace can be made, not even as root of a user namespace: {reason}");
+        }
+        Err(_) => {
+            let status = in_user_namespace().args(std::env::args_os().skip(1)).status().expect("unshare starts");
+            if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+    }
+}
+
+/// Starts this program again as root of a user namespace.
+fn in_user_namespace() -> Command {
+    let own = std::env::current_exe().expect("the program has a binary");
+    let mut command = Command::new(programs::find("unshare"));
+    command.args(["--user", "--map-root-user", "--net", "--mount", "--"]);
+    // `ip netns` keeps its handles below /run, which is somebody else's outside.
+    command.args(["sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$0\" \"$@\""]).arg(own).env(INSIDE, "1");
+    command
+}
+
 /// Whether this process can make network namespaces, found out by making one.
 fn namespaces_allowed() -> Result<(), &'static str> {
     static ALLOWED: OnceLock<Result<(), String>> = OnceLock::new();
@@ -44,12 +76,8 @@ fn namespaces_allowed() -> Result<(), &'static str> {
 }
 
 fn run_in_user_namespace(test: &str, reason: &str) {
-    let own = std::env::current_exe().expect("the test has a binary");
-    let mut command = Command::new(programs::find("unshare"));
-    command.args(["--user", "--map-root-user", "--net", "--mount", "--"]);
-    // `ip netns` keeps its handles below /run, which is somebody else's outside.
-    command.args(["sh", "-c", "mount -t tmpfs tmpfs /run && exec \"$0\" \"$@\""]).arg(own);
-    command.args([test, "--exact", "--nocapture", "--include-ignored"]).env(INSIDE, "1");
+    let mut command = in_user_namespace();
+    command.args([test, "--exact", "--nocapture", "--include-ignored"]);
     let output = command.output().expect("unshare starts");
     let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     // A filter that matches nothing is a success to the test runner.

@@ -10,6 +10,7 @@
 //! Addresses are private to the lab, so that any number of labs may run at once, and a host may use any port.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,9 @@ pub const WAN: &str = "wan0";
 
 /// The bridge's own interface, and where the virtual cables end.
 const BRIDGE: &str = "br0";
+
+/// From where Linux takes a port when it is asked for any.
+pub const EPHEMERAL_PORTS: RangeInclusive<u16> = 32_768..=60_999;
 
 /// The number of a host's address is this and its own.
 const FIRST_HOST: u16 = 10;

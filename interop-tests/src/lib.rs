@@ -8,6 +8,8 @@
 //! | [`pcapng`] | the captures that the switch writes |
 //! | [`nginx`] | a web server that others wrote, on a host |
 //! | [`nodes`] | our own programs on hosts: content servers, nodes, downloads |
+//! | [`hosted`] | hosted caches and their clients, with certificates |
+//! | [`captures`] | the captures of `pcaps/`, and what of them must stay the same |
 //! | [`hostile`] | a peer that sends wrong bytes, or none |
 //! | [`process`] | programs that run on a host: readiness, output, end |
 //! | [`installed`] | `libpeerdist` as it is installed, and programs compiled against it |
@@ -19,6 +21,8 @@
 #![allow(clippy::print_stderr, reason = "what failed is printed beside the output of the test")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod captures;
+pub mod hosted;
 pub mod hostile;
 pub mod installed;
 pub mod isolated;

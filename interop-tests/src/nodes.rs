@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use peerdist_node::control::client::{RemoteRead, Session};
 use peerdist_protocol::content::ContentInformation;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -71,6 +73,10 @@ impl ContentServer {
     fn start(host: &Host, what: std::ffi::OsString, home: TempDir) -> Self {
         let mut command = Command::new(programs::peerdist());
         command.arg("serve").arg(what).args(["--listen", &host.socket(0).to_string()]);
+        // The same one always, so that segments have the same ids in every lab.
+        let secret = home.path().join("secret");
+        write_private(&secret, "the lab's own secret");
+        command.arg("--secret-key").arg(secret);
         command.args(["--min-size", "1", "--state"]).arg(home.path().join("state"));
         let mut process = host.spawn(&mut command);
         let base = process.wait_for_line("http://").trim().to_owned();
@@ -129,8 +135,16 @@ pub struct Node {
     host: Host,
     process: Option<Process>,
     home: TempDir,
+    special: Special,
+}
+
+/// What few nodes have.
+#[derive(Debug, Default)]
+struct Special {
     /// Bytes of the volume that the cache is on, where it is one of its own.
     disk: Option<usize>,
+    /// Where the keys of its TLS connections go.
+    key_log: Option<PathBuf>,
 }
 
 impl Node {
@@ -147,7 +161,7 @@ impl Node {
     /// # Panics
     /// If it does not start.
     pub fn start_with(host: &Host, settings: &str) -> Self {
-        Self::configure(host, settings, None)
+        Self::configure(host, settings, Special::default())
     }
 
     /// Starts a node whose cache is on a volume of its own, of so many bytes. It is gone with the process.
@@ -155,10 +169,18 @@ impl Node {
     /// # Panics
     /// If it does not start.
     pub fn start_on_disk(host: &Host, bytes: usize, settings: &str) -> Self {
-        Self::configure(host, settings, Some(bytes))
+        Self::configure(host, settings, Special { disk: Some(bytes), ..Special::default() })
     }
 
-    fn configure(host: &Host, settings: &str, disk: Option<usize>) -> Self {
+    /// Starts a node that writes the keys of its TLS connections to a file.
+    ///
+    /// # Panics
+    /// If it does not start.
+    pub fn start_with_key_log(host: &Host, settings: &str, key_log: &Path) -> Self {
+        Self::configure(host, settings, Special { key_log: Some(key_log.to_owned()), ..Special::default() })
+    }
+
+    fn configure(host: &Host, settings: &str, special: Special) -> Self {
         let home = home();
         let path = home.path().display();
         let config = format!(
@@ -167,7 +189,7 @@ impl Node {
              feature_file = \"{path}/features.toml\"\npublish_key = \"{path}/publish.key\"\n{settings}"
         );
         std::fs::write(home.path().join("peerdist.toml"), config).expect("a file in an empty folder");
-        let mut node = Self { host: host.clone(), process: None, home, disk };
+        let mut node = Self { host: host.clone(), process: None, home, special };
         node.restart();
         node
     }
@@ -177,7 +199,7 @@ impl Node {
     /// # Panics
     /// If it does not start.
     pub fn restart(&mut self) {
-        let mut command = match self.disk {
+        let mut command = match self.special.disk {
             None => Command::new(programs::peerdistd()),
             Some(bytes) => {
                 let mount = format!("mkdir -p \"$0\" && mount -t tmpfs -o size={bytes} tmpfs \"$0\" && exec \"$@\"");
@@ -188,6 +210,7 @@ impl Node {
             }
         };
         command.arg("--config").arg(self.home.path().join("peerdist.toml"));
+        command.envs(self.special.key_log.as_ref().map(|file| ("SSLKEYLOGFILE", file)));
         let mut process = self.host.spawn(&mut command);
         process.wait_alive("peerdistd to answer", |_| {
             // Before the socket is there, asking would only cost time.
@@ -202,7 +225,7 @@ impl Node {
     /// # Panics
     /// If the cache has no volume of its own.
     pub fn fill_disk(&self) -> PathBuf {
-        assert!(self.disk.is_some(), "this would fill the disk of the machine");
+        assert!(self.special.disk.is_some(), "this would fill the disk of the machine");
         let process = self.process.as_ref().expect("the node runs");
         // The volume is seen by the node alone.
         let cache = self.home.path().join("cache");
@@ -272,6 +295,26 @@ impl Node {
         self.host.run(&mut add, PATIENCE).success();
         let bytes = std::fs::read(&information).expect("peerdist wrote it");
         ContentInformation::parse(bytes.into()).expect("peerdist makes content information")
+    }
+
+    /// Reads a content through the node's api, which asks nobody but peers and hosted caches.
+    ///
+    /// # Panics
+    /// If any of it is missing.
+    pub fn read(&self, information: &ContentInformation) -> Vec<u8> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime starts");
+        runtime.block_on(async {
+            let session = Session::open(self.home.path().join("api.sock")).await.expect("the node takes a session");
+            let content = session.open_content(information.emit().into()).await.expect("it is content information");
+            let mut bytes = Vec::new();
+            while (bytes.len() as u64) < information.range().end {
+                match content.next(bytes.len() as u64).await.expect("the node answers") {
+                    RemoteRead::Data { bytes: data, .. } => bytes.extend_from_slice(&data),
+                    RemoteRead::Missing { range, reason } => panic!("{range:?} is missing: {reason:?}"),
+                }
+            }
+            bytes
+        })
     }
 
     /// Starts a download through this node.
@@ -411,6 +454,16 @@ impl Sources {
 fn sha256(file: &Path) -> String {
     let output = Command::new("sha256sum").arg(file).output().expect("sha256sum starts");
     String::from_utf8_lossy(&output.stdout).split(' ').next().unwrap_or_default().to_owned()
+}
+
+/// Writes a new file that nobody else may read, as keys have to be.
+///
+/// # Panics
+/// If it is there, or cannot be written.
+pub(crate) fn write_private(path: &Path, text: &str) {
+    let mut options = std::fs::OpenOptions::new();
+    let mut file = options.write(true).create_new(true).mode(0o600).open(path).expect("a new file");
+    file.write_all(text.as_bytes()).expect("the folder takes files");
 }
 
 /// A folder of its own, with a path short enough for a socket in it.

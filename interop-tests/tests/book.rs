@@ -217,8 +217,10 @@ impl Stage {
         let home = TempDir::with_prefix("book-").expect("a temporary folder");
         let at = |name: &str| home.path().join(name);
         std::fs::create_dir(at("files")).expect("a new folder");
-        // Commands name the examples as from the root of the tree.
-        std::os::unix::fs::symlink(root().join("node"), at("node")).expect("a new link");
+        // Commands name the examples and the captures as from the root of the tree.
+        for folder in ["node", "pcaps"] {
+            std::os::unix::fs::symlink(root().join(folder), at(folder)).expect("a new link");
+        }
         for file in [at("files/image.iso"), at("image.iso")] {
             std::fs::write(file, content(5 << 20, 1)).expect("the disk has room");
         }

@@ -1,8 +1,84 @@
-//! A whole download as somebody else's dissectors see it.
+//! The captures of `pcaps/`, read and made anew, and a whole download as somebody else's dissectors see it.
 
+use peerdist_interop_tests::captures::{self, ALL, Capture};
 use peerdist_interop_tests::lab::{Lab, Lan, Plan};
 use peerdist_interop_tests::nodes::{ContentServer, Node, content};
 use peerdist_interop_tests::{isolated, tshark};
+use peerdist_protocol::hosted_cache::Version;
+
+#[test]
+fn every_capture_decodes_as_it_did() {
+    let folder = captures::folder();
+    for capture in ALL {
+        let expected = std::fs::read_to_string(capture.decode_file(&folder)).expect("it was decoded");
+        let decoded = captures::decode(&capture.file(&folder));
+        for (line, (decoded, expected)) in decoded.lines().zip(expected.lines()).enumerate() {
+            assert_eq!(decoded, expected, "{}, line {}", capture.name, line + 1);
+        }
+        assert_eq!(decoded.len(), expected.len(), "{}", capture.name);
+    }
+}
+
+#[test]
+fn captures_made_anew_differ_only_in_what_must() {
+    isolated::run(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        for capture in ALL {
+            capture.make(folder.path());
+            let old = std::fs::read_to_string(capture.decode_file(&captures::folder())).expect("it was decoded");
+            let new = captures::decode(&capture.file(folder.path()));
+            let differences = captures::differences(&captures::messages(&old), &captures::messages(&new));
+            assert!(differences.is_empty(), "{}: {differences:#?}", capture.name);
+        }
+    });
+}
+
+#[test]
+fn good_captures_have_no_faults_and_the_others_have() {
+    let folder = captures::folder();
+    for Capture { name, is_good, .. } in ALL {
+        let decode = std::fs::read_to_string(folder.join(format!("{name}.json"))).expect("it was decoded");
+        let messages = captures::messages(&decode);
+        let faults = |message: &&serde_json::Value| {
+            let faults = message["faults"].as_array().expect("a list");
+            faults.iter().any(|fault| fault["tolerated"] != true)
+        };
+        assert_eq!(messages.iter().filter(faults).count() == 0, *is_good, "{name}");
+    }
+}
+
+#[test]
+fn tshark_finds_nothing_malformed_in_good_captures() {
+    let folder = captures::folder();
+    for capture in ALL.iter().filter(|capture| capture.is_good) {
+        assert_eq!(tshark::malformed(&capture.file(&folder)), [""; 0], "{}", capture.name);
+    }
+}
+
+#[test]
+fn the_keys_in_a_capture_open_its_tls() {
+    let folder = captures::folder();
+    for name in ["hosted-v1", "errors-hosted-cache"] {
+        let capture = folder.join(format!("{name}.pcapng"));
+        let offers = format!("tls && http.request.uri == \"{}\"", Version::V1.path());
+        assert!(tshark::count(&capture, &offers) >= 2, "{name}");
+    }
+}
+
+#[test]
+fn the_folder_and_its_page_have_every_capture_and_nothing_else() {
+    let folder = captures::folder();
+    assert_eq!(std::fs::read_to_string(folder.join("README.md")).expect("a text"), captures::page());
+    let names =
+        std::fs::read_dir(&folder).expect("a folder").flatten().flat_map(|entry| entry.file_name().into_string());
+    let is_capture = |name: &String| name.ends_with(".pcapng") || name.ends_with(".json");
+    let mut found: Vec<_> = names.filter(is_capture).collect();
+    found.sort();
+    let mut wanted: Vec<_> =
+        ALL.iter().flat_map(|Capture { name, .. }| [format!("{name}.json"), format!("{name}.pcapng")]).collect();
+    wanted.sort();
+    assert_eq!(found, wanted);
+}
 
 #[test]
 fn tshark_finds_nothing_malformed_in_a_whole_download() {

@@ -3,6 +3,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod bench;
+mod captures;
 mod ci;
 mod command;
 mod conformance;
@@ -25,6 +26,7 @@ usage: cargo xtask TASK
                      measure speed beside the yardsticks; without words, keep the result in docs/benchmarks.md
   install-library [--prefix DIR] [--destdir DIR] [--library FILE]
                      build libpeerdist, or take FILE, and install it with headers and pkg-config file; to /usr/local
+  captures [NAME...] make the captures of pcaps/ anew, or those that are named
   conformance        write docs/conformance.md: which test holds which statement of the documents
   ci                 everything that continuous integration checks, then `test`
   rules              the rules of the tree alone: dependencies, lints, licences, the page of conformance
@@ -38,6 +40,7 @@ fn main() -> ExitCode {
         "test" => test::run_all(&rest),
         "bench" => bench::run_all(&rest),
         "install-library" => install::install_library(&rest),
+        "captures" => captures::make(&rest),
         "conformance" => conformance::write(),
         "ci" => ci::run_all(),
         "rules" => ci::check_rules(),

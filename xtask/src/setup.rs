@@ -18,6 +18,7 @@ struct Program {
 const TESTS: &[Program] = &[
     Program { name: "cc", package: "gcc" },
     Program { name: "curl", package: "curl" },
+    Program { name: "editcap", package: "wireshark-common" },
     Program { name: "g++", package: "g++" },
     Program { name: "gcc", package: "gcc" },
     Program { name: "ip", package: "iproute2" },

@@ -5,15 +5,15 @@ mod support;
 
 use std::time::Duration;
 
+use peerdist_interop_tests::hosted::{
+    Authority, client, hosted_cache, hosted_settings, secure_client, secure_hosted_cache,
+};
 use peerdist_interop_tests::hostile::{HostilePeer, Misbehaviour};
 use peerdist_interop_tests::isolated;
 use peerdist_interop_tests::lab::{Families, LAN, Plan, Shape};
 use peerdist_interop_tests::nodes::{Download, Node};
 use peerdist_interop_tests::process::{PATIENCE, wait_until};
-use support::{
-    Authority, Branch, FROM_ORIGIN, blocks_held, client, hosted_cache, hosted_settings, offer_to, secure_client,
-    secure_hosted_cache,
-};
+use support::{Branch, FROM_ORIGIN, blocks_held, offer_to};
 
 const MIB: usize = 1024 * 1024;
 

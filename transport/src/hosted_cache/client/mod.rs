@@ -13,7 +13,7 @@ use std::time::Duration;
 use peerdist_protocol::hosted_cache::{Offer, RequestTimer, Response, Version};
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, KeyLogFile, RootCertStore};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
@@ -146,11 +146,13 @@ async fn trust_system() -> Arc<ClientConfig> {
 }
 
 fn trust(roots: RootCertStore) -> Arc<ClientConfig> {
-    let config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("the provider has what TLS 1.2 and 1.3 need")
         .with_root_certificates(roots)
         .with_no_client_auth();
+    // For whoever looks at packets: nothing is written unless SSLKEYLOGFILE names a file.
+    config.key_log = Arc::new(KeyLogFile::new());
     Arc::new(config)
 }
 
