@@ -127,7 +127,8 @@ impl Connection {
                 let tree = match structure {
                     Some(structure) => Some(read_body(structure, &body, cut)),
                     None => {
-                        dissect_headers(Headers::Request { method, target, http_1_1: *http_1_1 }, &lines, head.size())
+                        let start = Headers::Request { method, target, http_1_1: *http_1_1 };
+                        dissect_headers(start, &lines, head.bytes())
                     }
                 };
                 let Some(tree) = tree else { return };
@@ -147,7 +148,7 @@ impl Connection {
                         hand_on(Found { tree: read_body(structure, &body, cut), seen, answers });
                     }
                     Some(structure) => {
-                        let tree = plain_answer(structure.protocol, structure.section, status, head.size());
+                        let tree = plain_answer(structure.protocol, structure.section, status, head.bytes());
                         hand_on(Found { tree, seen, answers });
                     }
                     None => {
@@ -174,7 +175,7 @@ fn answer(
     hand_on: &mut impl FnMut(Found<'_>) -> u64,
 ) {
     let lines = head.lines();
-    if let Some(tree) = dissect_headers(Headers::Response { status }, &lines, head.size()) {
+    if let Some(tree) = dissect_headers(Headers::Response { status }, &lines, head.bytes()) {
         hand_on(Found { tree, seen, answers: answers.clone() });
         if let Some(body) = body.filter(|_| head.lists("Content-Encoding", CONTENT_CODING)) {
             let structure = match body {
@@ -189,7 +190,7 @@ fn answer(
         hand_on(Found { tree: read_body(structure, body, cut), seen, answers });
     } else if answers.is_some() {
         // The content itself, though content information would have done.
-        hand_on(Found { tree: plain_answer("MS-PCCRTP", "2.2", status, head.size()), seen, answers });
+        hand_on(Found { tree: plain_answer("MS-PCCRTP", "2.2", status, head.bytes()), seen, answers });
     }
 }
 
@@ -244,7 +245,7 @@ fn read_body<'b>(structure: &'static Structure, body: &'b [u8], cut: Option<&'st
 }
 
 /// An answer that is none of the protocol's.
-fn plain_answer(protocol: &'static str, section: &'static str, status: u16, size: usize) -> Tree<'static> {
+fn plain_answer<'h>(protocol: &'static str, section: &'static str, status: u16, head: &'h [u8]) -> Tree<'h> {
     let fields = vec![Node::new("Status", Value::Integer(status.into()))];
-    Tree { name: "HTTP_RESPONSE", protocol, section, size, fields, faults: Vec::new() }
+    Tree { name: "HTTP_RESPONSE", protocol, section, size: head.len(), bytes: head, fields, faults: Vec::new() }
 }

@@ -393,9 +393,9 @@ impl Head {
         Some(Self { bytes, start, lines })
     }
 
-    /// How many bytes it has.
-    pub(super) fn size(&self) -> usize {
-        self.bytes.len()
+    /// Its bytes, up to the empty line and with it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Where each header line begins, its name and its value.
