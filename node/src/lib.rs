@@ -13,6 +13,7 @@
 //! | [`feature`] | what DISM turns on and off, and where its state is kept |
 //! | [`control`] | HTTP over unix sockets: administration and the PeerDist API |
 //! | [`decode`] | captures and bare messages taken apart, blocks in them decrypted |
+//! | [`craft`] | messages made of JSON, and sent |
 //! | [`daemon`] | orderly start, reload and stop of `peerdistd` |
 //! | [`cli`] | the verbs of `peerdist` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -21,6 +22,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod craft;
 pub mod daemon;
 pub mod decode;
 pub mod download;

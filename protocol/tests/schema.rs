@@ -422,7 +422,7 @@ fn what_cannot_be_composed_is_named() {
     let text = |name: &'static str, value: &'static str| Node::new(name, Value::Text(value.into()));
     let error = |values: &[Node<'_>]| compose(&tables::MSG_GETBLKS, values).unwrap_err().to_string();
     assert_eq!(error(&[]), "SizeOfSegmentID is missing");
-    assert_eq!(error(&[text("SegmentId", "00")]), "MSG_GETBLKS has no field SegmentId");
+    assert_eq!(error(&[text("SegmentId", "00")]), "SegmentId is no field of MSG_GETBLKS");
     assert_eq!(
         error(&[text("SizeOfSegmentID", "1"), text("SegmentID", "0g")]),
         "SegmentID has to be hexadecimal digits"
@@ -455,7 +455,7 @@ fn heads_of_http_are_shown_where_they_speak_of_peerdist() {
     let response = Headers::Response { status: 200 };
     let fault = |head, lines: &[(&str, &str)]| {
         let lines: Vec<_> = lines.iter().map(|(name, value)| (0, *name, *value)).collect();
-        let tree = dissect_headers(head, &lines, 100).unwrap();
+        let tree = dissect_headers(head, &lines, b"").unwrap();
         tree.faults.first().map(|fault| (fault.rule.clone(), fault.tolerated))
     };
     let (accept, encoding) = (("Accept-Encoding", "gzip, PeerDist;q=1"), ("content-encoding", "peerdist"));
@@ -468,7 +468,7 @@ fn heads_of_http_are_shown_where_they_speak_of_peerdist() {
     let (rule, tolerated) = fault(response, &[encoding, ("X-P2P-PeerDist", "Version=1.1")]).unwrap();
     assert!(rule.contains("ContentLength") && !tolerated, "{rule}");
     assert!(fault(response, &[encoding]).is_some());
-    assert!(dissect_headers(request, &[(0, "Host", "x")], 100).is_none(), "ordinary HTTP");
+    assert!(dissect_headers(request, &[(0, "Host", "x")], b"").is_none(), "ordinary HTTP");
 }
 
 /// Puts `value` in the place of leaf number `which`; leaves count from where `at` stands.

@@ -1,13 +1,18 @@
 //! The command line as clap sees it. These words are a contract; more may be added.
 
+mod packets;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
-use peerdist_protocol::content::{ContentVersion, SegmentId, SegmentSecret};
+use peerdist_protocol::content::{ContentVersion, SegmentId};
 use peerdist_protocol::crypto::HashAlgorithm;
-use peerdist_protocol::schema::{Structure, by_name, tables};
 use peerdist_transport::content_server::DEFAULT_MINIMUM_SIZE;
+
+pub use packets::{
+    CraftArguments, DecodeArguments, DecodedForm, ReplayArguments, SegmentSecretArgument, SendTarget, ShownArguments,
+};
 
 use super::ExitStatus;
 use crate::config::DEFAULT_PATH;
@@ -48,6 +53,12 @@ pub enum Verb {
     Show(ShowArguments),
     /// Take captures and messages apart, decrypt and verify the blocks in them
     Decode(DecodeArguments),
+    /// Make messages of JSON, and send them
+    ///
+    /// The objects that `peerdist decode --json` prints are valid input, and make the bytes that they were read from.
+    Craft(CraftArguments),
+    /// Send the requests of a capture to a host, and compare the answers
+    Replay(ReplayArguments),
     /// Ask the LAN who holds segments
     Probe(ProbeArguments),
     /// Look into the cache, check it, empty it, add to it
@@ -210,86 +221,6 @@ pub struct ShowArguments {
     /// Print one JSON object.
     #[arg(long)]
     pub json: bool,
-}
-
-/// The arguments of `peerdist decode`.
-#[derive(Debug, Args)]
-pub struct DecodeArguments {
-    /// Captures (pcap, pcapng), messages or content information, as bytes or hexadecimal digits; `-` is standard input.
-    #[arg(required = true, value_name = "FILE")]
-    pub files: Vec<PathBuf>,
-    /// Say who asked whom for what, when, and how long it took.
-    #[arg(long, conflicts_with_all = ["working", "layout", "full"])]
-    pub summary: bool,
-    /// Content information with which blocks are decrypted and verified. May be repeated.
-    #[arg(long, value_name = "CI")]
-    pub content_information: Vec<PathBuf>,
-    /// The secret of a segment. Other users see it in the list of processes. May be repeated.
-    #[arg(long, value_name = "SEGMENT_ID=HEX", value_parser = parse_secret)]
-    pub secret: Vec<SegmentSecretArgument>,
-    /// Show each step of the derivation of keys and of the decryption, with the keys.
-    #[arg(long)]
-    pub working: bool,
-    /// What the file is, where its bytes do not say: a message's name in its document, `datagram` or `http`.
-    #[arg(long = "as", value_name = "NAME", value_parser = parse_form)]
-    pub form: Option<DecodedForm>,
-    /// Show segment secrets. Whoever has them can read the content.
-    #[arg(long)]
-    pub secrets: bool,
-    /// Show all bytes of long fields, too; JSON always has them.
-    #[arg(long)]
-    pub full: bool,
-    /// Have path, offset and size of every field in the JSON object.
-    #[arg(long, requires = "json")]
-    pub layout: bool,
-    /// Print one JSON object a line.
-    #[arg(long)]
-    pub json: bool,
-}
-
-/// A segment and its secret.
-#[derive(Debug, Clone)]
-pub struct SegmentSecretArgument {
-    /// HoHoDk.
-    pub segment_id: SegmentId,
-    /// Kp.
-    pub secret: SegmentSecret,
-}
-
-fn parse_secret(text: &str) -> Result<SegmentSecretArgument, SecretArgumentError> {
-    let (id, secret) = text.split_once('=').ok_or(SecretArgumentError)?;
-    let secret = hex::decode(secret).map_err(|_| SecretArgumentError)?;
-    Ok(SegmentSecretArgument {
-        segment_id: id.parse().map_err(|_| SecretArgumentError)?,
-        secret: SegmentSecret::from_slice(&secret).ok_or(SecretArgumentError)?,
-    })
-}
-
-/// The text is no segment with its secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a segment's secret is SEGMENT_ID=HEX, both in hexadecimal digits")]
-struct SecretArgumentError;
-
-/// What bytes that came alone are.
-#[derive(Debug, Clone, Copy)]
-pub enum DecodedForm {
-    /// A message or content information.
-    Structure(&'static Structure),
-    /// A datagram of discovery.
-    Datagram,
-    /// One side of an HTTP connection.
-    Http,
-}
-
-fn parse_form(text: &str) -> Result<DecodedForm, String> {
-    match text {
-        "datagram" => Ok(DecodedForm::Datagram),
-        "http" => Ok(DecodedForm::Http),
-        name => by_name(name).map(DecodedForm::Structure).ok_or_else(|| {
-            let names: Vec<_> = tables::ALL.iter().map(|structure| structure.name).collect();
-            format!("one of datagram, http, {}", names.join(", "))
-        }),
-    }
 }
 
 /// The arguments of `peerdist probe`.

@@ -7,10 +7,10 @@ mod text;
 use std::io::{self, Write};
 use std::path::Path;
 
-use super::args::DecodeArguments;
+use super::args::{DecodeArguments, ShownArguments};
 use super::{ExitStatus, Failure, output, show};
-use crate::decode::{Event, KeyRing, Opened, Summary};
-use source::Read;
+use crate::decode::{Event, KeyRing, Message, Opened, Summary};
+pub(super) use source::{Read, read};
 
 /// Decodes every file.
 pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
@@ -27,7 +27,7 @@ pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
         for path in &arguments.files {
             printer.file = (arguments.files.len() > 1).then(|| path.display().to_string());
             let mut result = Ok(());
-            let read = source::read(path, arguments.form, &mut |event| {
+            let read = read(path, arguments.form, &mut |event| {
                 if result.is_ok() {
                     result = printer.event(&event);
                 }
@@ -48,7 +48,7 @@ pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
 }
 
 /// Says on standard error what of a capture could not be read.
-fn note(path: &Path, read: &Read) {
+pub(super) fn note(path: &Path, read: &Read) {
     let counters = read.counters;
     let plural = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
     let notes = [
@@ -91,10 +91,10 @@ impl Printer<'_> {
         }
         match event {
             Event::Message(message) if self.arguments.json => {
-                json::message(self.to, message, opened.as_ref(), self.file.as_deref(), self.arguments)
+                json::message(self.to, message, opened.as_ref(), self.file.as_deref(), &self.arguments.shown)
             }
             Event::Message(message) => {
-                text::message(self.to, message, opened.as_ref(), self.file.as_deref(), self.arguments)
+                text::message(self.to, message, opened.as_ref(), self.file.as_deref(), &self.arguments.shown)
             }
             Event::Unanswered(_) => Ok(()),
         }
@@ -110,8 +110,13 @@ impl Printer<'_> {
 }
 
 /// The steps that are shown.
-fn steps<'o>(opened: &'o Opened, arguments: &DecodeArguments) -> &'o [crate::decode::Working] {
-    if arguments.working { &opened.steps } else { &[] }
+fn steps<'o>(opened: &'o Opened, shown: &ShownArguments) -> &'o [crate::decode::Working] {
+    if shown.working { &opened.steps } else { &[] }
+}
+
+/// Prints a message as `decode` does.
+pub(super) fn print(to: &mut dyn Write, message: &Message<'_>, shown: &ShownArguments, json: bool) -> io::Result<()> {
+    if json { json::message(to, message, None, None, shown) } else { text::message(to, message, None, None, shown) }
 }
 
 /// A file that cannot be decoded.

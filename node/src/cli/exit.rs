@@ -31,10 +31,12 @@ pub enum ExitStatus {
     CacheInUse = 6,
     /// 7: the system or the daemon does not permit it.
     NotPermitted = 7,
-    /// 8: the file is no content information.
+    /// 8: the file is no content information, or nothing that the command reads.
     NotContentInformation = 8,
-    /// 9: nobody answered the Probe.
+    /// 9: nobody answered.
     NobodyAnswered = 9,
+    /// 10: an answer is of another kind than the captured one.
+    OtherAnswer = 10,
     /// 64: the configuration is wrong.
     Configuration = 64,
 }
@@ -51,8 +53,9 @@ Exit status:
    5  no daemon listens on the control socket
    6  another process uses the cache
    7  not permitted
-   8  the file is no content information, or of no format that can be decoded
-   9  nobody answered the Probe
+   8  the file is no content information, of no format that can be decoded, or no message
+   9  nobody answered
+  10  an answer is of another kind than the captured one
   64  the configuration is wrong";
 }
 

@@ -8,6 +8,8 @@
 //! | `hash` | [`hash`] |
 //! | `show` | [`show`] |
 //! | `decode` | [`decode`] |
+//! | `craft` | [`craft`] |
+//! | `replay` | [`replay`] |
 //! | `probe` | [`probe`] |
 //! | `cache stats`, `list`, `verify`, `clear`, `add` | [`cache`] |
 //! | `feature list`, `enable`, `disable` | [`feature`] |
@@ -17,12 +19,13 @@
 //! | `hosted-cache status` | [`hosted_cache`] |
 //! | `check-config` | [`check_config`] |
 //!
-//! Results go to standard output, with `--json` as exactly one object (`watch` and `decode`: one a line); everything else goes to standard error. Colour
-//! and progress bars appear on terminals alone. Exit statuses are [`ExitStatus`].
+//! Results go to standard output, with `--json` as exactly one object (`watch`, `decode`, `craft` and `replay`: one a
+//! line); everything else goes to standard error. Colour and progress bars appear on terminals alone. Exit statuses are [`ExitStatus`].
 
 mod args;
 pub mod cache;
 pub mod check_config;
+pub mod craft;
 pub mod decode;
 pub mod demo;
 mod exit;
@@ -36,6 +39,7 @@ mod process;
 mod progress;
 pub mod publish;
 mod refused;
+pub mod replay;
 pub mod serve;
 pub mod show;
 pub mod status;
@@ -48,10 +52,11 @@ use clap::Parser;
 
 pub use args::{
     Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CheckConfigArguments, ContentInfoVersion,
-    DaemonArguments, DecodeArguments, DecodedForm, DemoArguments, FeatureArguments, FeatureEnableArguments,
-    FeatureVerb, GetArguments, HashArguments, HashName, HostedCacheArguments, HostedCacheVerb, IdentifierArguments,
-    ProbeArguments, PublicationsArguments, PublishArguments, SecretArguments, SegmentSecretArgument, ServeArguments,
-    ShowArguments, StatusArguments, UnpublishArguments, Verb, WatchArguments,
+    CraftArguments, DaemonArguments, DecodeArguments, DecodedForm, DemoArguments, FeatureArguments,
+    FeatureEnableArguments, FeatureVerb, GetArguments, HashArguments, HashName, HostedCacheArguments, HostedCacheVerb,
+    IdentifierArguments, ProbeArguments, PublicationsArguments, PublishArguments, ReplayArguments, SecretArguments,
+    SegmentSecretArgument, SendTarget, ServeArguments, ShowArguments, ShownArguments, StatusArguments,
+    UnpublishArguments, Verb, WatchArguments,
 };
 pub use exit::{ExitStatus, Failure};
 pub use output::Output;
@@ -91,6 +96,8 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Verb::Hash(arguments) => hash::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Decode(arguments) => decode::run(&arguments),
+        Verb::Craft(arguments) => craft::run(&arguments),
+        Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Probe(arguments) => block_on(probe::run(arguments)),
         Verb::Cache(arguments) => block_on(cache::run(arguments)),
         Verb::Feature(arguments) => block_on(feature::run(arguments)),

@@ -61,6 +61,8 @@ pub(super) struct Found<'a> {
     pub(super) tree: Tree<'a>,
     pub(super) seen: Option<Seen>,
     pub(super) answers: Option<Answered>,
+    pub(super) is_request: bool,
+    pub(super) is_cut: bool,
 }
 
 impl Connection {
@@ -115,6 +117,7 @@ impl Connection {
 
     fn message(&mut self, side: usize, message: Received<Context>, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
         let Received { head, context, body, cut, began, ended } = message;
+        let is_cut = cut.is_some();
         let seen = self.ends.map(|[first, second]| {
             let (source, destination) = if side == 0 { (first, second) } else { (second, first) };
             Seen { began, ended, source, destination, tcp: true }
@@ -127,12 +130,13 @@ impl Connection {
                 let tree = match structure {
                     Some(structure) => Some(read_body(structure, &body, cut)),
                     None => {
-                        dissect_headers(Headers::Request { method, target, http_1_1: *http_1_1 }, &lines, head.size())
+                        let start = Headers::Request { method, target, http_1_1: *http_1_1 };
+                        dissect_headers(start, &lines, head.bytes())
                     }
                 };
                 let Some(tree) = tree else { return };
                 let (name, what) = (tree.name, what(&tree));
-                let number = hand_on(Found { tree, seen, answers: None });
+                let number = hand_on(Found { tree, seen, answers: None, is_request: true, is_cut });
                 if let Some(asked) = self.asked.iter_mut().find(|asked| asked.id == id) {
                     asked.shown = Some(Answered { number, name, what, seen });
                 }
@@ -144,11 +148,12 @@ impl Connection {
                 let ours = ours.and_then(|asked| response_at(path(&asked.target), &body));
                 match ours {
                     Some(structure) if status == 200 => {
-                        hand_on(Found { tree: read_body(structure, &body, cut), seen, answers });
+                        let tree = read_body(structure, &body, cut);
+                        hand_on(Found { tree, seen, answers, is_request: false, is_cut });
                     }
                     Some(structure) => {
-                        let tree = plain_answer(structure.protocol, structure.section, status, head.size());
-                        hand_on(Found { tree, seen, answers });
+                        let tree = plain_answer(structure.protocol, structure.section, status, head.bytes());
+                        hand_on(Found { tree, seen, answers, is_request: false, is_cut: false });
                     }
                     None => {
                         let is_head = asked.as_ref().is_some_and(|asked| asked.method == "HEAD");
@@ -173,24 +178,39 @@ fn answer(
     answers: Option<Answered>,
     hand_on: &mut impl FnMut(Found<'_>) -> u64,
 ) {
+    let found = |tree, answers, is_cut| Found { tree, seen, answers, is_request: false, is_cut };
     let lines = head.lines();
-    if let Some(tree) = dissect_headers(Headers::Response { status }, &lines, head.size()) {
-        hand_on(Found { tree, seen, answers: answers.clone() });
+    if let Some(tree) = dissect_headers(Headers::Response { status }, &lines, head.bytes()) {
+        hand_on(found(tree, answers.clone(), false));
         if let Some(body) = body.filter(|_| head.lists("Content-Encoding", CONTENT_CODING)) {
             let structure = match body {
                 [0, 2, ..] => &tables::CONTENT_INFORMATION_2,
                 _ => &tables::CONTENT_INFORMATION_1,
             };
-            hand_on(Found { tree: read_body(structure, body, cut), seen, answers });
+            hand_on(found(read_body(structure, body, cut), answers, cut.is_some()));
         }
     } else if let Some(body) = body.filter(|_| !is_paired)
         && let Some(structure) = recognise(body)
     {
-        hand_on(Found { tree: read_body(structure, body, cut), seen, answers });
+        hand_on(found(read_body(structure, body, cut), answers, cut.is_some()));
     } else if answers.is_some() {
         // The content itself, though content information would have done.
-        hand_on(Found { tree: plain_answer("MS-PCCRTP", "2.2", status, head.size()), seen, answers });
+        hand_on(found(plain_answer("MS-PCCRTP", "2.2", status, head.bytes()), answers, false));
     }
+}
+
+/// A head that came alone, as the message of this name.
+pub(super) fn head<R>(name: &str, bytes: &[u8], take: impl FnOnce(Tree<'_>) -> R) -> Option<R> {
+    let head = Head::alone(bytes)?;
+    let lines = head.lines();
+    let start = match &head.start {
+        Start::Response { status } if name == "HTTP_RESPONSE" => {
+            return Some(take(plain_answer("MS-PCCRTP", "2.2", *status, head.bytes())));
+        }
+        Start::Response { status } => Headers::Response { status: *status },
+        Start::Request { method, target, http_1_1 } => Headers::Request { method, target, http_1_1: *http_1_1 },
+    };
+    dissect_headers(start, &lines, head.bytes()).map(take)
 }
 
 /// What is wanted of the body of a message with this head; keeps the account of requests.
@@ -244,7 +264,7 @@ fn read_body<'b>(structure: &'static Structure, body: &'b [u8], cut: Option<&'st
 }
 
 /// An answer that is none of the protocol's.
-fn plain_answer(protocol: &'static str, section: &'static str, status: u16, size: usize) -> Tree<'static> {
+fn plain_answer<'h>(protocol: &'static str, section: &'static str, status: u16, head: &'h [u8]) -> Tree<'h> {
     let fields = vec![Node::new("Status", Value::Integer(status.into()))];
-    Tree { name: "HTTP_RESPONSE", protocol, section, size, fields, faults: Vec::new() }
+    Tree { name: "HTTP_RESPONSE", protocol, section, size: head.len(), bytes: head, fields, faults: Vec::new() }
 }

@@ -393,9 +393,15 @@ impl Head {
         Some(Self { bytes, start, lines })
     }
 
-    /// How many bytes it has.
-    pub(super) fn size(&self) -> usize {
-        self.bytes.len()
+    /// Bytes that are a head and nothing else.
+    pub(super) fn alone(bytes: &[u8]) -> Option<Self> {
+        let is_whole = bytes.len() <= MAX_HEAD && head_end(bytes, 0) == Some(bytes.len());
+        is_whole.then(|| Self::read(bytes.to_vec())).flatten()
+    }
+
+    /// Its bytes, up to the empty line and with it.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes
     }
 
     /// Where each header line begins, its name and its value.

@@ -17,6 +17,10 @@ pub struct Message<'a> {
     pub seen: Option<Seen>,
     /// The request that it answers, where that was seen.
     pub answers: Option<Answered>,
+    /// Whether it asks for an answer.
+    pub is_request: bool,
+    /// Whether bytes of it are missing in the capture.
+    pub is_cut: bool,
     /// What it says.
     pub tree: Tree<'a>,
 }

@@ -9,6 +9,7 @@
 //! ```
 
 mod connection;
+mod conversation;
 mod file;
 mod http;
 mod keys;
@@ -17,6 +18,7 @@ mod packet;
 mod summary;
 mod tcp;
 
+pub use conversation::Conversation;
 pub use file::{End, Nanoseconds, Packet, is_capture, packets};
 pub use keys::{KeyRing, Opened, Verdict, Working};
 pub use message::{Answered, Event, Message, Seen, derived_ids, short, what};
@@ -26,7 +28,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
 
 use peerdist_protocol::discovery::PORT;
-use peerdist_protocol::schema::{Node, dissect_datagram};
+use peerdist_protocol::schema::{Form, Node, Tree, dissect, dissect_datagram};
 
 use connection::{Connection, Found};
 use packet::{Carried, Segment, Skipped, Transport};
@@ -134,7 +136,7 @@ impl Decoder {
         let (name, what, id) = (tree.name, what(&tree), text("MessageID"));
         self.messages += 1;
         let number = self.messages;
-        out(Event::Message(Message { number, seen, answers, tree }));
+        out(Event::Message(Message { number, seen, answers, is_request: is_probe, is_cut: false, tree }));
         if let (true, Some(id)) = (is_probe, id)
             && !self.probes.contains_key(&id)
         {
@@ -153,6 +155,24 @@ impl Decoder {
         let (mut connection, mut budget) = (Connection::new(None), Budget::new(MAX_HELD));
         for piece in [Piece::Data(bytes), Piece::End] {
             connection.piece(0, &piece, 0, &mut budget, &mut |found| number(found, &mut self.messages, out));
+        }
+    }
+
+    /// Takes bytes that came alone as the message of this form. Heads of HTTP without a word of the protocols, and
+    /// other messages of WS-Discovery, are none.
+    pub fn message(&mut self, form: Form, bytes: &[u8], out: &mut impl FnMut(Event<'_>)) {
+        let mut found = |tree: Tree<'_>| {
+            self.messages += 1;
+            let is_request = tree.name == "request";
+            let message = Message { number: self.messages, seen: None, answers: None, is_request, is_cut: false, tree };
+            out(Event::Message(message));
+        };
+        match form {
+            Form::Structure(structure) => found(dissect(structure, bytes)),
+            Form::Headers(name) => {
+                connection::head(name, bytes, found);
+            }
+            Form::Datagram(_) => self.datagram(bytes, None, out),
         }
     }
 
@@ -286,8 +306,8 @@ enum Ready {
 /// Numbers a message and hands it on.
 fn number(found: Found<'_>, messages: &mut u64, out: &mut impl FnMut(Event<'_>)) -> u64 {
     *messages += 1;
-    let Found { tree, seen, answers } = found;
-    out(Event::Message(Message { number: *messages, seen, answers, tree }));
+    let Found { tree, seen, answers, is_request, is_cut } = found;
+    out(Event::Message(Message { number: *messages, seen, answers, is_request, is_cut, tree }));
     *messages
 }
 

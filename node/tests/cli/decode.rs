@@ -1,6 +1,6 @@
 //! `peerdist decode`, on messages and on captures that are made here.
 
-mod capture;
+pub(crate) mod capture;
 
 use std::fs;
 use std::io::Write as _;
@@ -22,25 +22,25 @@ use tempfile::TempDir;
 use crate::run::{Ran, command, peerdist};
 use capture::{Capture, Sender};
 
-const CLIENT: &str = "192.0.2.1:50000";
-const SERVER: &str = "192.0.2.2:80";
+pub(crate) const CLIENT: &str = "192.0.2.1:50000";
+pub(crate) const SERVER: &str = "192.0.2.2:80";
 
-fn vectors(folder: &str) -> PathBuf {
+pub(crate) fn vectors(folder: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../protocol/tests/vectors").join(folder)
 }
 
-fn vector(name: &str) -> Vec<u8> {
+pub(crate) fn vector(name: &str) -> Vec<u8> {
     fs::read(vectors(name)).unwrap()
 }
 
-struct Files(TempDir);
+pub(crate) struct Files(TempDir);
 
 impl Files {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
-    fn add(&self, name: &str, bytes: &[u8]) -> String {
+    pub(crate) fn add(&self, name: &str, bytes: &[u8]) -> String {
         let path = self.0.path().join(name);
         fs::write(&path, bytes).unwrap();
         path.to_str().unwrap().to_owned()
@@ -55,7 +55,7 @@ fn decode(bytes: &[u8], words: &[&str]) -> Ran {
 
 /// The objects that it prints, one a line.
 #[track_caller]
-fn objects(bytes: &[u8], words: &[&str]) -> Vec<Value> {
+pub(crate) fn objects(bytes: &[u8], words: &[&str]) -> Vec<Value> {
     let text = decode(bytes, &[&["--json"], words].concat()).stdout();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -65,14 +65,14 @@ fn names(objects: &[Value]) -> Vec<&str> {
 }
 
 /// Content of two segments of version 2, and what travels of it.
-struct Content {
-    information: Vec<u8>,
-    ids: Vec<SegmentId>,
-    blocks: Vec<Bytes>,
+pub(crate) struct Content {
+    pub(crate) information: Vec<u8>,
+    pub(crate) ids: Vec<SegmentId>,
+    pub(crate) blocks: Vec<Bytes>,
 }
 
 impl Content {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let files = Files::new();
         let content: Vec<u8> = (0..100_000_u32).map(|i| (i.wrapping_mul(i) >> 7) as u8).collect();
         let (content_file, out) = (files.add("content", &content), files.add("ci", b""));
@@ -101,16 +101,16 @@ impl Content {
     }
 }
 
-fn get_blks(id: SegmentId) -> Vec<u8> {
+pub(crate) fn get_blks(id: SegmentId) -> Vec<u8> {
     let ranges = vec![RequestedRange { index: 0, count: 1 }];
     RequestMessage::new(Request::GetBlks(GetBlks { segment_id: id, ranges }), CryptoAlgoId::Aes128).emit()
 }
 
-fn post(path: &str, body: &[u8]) -> Vec<u8> {
+pub(crate) fn post(path: &str, body: &[u8]) -> Vec<u8> {
     [format!("POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
 }
 
-fn ok(body: &[u8]) -> Vec<u8> {
+pub(crate) fn ok(body: &[u8]) -> Vec<u8> {
     [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()
 }
 

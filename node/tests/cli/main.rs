@@ -4,8 +4,10 @@
 
 mod api;
 mod cache;
+mod canned;
 mod config;
 mod control;
+mod craft;
 mod daemon;
 mod decode;
 mod demo;
@@ -17,6 +19,7 @@ mod lifecycle;
 mod openapi;
 mod probe;
 mod publish;
+mod replay;
 mod run;
 mod schema;
 mod show;

@@ -21,6 +21,8 @@ macro_rules! envelope {
         )
     };
 }
+/// Every message up to the text of `wsa:To`.
+pub(crate) const ENVELOPE: &str = envelope!();
 /// A Probe up to its MessageID.
 pub(super) const PROBE_HEAD: &str = concat!(
     envelope!(),

@@ -18,7 +18,7 @@ mod hexadecimal;
 mod holders;
 mod identity;
 mod message;
-mod names;
+pub(crate) mod names;
 mod parse;
 mod random;
 mod reason;
@@ -30,6 +30,7 @@ mod xml;
 
 pub use availability::{AgeUnits, Availability, AvailabilityBits, Held, SegmentAges};
 pub use client::{ClientConfig, ClientEvent, FindError, ProbeClient, ProbeKey, ProbeTransmit};
+pub(crate) use emit::ENVELOPE;
 pub use identity::{EndpointAddress, MAX_IDENTITY_SIZE, MessageId};
 pub use message::{AppSequence, Message, Probe, ProbeError, ProbeMatches, Scope, Segments};
 pub use parse::{Element, ParseError};

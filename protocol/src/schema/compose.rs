@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 
+use super::path::{self, Part};
 use super::tree::REST;
 use super::{Count, Enumeration, Extent, Field, Kind, Node, Order, Presence, Region, Rule, Shown, Structure, Value};
 use crate::wire::Put as _;
@@ -15,15 +16,21 @@ pub enum ComposeError {
     /// A field that cannot be left out was left out.
     #[error("{field} is missing")]
     Missing {
-        /// Which.
+        /// Which, with those it stands in: `segments[1].cbSegment`.
         field: String,
     },
     /// The structure has no such field.
-    #[error("{structure} has no field {field}")]
+    #[error("{field} is no field of {structure}")]
     Unknown {
         /// The structure.
         structure: &'static str,
         /// What was given.
+        field: String,
+    },
+    /// A field is given more than once.
+    #[error("{field} is there twice")]
+    Repeated {
+        /// Which.
         field: String,
     },
     /// A value that the field cannot have.
@@ -39,10 +46,24 @@ pub enum ComposeError {
     TooLarge,
 }
 
+impl ComposeError {
+    /// The same of a structure that is in this field.
+    pub(super) fn within(mut self, outer: &str) -> Self {
+        if let Self::Missing { field }
+        | Self::Unknown { field, .. }
+        | Self::Repeated { field }
+        | Self::Kind { field, .. } = &mut self
+        {
+            *field = format!("{outer}.{field}");
+        }
+        self
+    }
+}
+
 /// Writes a structure. Sizes, counts and padding may be left out and are then what they have to be; where they are
 /// given they are written as they are, wrong or not. Values of fields may be numbers, bytes, or text that says them.
 pub fn compose(structure: &'static Structure, values: &[Node<'_>]) -> Result<Vec<u8>, ComposeError> {
-    let mut composer = Composer { root: structure, out: Vec::new(), patches: Vec::new() };
+    let mut composer = Composer { root: structure, path: Vec::new(), out: Vec::new(), patches: Vec::new() };
     composer.fields(structure, values)?;
     Ok(composer.finish())
 }
@@ -64,6 +85,8 @@ struct Patch {
 
 struct Composer {
     root: &'static Structure,
+    /// The field that is being written.
+    path: Vec<Part>,
     out: Vec<u8>,
     patches: Vec<Patch>,
 }
@@ -73,15 +96,23 @@ impl Composer {
         let start = self.out.len();
         let known = |value: &&Node<'_>| value.name != REST && structure.field(value.name).is_none();
         if let Some(unknown) = values.iter().find(known) {
-            return Err(ComposeError::Unknown { structure: structure.name, field: unknown.name.to_owned() });
+            return Err(ComposeError::Unknown { structure: structure.name, field: self.beside(unknown.name) });
+        }
+        if let Some(repeated) = repeated(values) {
+            return Err(ComposeError::Repeated { field: self.beside(repeated) });
         }
         let rest = values.iter().find(|value| value.name == REST);
         for field in structure.fields {
-            let flow = match (values.iter().find(|value| value.name == field.name), rest) {
-                (Some(value), _) => self.given(field, value)?,
-                (None, Some(rest)) => return self.end(rest),
-                (None, None) => self.left_out(structure, field, values, start)?,
+            let given = values.iter().find(|value| value.name == field.name);
+            if let (None, Some(rest)) = (given, rest) {
+                return self.end(rest);
+            }
+            self.path.push(Part::Name(field.name));
+            let flow = match given {
+                Some(value) => self.given(field, value)?,
+                None => self.left_out(structure, field, values, start)?,
             };
+            self.path.pop();
             if flow == Flow::Ends {
                 return Ok(Flow::Ends);
             }
@@ -93,7 +124,10 @@ impl Composer {
     }
 
     fn end(&mut self, rest: &Node<'_>) -> Result<Flow, ComposeError> {
-        self.put(&bytes_of(REST, rest)?)?;
+        self.path.push(Part::Name(REST));
+        let bytes = self.bytes_of(rest)?;
+        self.path.pop();
+        self.put(&bytes)?;
         Ok(Flow::Ends)
     }
 
@@ -108,15 +142,18 @@ impl Composer {
         }
         match field.kind {
             Kind::Integer { width, order, shown } => {
-                let number = number_of(field, shown, value)?;
+                let number = self.number_of(shown, value)?;
                 if width < 8 && number >> (8 * width) != 0 {
-                    return Err(kind(field, "a number that fits its bytes"));
+                    return Err(self.kind("a number that fits its bytes"));
                 }
                 self.integer(number, width, order)?;
             }
-            Kind::Bytes(_) | Kind::ZeroPad => self.put(&bytes_of(field.name, value)?)?,
+            Kind::Bytes(_) | Kind::ZeroPad => {
+                let bytes = self.bytes_of(value)?;
+                self.put(&bytes)?;
+            }
             Kind::Structure(structure, region) => {
-                let Value::Record(values) = &value.value else { return Err(kind(field, "an object")) };
+                let Value::Record(values) = &value.value else { return Err(self.kind("an object")) };
                 match region {
                     Region::SizedBy(_) if values.is_empty() => {}
                     // What ends there is the region, not the message.
@@ -127,9 +164,12 @@ impl Composer {
                 }
             }
             Kind::Array(item, count) => {
-                let Value::List(items) = &value.value else { return Err(kind(field, "an array")) };
-                for value in items {
-                    if self.given(item, value)? == Flow::Ends {
+                let Value::List(items) = &value.value else { return Err(self.kind("an array")) };
+                for (index, value) in items.iter().enumerate() {
+                    self.path.push(Part::Index(index));
+                    let flow = self.given(item, value)?;
+                    self.path.pop();
+                    if flow == Flow::Ends {
                         // Where bytes are counted, what ends there is the array, not the message.
                         return Ok(if matches!(count, Count::Within(_)) { Flow::GoesOn } else { Flow::Ends });
                     }
@@ -146,7 +186,7 @@ impl Composer {
         values: &[Node<'_>],
         start: usize,
     ) -> Result<Flow, ComposeError> {
-        let missing = || ComposeError::Missing { field: field.name.to_owned() };
+        let missing = ComposeError::Missing { field: path::text(&self.path) };
         match field.kind {
             Kind::Integer { width, order, .. } => {
                 let here = self.out.len();
@@ -168,7 +208,7 @@ impl Composer {
                     (Some(constant), _) => constant.value,
                     (None, Some(size)) => size,
                     (None, None) if field.presence != Presence::Required => default.unwrap_or(0),
-                    (None, None) => default.ok_or_else(missing)?,
+                    (None, None) => default.ok_or(missing)?,
                 };
                 self.integer(number, width, order)?;
             }
@@ -176,7 +216,7 @@ impl Composer {
                 let pad = self.out.len().wrapping_neg() & 3;
                 self.put(&vec![0; pad])?;
             }
-            _ if field.presence == Presence::Required => return Err(missing()),
+            _ if field.presence == Presence::Required => return Err(missing),
             Kind::Bytes(Extent::Fixed(size)) => self.put(&vec![0; size])?,
             Kind::Bytes(_) | Kind::Array(..) | Kind::Structure(_, Region::SizedBy(_) | Region::Rest) => {}
             Kind::Structure(structure, Region::Inline) => return self.fields(structure, &[]),
@@ -195,12 +235,12 @@ impl Composer {
         for field in structure.fields {
             let count = match (field.kind, value_of(field)) {
                 (Kind::Bytes(Extent::SizedBy(name)), Some(value)) if name == size.name => {
-                    bytes_of(field.name, value)?.len()
+                    self.part(field).bytes_of(value)?.len()
                 }
                 (Kind::Structure(_, Region::SizedBy(name)) | Kind::Array(_, Count::Within(name)), Some(value))
                     if name == size.name =>
                 {
-                    let mut part = Composer { root: self.root, out: Vec::new(), patches: Vec::new() };
+                    let mut part = self.part(field);
                     part.given(field, value)?;
                     part.out.len()
                 }
@@ -215,6 +255,43 @@ impl Composer {
             return Ok(Some(count as u64));
         }
         Ok(None)
+    }
+
+    /// For the bytes of a field beside the one that is being written.
+    fn part(&self, field: &Field) -> Self {
+        let mut path = self.path.clone();
+        path.pop();
+        path.push(Part::Name(field.name));
+        Self { root: self.root, path, out: Vec::new(), patches: Vec::new() }
+    }
+
+    /// The path of a member of the structure that is being written.
+    fn beside(&self, name: &'static str) -> String {
+        let mut path = self.path.clone();
+        path.push(Part::Name(name));
+        path::text(&path)
+    }
+
+    fn kind(&self, due: &'static str) -> ComposeError {
+        ComposeError::Kind { field: path::text(&self.path), due }
+    }
+
+    fn bytes_of(&self, value: &Node<'_>) -> Result<Vec<u8>, ComposeError> {
+        let bytes = match &value.value {
+            Value::Bytes(bytes) => Some(bytes.to_vec()),
+            Value::Text(text) => hex::decode(text.as_ref()).ok(),
+            _ => None,
+        };
+        bytes.ok_or_else(|| self.kind("hexadecimal digits"))
+    }
+
+    fn number_of(&self, shown: Shown, value: &Node<'_>) -> Result<u64, ComposeError> {
+        let number = match &value.value {
+            Value::Integer(number) => Some(*number),
+            Value::Text(text) => read_number(shown, text),
+            _ => None,
+        };
+        number.ok_or_else(|| self.kind("a number"))
     }
 
     fn integer(&mut self, number: u64, width: usize, order: Order) -> Result<(), ComposeError> {
@@ -250,26 +327,11 @@ fn encode(number: u64, width: usize, order: Order) -> Vec<u8> {
     bytes
 }
 
-fn kind(field: &Field, due: &'static str) -> ComposeError {
-    ComposeError::Kind { field: field.name.to_owned(), due }
-}
-
-fn bytes_of(name: &str, value: &Node<'_>) -> Result<Vec<u8>, ComposeError> {
-    let error = ComposeError::Kind { field: name.to_owned(), due: "hexadecimal digits" };
-    match &value.value {
-        Value::Bytes(bytes) => Ok(bytes.to_vec()),
-        Value::Text(text) => hex::decode(text.as_ref()).map_err(|_| error),
-        _ => Err(error),
-    }
-}
-
-fn number_of(field: &Field, shown: Shown, value: &Node<'_>) -> Result<u64, ComposeError> {
-    let error = || kind(field, "a number");
-    match &value.value {
-        Value::Integer(number) => Ok(*number),
-        Value::Text(text) => read_number(shown, text).ok_or_else(error),
-        _ => Err(error()),
-    }
+/// A name that two values have.
+pub(super) fn repeated(values: &[Node<'_>]) -> Option<&'static str> {
+    let is_repeated =
+        |(index, value): &(usize, &Node<'_>)| values.iter().take(*index).any(|earlier| earlier.name == value.name);
+    values.iter().enumerate().find(is_repeated).map(|(_, value)| value.name)
 }
 
 fn read_number(shown: Shown, text: &str) -> Option<u64> {

@@ -1,8 +1,8 @@
 //! Bytes to trees: a table is walked along the bytes, as far as they go.
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
 
+use super::path::{self, Part};
 use super::tree::REST;
 use super::{Count, Extent, Fault, Field, Kind, Node, Order, Presence, Region, Rule, Shown, Structure, Tree, Value};
 use super::{check, hash_size};
@@ -36,16 +36,11 @@ pub fn dissect<'a>(structure: &'static Structure, bytes: &'a [u8]) -> Tree<'a> {
         walk.end(structure, &mut reader, &mut fields);
     }
     let Structure { name, protocol, section, .. } = *structure;
-    Tree { name, protocol, section, size: bytes.len(), fields, faults: walk.faults }
+    Tree { name, protocol, section, size: bytes.len(), bytes, fields, faults: walk.faults }
 }
 
 /// The rest of the message cannot be read.
 struct Stop;
-
-enum Part {
-    Name(&'static str),
-    Index(usize),
-}
 
 pub(super) struct Walk {
     root: &'static Structure,
@@ -333,15 +328,7 @@ impl Walk {
 
     /// Notes a broken rule, at the field that is being read.
     fn fault(&mut self, offset: usize, rule: String, tolerated: bool) {
-        let mut field = String::new();
-        for part in &self.path {
-            // Writing to a string does not fail.
-            let _ = match part {
-                Part::Name(name) if field.is_empty() => write!(field, "{name}"),
-                Part::Name(name) => write!(field, ".{name}"),
-                Part::Index(index) => write!(field, "[{index}]"),
-            };
-        }
+        let field = path::text(&self.path);
         self.push(Fault { offset, field, rule, section: section(self.section), tolerated: tolerated || self.lenient });
     }
 

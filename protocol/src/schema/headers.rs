@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Fault, Node, Tree, Value};
+use super::{ComposeError, Fault, Node, Tree, Value};
 use crate::http::{Ask, Asked, CONTENT_CODING, ContentVersions, NoOffer, PEERDIST, PEERDIST_EX, ResponseFault};
 use crate::http::{read_request, read_response};
 
@@ -49,9 +49,14 @@ pub enum Headers<'a> {
     },
 }
 
-/// Reads a head with its header lines, each with its offset in the head. None where it has nothing of MS-PCCRTP.
+/// Reads a head whose bytes are these, with its header lines, each with its offset in the head. None where it has
+/// nothing of MS-PCCRTP.
 #[must_use]
-pub fn dissect_headers<'a>(head: Headers<'a>, lines: &[(usize, &'a str, &'a str)], size: usize) -> Option<Tree<'a>> {
+pub fn dissect_headers<'a>(
+    head: Headers<'a>,
+    lines: &[(usize, &'a str, &'a str)],
+    bytes: &'a [u8],
+) -> Option<Tree<'a>> {
     let has = |name: &str| lines.iter().any(|(_, line, _)| line.eq_ignore_ascii_case(name));
     let names_coding = |name: &str| {
         let values = lines.iter().filter(|(_, line, _)| line.eq_ignore_ascii_case(name));
@@ -97,7 +102,79 @@ pub fn dissect_headers<'a>(head: Headers<'a>, lines: &[(usize, &'a str, &'a str)
         Headers::Response { .. } => "response",
     };
     let faults = fault(head, &plain, names_coding("Accept-Encoding")).into_iter().collect();
-    Some(Tree { name, protocol: DOCUMENT, section: "2.2", size, fields, faults })
+    Some(Tree { name, protocol: DOCUMENT, section: "2.2", size: bytes.len(), bytes, fields, faults })
+}
+
+/// The names of all fields.
+pub(super) fn names() -> impl Iterator<Item = &'static str> {
+    ["Method", "Target", "Status", PEERDIST, PEERDIST_EX].into_iter().chain(SHOWN).chain(PARAMETERS)
+}
+
+/// Writes a head: header lines in the order of the fields, nothing that is not among them.
+pub(super) fn compose(name: &'static str, values: &[Node<'_>]) -> Result<Vec<u8>, ComposeError> {
+    let start: &[&str] = if name == "request" { &["Method", "Target"] } else { &["Status"] };
+    let mut parts = Vec::new();
+    for field in start {
+        let mut given = values.iter().filter(|value| value.name == *field);
+        let value = given.next().ok_or_else(|| ComposeError::Missing { field: (*field).to_owned() })?;
+        if given.next().is_some() {
+            return Err(ComposeError::Repeated { field: (*field).to_owned() });
+        }
+        parts.push(plain(value, field)?);
+    }
+    let mut out = match parts.as_slice() {
+        [method, target] => format!("{method} {target} HTTP/1.1\r\n"),
+        parts => {
+            let status = parts.concat();
+            format!("HTTP/1.1 {status} {}\r\n", reason(&status))
+        }
+    };
+    for value in values.iter().filter(|value| !start.contains(&value.name)) {
+        let field = value.name;
+        if !SHOWN.contains(&field) && ![PEERDIST, PEERDIST_EX].contains(&field) {
+            return Err(ComposeError::Unknown { structure: name, field: field.to_owned() });
+        }
+        let text = match &value.value {
+            Value::Record(parameters) if !SHOWN.contains(&field) => {
+                let one = |parameter: &Node<'_>| {
+                    let path = format!("{field}.{}", parameter.name);
+                    if !PARAMETERS.contains(&parameter.name) {
+                        return Err(ComposeError::Unknown { structure: field, field: path });
+                    }
+                    Ok(format!("{}={}", parameter.name, plain(parameter, &path)?))
+                };
+                parameters.iter().map(one).collect::<Result<Vec<_>, _>>()?.join(", ")
+            }
+            _ => plain(value, field)?,
+        };
+        out.push_str(&format!("{field}: {text}\r\n"));
+    }
+    out.push_str("\r\n");
+    Ok(out.into_bytes())
+}
+
+/// Text or a number as text.
+pub(super) fn plain(value: &Node<'_>, path: &str) -> Result<String, ComposeError> {
+    match &value.value {
+        Value::Text(text) => Ok(text.to_string()),
+        Value::Integer(number) => Ok(number.to_string()),
+        _ => Err(ComposeError::Kind { field: path.to_owned(), due: "text" }),
+    }
+}
+
+/// What stands behind a status that the protocols know.
+fn reason(status: &str) -> &'static str {
+    match status {
+        "200" => "OK",
+        "206" => "Partial Content",
+        "304" => "Not Modified",
+        "400" => "Bad Request",
+        "404" => "Not Found",
+        "416" => "Range Not Satisfiable",
+        "500" => "Internal Server Error",
+        "503" => "Service Unavailable",
+        _ => "",
+    }
 }
 
 fn value_size(value: &Value<'_>, lines: &[(usize, &str, &str)], at: usize) -> usize {

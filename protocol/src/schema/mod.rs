@@ -7,13 +7,16 @@
 //!
 //! The codecs of the document modules know nothing of this; a test (`tests/schema.rs`) holds the two to each other.
 //! MS-PCCRD is XML and MS-PCCRTP is text, so they have no tables but give the same trees: [`dissect_datagram`],
-//! [`dissect_headers`].
+//! [`dissect_headers`]. A [`Form`] composes these, too, in the one way in which we write them; [`Tree::raw`] has the
+//! bytes of a message that was written in another.
 
 mod check;
 mod compose;
 mod datagram;
 mod dissect;
+mod form;
 mod headers;
+mod path;
 mod recognise;
 mod table;
 pub mod tables;
@@ -22,6 +25,7 @@ mod tree;
 pub use compose::{ComposeError, MAX_COMPOSED_SIZE, compose};
 pub use datagram::dissect_datagram;
 pub use dissect::{MAX_FAULTS, dissect};
+pub use form::{Form, known_name};
 pub use headers::{Headers, dissect_headers};
 pub use recognise::{by_name, recognise, request_at, response_at};
 pub use table::{

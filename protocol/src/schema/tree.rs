@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::Field;
+use super::{Field, Form};
 
 /// The name of the node that has the bytes which could not be read, or follow the last field.
 pub const REST: &str = "_rest";
@@ -19,6 +19,8 @@ pub struct Tree<'a> {
     pub section: &'static str,
     /// How many bytes it has.
     pub size: usize,
+    /// The bytes.
+    pub bytes: &'a [u8],
     /// The fields, as far as they go.
     pub fields: Vec<Node<'a>>,
     /// The rules that it breaks, in the order in which they were noticed.
@@ -89,6 +91,15 @@ impl PartialEq for Node<'_> {
 impl Eq for Node<'_> {}
 
 impl<'a> Tree<'a> {
+    /// Its bytes, where composing its fields does not give them: the messages that are text can be written in many ways.
+    #[must_use]
+    pub fn raw(&self) -> Option<&'a [u8]> {
+        match Form::by_name(self.name)? {
+            Form::Structure(_) => None,
+            form => (form.compose(&self.fields).ok().as_deref() != Some(self.bytes)).then_some(self.bytes),
+        }
+    }
+
     /// Whether no rule is broken that receivers insist on.
     #[must_use]
     pub fn is_whole(&self) -> bool {

@@ -7,9 +7,9 @@ use peerdist_protocol::schema::{Kind, Node, Shown, Tree, Value, version_text};
 use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 
-use super::super::args::DecodeArguments;
+use super::super::args::ShownArguments;
 use super::steps;
-use super::text::HIDDEN;
+use crate::craft::HIDDEN;
 use crate::decode::{Asking, Host, Message, Opened, Summary, derived_ids, seconds};
 
 /// A message as it is printed.
@@ -37,6 +37,8 @@ struct Printed<'a> {
     message: &'static str,
     size: usize,
     fields: Record<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    raw: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     segment_ids: Vec<String>,
     faults: Vec<PrintedFault<'a>>,
@@ -121,15 +123,15 @@ pub(super) fn message(
     message: &Message<'_>,
     opened: Option<&Opened>,
     file: Option<&str>,
-    arguments: &DecodeArguments,
+    shown: &ShownArguments,
 ) -> io::Result<()> {
-    let Message { number, seen, answers, tree } = message;
+    let Message { number, seen, answers, tree, .. } = message;
     let request = answers.as_ref().and_then(|answered| answered.seen);
     let took = request.zip(*seen).map(|(request, answer)| seconds(answer.ended.saturating_sub(request.began)));
     let block = opened.map(|opened| Block {
         verdict: opened.verdict.as_str(),
         reason: &opened.reason,
-        working: steps(opened, arguments)
+        working: steps(opened, shown)
             .iter()
             .map(|step| Step { name: step.name, how: &step.how, value: &step.value })
             .collect(),
@@ -148,7 +150,8 @@ pub(super) fn message(
         section: tree.section,
         message: tree.name,
         size: tree.size,
-        fields: Record { nodes: &tree.fields, secrets: arguments.secrets },
+        fields: Record { nodes: &tree.fields, secrets: shown.secrets },
+        raw: tree.raw().map(hex::encode_upper),
         segment_ids: derived_ids(tree).map(|id| id.to_string()).collect(),
         faults: tree
             .faults
@@ -162,7 +165,7 @@ pub(super) fn message(
             })
             .collect(),
         block,
-        layout: arguments.layout.then(|| layout(tree)),
+        layout: shown.layout.then(|| layout(tree)),
     };
     serde_json::to_writer(&mut *to, &printed)?;
     writeln!(to)

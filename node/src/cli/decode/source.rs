@@ -5,12 +5,12 @@ use std::io::{self, Cursor, Read as _};
 use std::path::Path;
 
 use peerdist_protocol::content::MAX_CONTENT_INFORMATION_SIZE;
-use peerdist_protocol::schema::{dissect, recognise};
+use peerdist_protocol::schema::{Form, recognise};
 
 use super::super::Failure;
 use super::super::args::DecodedForm;
 use super::unreadable;
-use crate::decode::{Counters, Decoder, Event, Message, is_capture, is_http, packets};
+use crate::decode::{Counters, Decoder, Event, is_capture, is_http, packets};
 
 /// How much of a file says what it is.
 const START: usize = 64 << 10;
@@ -19,14 +19,14 @@ const MAX_BARE: usize = 3 * MAX_CONTENT_INFORMATION_SIZE;
 
 /// What there was beside messages.
 #[derive(Debug, Default)]
-pub(super) struct Read {
-    pub(super) packets: u64,
-    pub(super) damage: Option<String>,
-    pub(super) counters: Counters,
+pub(in crate::cli) struct Read {
+    pub(in crate::cli) packets: u64,
+    pub(in crate::cli) damage: Option<String>,
+    pub(in crate::cli) counters: Counters,
 }
 
 /// Decodes a file; `-` is standard input. `out` says whether it wants more.
-pub(super) fn read(
+pub(in crate::cli) fn read(
     path: &Path,
     form: Option<DecodedForm>,
     out: &mut impl FnMut(Event<'_>) -> bool,
@@ -82,9 +82,9 @@ fn bare(
     let form = match form {
         Some(form) => form,
         None if is_http(bytes) => DecodedForm::Http,
-        None if is_xml => DecodedForm::Datagram,
+        None if is_xml => DecodedForm::Message(Form::Datagram("Envelope")),
         None => match recognise(bytes) {
-            Some(structure) => DecodedForm::Structure(structure),
+            Some(structure) => DecodedForm::Message(Form::Structure(structure)),
             None if bytes.is_empty() => return Err(unreadable(path, "it is empty")),
             None => return Err(unreadable(path, "its first bytes are those of none")),
         },
@@ -96,11 +96,7 @@ fn bare(
         out(event);
     };
     match form {
-        DecodedForm::Structure(structure) => {
-            let tree = dissect(structure, bytes);
-            counted(Event::Message(Message { number: 1, seen: None, answers: None, tree }));
-        }
-        DecodedForm::Datagram => decoder.datagram(bytes, None, &mut counted),
+        DecodedForm::Message(form) => decoder.message(form, bytes, &mut counted),
         DecodedForm::Http => decoder.http(bytes, &mut counted),
     }
     if count == 0 {

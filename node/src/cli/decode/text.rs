@@ -5,25 +5,24 @@ use std::io::{self, Write};
 
 use peerdist_protocol::schema::{Kind, Node, REST, Shown, Value, version_text};
 
-use super::super::args::DecodeArguments;
+use super::super::args::ShownArguments;
 use super::steps;
+use crate::craft::HIDDEN;
 use crate::decode::{Asking, Message, Opened, Summary, derived_ids, seconds, what};
 
 /// How many bytes of a field are shown unless all are asked for.
 const SHOWN_BYTES: usize = 32;
 /// The column of values.
 const VALUES: usize = 34;
-/// What stands in the place of a secret.
-pub(super) const HIDDEN: &str = "hidden";
 
 pub(super) fn message(
     to: &mut dyn Write,
     message: &Message<'_>,
     opened: Option<&Opened>,
     file: Option<&str>,
-    arguments: &DecodeArguments,
+    shown: &ShownArguments,
 ) -> io::Result<()> {
-    let Message { number, seen, answers, tree } = message;
+    let Message { number, seen, answers, tree, .. } = message;
     let mut line = format!("#{number}");
     if let Some(file) = file {
         let _ = write!(line, "  {}", printable(file));
@@ -43,7 +42,7 @@ pub(super) fn message(
         }
     }
     writeln!(to, "{line}")?;
-    fields(to, &tree.fields, 0, arguments)?;
+    fields(to, &tree.fields, 0, shown)?;
     for id in derived_ids(tree) {
         writeln!(to, "  derived: HoHoDk {id}")?;
     }
@@ -52,7 +51,7 @@ pub(super) fn message(
     }
     if let Some(opened) = opened {
         writeln!(to, "  block: {}: {}", opened.verdict.as_str(), opened.reason)?;
-        for step in steps(opened, arguments) {
+        for step in steps(opened, shown) {
             writeln!(to, "    {:<22} {}", step.name, step.how)?;
             writeln!(to, "    {:<22} = {}", "", step.value)?;
         }
@@ -60,14 +59,14 @@ pub(super) fn message(
     Ok(())
 }
 
-fn fields(to: &mut dyn Write, nodes: &[Node<'_>], depth: usize, arguments: &DecodeArguments) -> io::Result<()> {
+fn fields(to: &mut dyn Write, nodes: &[Node<'_>], depth: usize, shown: &ShownArguments) -> io::Result<()> {
     for node in nodes {
-        one(to, node, node.name, depth, arguments)?;
+        one(to, node, node.name, depth, shown)?;
     }
     Ok(())
 }
 
-fn one(to: &mut dyn Write, node: &Node<'_>, name: &str, depth: usize, arguments: &DecodeArguments) -> io::Result<()> {
+fn one(to: &mut dyn Write, node: &Node<'_>, name: &str, depth: usize, shown: &ShownArguments) -> io::Result<()> {
     let is_pad = matches!(node.field.map(|field| field.kind), Some(Kind::ZeroPad));
     let is_rest = node.name == REST;
     if (is_pad || is_rest) && node.size == 0 {
@@ -79,36 +78,36 @@ fn one(to: &mut dyn Write, node: &Node<'_>, name: &str, depth: usize, arguments:
     match &node.value {
         Value::Record(inner) => {
             writeln!(to, "  {:>6}  {:indent$}{name}", node.offset, "")?;
-            fields(to, inner, depth + 1, arguments)
+            fields(to, inner, depth + 1, shown)
         }
         Value::List(items) => {
             writeln!(to, "  {:>6}  {:indent$}{name} ({})", node.offset, "", items.len())?;
             for (index, item) in items.iter().enumerate() {
-                one(to, item, &format!("{}[{index}]", item.name), depth + 1, arguments)?;
+                one(to, item, &format!("{}[{index}]", item.name), depth + 1, shown)?;
             }
             Ok(())
         }
         value => {
-            let shown = leaf(node, value, arguments);
+            let shown = leaf(node, value, shown);
             writeln!(to, "  {:>6}  {:indent$}{name:<width$} {shown}", node.offset, "")
         }
     }
 }
 
-fn leaf(node: &Node<'_>, value: &Value<'_>, arguments: &DecodeArguments) -> String {
-    let shown = node.field.and_then(|field| match field.kind {
+fn leaf(node: &Node<'_>, value: &Value<'_>, shown: &ShownArguments) -> String {
+    let style = node.field.and_then(|field| match field.kind {
         Kind::Integer { shown, .. } => Some(shown),
         _ => None,
     });
-    match (value, shown) {
-        _ if node.field.is_some_and(|field| field.secret) && !arguments.secrets => HIDDEN.to_owned(),
+    match (value, style) {
+        _ if node.field.is_some_and(|field| field.secret) && !shown.secrets => HIDDEN.to_owned(),
         (Value::Integer(number), Some(Shown::Version)) => version_text(*number),
         (Value::Integer(number), Some(Shown::Named(names))) => match names.name_of(*number) {
             Some(name) => format!("{number} ({name})"),
             None => format!("{number} (unknown)"),
         },
         (Value::Integer(number), _) => number.to_string(),
-        (Value::Bytes(bytes), _) if bytes.len() > SHOWN_BYTES && bytes.len() > 64 && !arguments.full => {
+        (Value::Bytes(bytes), _) if bytes.len() > SHOWN_BYTES && bytes.len() > 64 && !shown.full => {
             let first = bytes.get(..SHOWN_BYTES).unwrap_or(bytes);
             format!("{}.. ({} bytes)", hex::encode_upper(first), bytes.len())
         }

@@ -1,0 +1,199 @@
+//! The arguments of the verbs that look at packets and make them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use hyper::Uri;
+use peerdist_protocol::content::{SegmentId, SegmentSecret};
+use peerdist_protocol::schema::Form;
+
+/// The arguments of `peerdist decode`.
+#[derive(Debug, Args)]
+pub struct DecodeArguments {
+    /// Captures (pcap, pcapng), messages or content information, as bytes or hexadecimal digits; `-` is standard input.
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// Say who asked whom for what, when, and how long it took.
+    #[arg(long, conflicts_with_all = ["working", "layout", "full"])]
+    pub summary: bool,
+    /// Content information with which blocks are decrypted and verified. May be repeated.
+    #[arg(long, value_name = "CI")]
+    pub content_information: Vec<PathBuf>,
+    /// The secret of a segment. Other users see it in the list of processes. May be repeated.
+    #[arg(long, value_name = "SEGMENT_ID=HEX", value_parser = parse_secret)]
+    pub secret: Vec<SegmentSecretArgument>,
+    /// What the file is, where its bytes do not say: a message's name in its document, `datagram` or `http`.
+    #[arg(long = "as", value_name = "NAME", value_parser = parse_form)]
+    pub form: Option<DecodedForm>,
+    /// What is shown.
+    #[command(flatten)]
+    pub shown: ShownArguments,
+    /// Print one JSON object a line.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What is shown of messages.
+#[derive(Debug, Default, Args)]
+pub struct ShownArguments {
+    /// Show each step of the derivation of keys and of the decryption, with the keys.
+    #[arg(long)]
+    pub working: bool,
+    /// Show segment secrets. Whoever has them can read the content.
+    #[arg(long)]
+    pub secrets: bool,
+    /// Show all bytes of long fields, too; JSON always has them.
+    #[arg(long)]
+    pub full: bool,
+    /// Have path, offset and size of every field in the JSON object.
+    #[arg(long, requires = "json")]
+    pub layout: bool,
+}
+
+/// A segment and its secret.
+#[derive(Debug, Clone)]
+pub struct SegmentSecretArgument {
+    /// HoHoDk.
+    pub segment_id: SegmentId,
+    /// Kp.
+    pub secret: SegmentSecret,
+}
+
+fn parse_secret(text: &str) -> Result<SegmentSecretArgument, SecretArgumentError> {
+    let (id, secret) = text.split_once('=').ok_or(SecretArgumentError)?;
+    let secret = hex::decode(secret).map_err(|_| SecretArgumentError)?;
+    Ok(SegmentSecretArgument {
+        segment_id: id.parse().map_err(|_| SecretArgumentError)?,
+        secret: SegmentSecret::from_slice(&secret).ok_or(SecretArgumentError)?,
+    })
+}
+
+/// The text is no segment with its secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a segment's secret is SEGMENT_ID=HEX, both in hexadecimal digits")]
+struct SecretArgumentError;
+
+/// What bytes that came alone are.
+#[derive(Debug, Clone, Copy)]
+pub enum DecodedForm {
+    /// A message of this form.
+    Message(Form),
+    /// One side of an HTTP connection.
+    Http,
+}
+
+fn parse_form(text: &str) -> Result<DecodedForm, String> {
+    match text {
+        "datagram" => Ok(DecodedForm::Message(Form::Datagram("Envelope"))),
+        "http" => Ok(DecodedForm::Http),
+        name => Form::by_name(name).map(DecodedForm::Message).ok_or_else(|| {
+            let names: Vec<_> = Form::names().collect();
+            format!("one of datagram, http, {}", names.join(", "))
+        }),
+    }
+}
+
+/// The arguments of `peerdist craft`.
+#[derive(Debug, Args)]
+pub struct CraftArguments {
+    /// JSON objects, one for each message; `-` is standard input.
+    #[arg(value_name = "FILE", default_value = "-")]
+    pub file: PathBuf,
+    /// Print hexadecimal digits, one line for each message.
+    #[arg(long, conflicts_with = "send")]
+    pub hex: bool,
+    /// Where the messages go, instead of standard output.
+    #[arg(short, long, value_name = "FILE", conflicts_with = "send")]
+    pub output: Option<PathBuf>,
+    /// Send each message there, and print its answer: `http://HOST[:PORT][/PATH]` or `udp://HOST:PORT`.
+    #[arg(long, value_name = "URL", value_parser = SendTarget::parse)]
+    pub send: Option<SendTarget>,
+    /// How long an answer may take, in seconds; answers to a group come until then.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    pub timeout: Duration,
+    /// Show all bytes of long fields of answers.
+    #[arg(long, requires = "send")]
+    pub full: bool,
+    /// Print answers as JSON objects, one a line.
+    #[arg(long, requires = "send")]
+    pub json: bool,
+}
+
+/// Where a message is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SendTarget {
+    /// By HTTP.
+    Http {
+        /// Host and port.
+        authority: String,
+        /// Another path than the document's.
+        path: Option<String>,
+    },
+    /// As a datagram.
+    Udp {
+        /// Host and port.
+        authority: String,
+    },
+}
+
+impl SendTarget {
+    fn parse(text: &str) -> Result<Self, SendTargetError> {
+        if let Some(rest) = text.strip_prefix("udp://") {
+            let has_port =
+                rest.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            return has_port.then(|| Self::Udp { authority: rest.to_owned() }).ok_or(SendTargetError);
+        }
+        let url: Uri = text.parse().map_err(|_| SendTargetError)?;
+        let host =
+            url.host().filter(|host| url.scheme_str() == Some("http") && !host.is_empty()).ok_or(SendTargetError)?;
+        let path = url.path_and_query().map(ToString::to_string).filter(|path| path != "/");
+        Ok(Self::Http { authority: format!("{host}:{}", url.port_u16().unwrap_or(80)), path })
+    }
+}
+
+/// The text is nowhere that messages are sent to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("messages are sent to http://HOST[:PORT][/PATH] or udp://HOST:PORT")]
+struct SendTargetError;
+
+/// A time of more than nothing and not more than an hour.
+fn parse_seconds(text: &str) -> Result<Duration, &'static str> {
+    let seconds = text.parse().ok().filter(|seconds| (0.001..=3600.0).contains(seconds));
+    seconds.map(Duration::from_secs_f64).ok_or("a number of seconds from 0.001 to 3600")
+}
+
+/// The arguments of `peerdist replay`.
+#[derive(Debug, Args)]
+pub struct ReplayArguments {
+    /// The capture (pcap, pcapng); `-` is standard input.
+    #[arg(value_name = "CAPTURE")]
+    pub capture: PathBuf,
+    /// The host that gets the requests, and its TCP port, 80 unless given; datagrams go to UDP port 3702.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub to: String,
+    /// The most messages that are sent in a second.
+    #[arg(long, value_name = "N", default_value = "10", value_parser = parse_rate)]
+    pub rate: f64,
+    /// Send only messages of this name or document, such as `MSG_GETBLKS` or `MS-PCCRD`. May be repeated.
+    #[arg(long, value_name = "NAME")]
+    pub only: Vec<String>,
+    /// How long an answer may take, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
+    pub timeout: Duration,
+    /// The UDP port of discovery.
+    #[arg(long, default_value_t = 3702, hide = true)]
+    pub discovery_port: u16,
+    /// Show all bytes of long fields.
+    #[arg(long)]
+    pub full: bool,
+    /// Print one JSON object a line for each request, and one for all.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Messages in a second.
+fn parse_rate(text: &str) -> Result<f64, &'static str> {
+    let rate = text.parse().ok().filter(|rate| (0.001..=100_000.0).contains(rate));
+    rate.ok_or("a number from 0.001 to 100000")
+}

@@ -1,0 +1,192 @@
+//! Sending a message to an address that the user named, and taking its answer apart. Everything has a time limit.
+
+use std::cell::Cell;
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use peerdist_protocol::discovery::MAX_DATAGRAM_SIZE;
+use peerdist_protocol::hosted_cache::Version;
+use peerdist_protocol::retrieval::PATH;
+use peerdist_protocol::schema::Form;
+use thiserror::Error;
+
+use crate::decode::{Conversation, Decoder, Event, Nanoseconds, Seen};
+
+/// How much of an answer is read at once.
+const READ_SIZE: usize = 64 << 10;
+
+/// Why a message got no answer.
+#[derive(Debug, Error)]
+pub enum SendError {
+    /// Nothing carries it over TCP.
+    #[error("{0} is no request of HTTP")]
+    NoRequest(&'static str),
+    /// Nothing carries it over UDP.
+    #[error("{0} is no datagram")]
+    NoDatagram(&'static str),
+    /// It could not be sent, or its answer not received.
+    #[error("{doing} {address}: {source}")]
+    Io {
+        /// What was tried.
+        doing: &'static str,
+        /// The other side.
+        address: SocketAddr,
+        /// Why it failed.
+        source: io::Error,
+    },
+    /// The time limit came first.
+    #[error("{address} did not answer in time")]
+    Late {
+        /// The other side.
+        address: SocketAddr,
+    },
+    /// The connection ended without an answer.
+    #[error("{address} ended the connection without an answer that can be decoded")]
+    Ended {
+        /// The other side.
+        address: SocketAddr,
+    },
+}
+
+/// The bytes of the HTTP request that carries a message: a POST to the path that the document names, or to another, of
+/// a message that is no head itself.
+pub fn request(form: Form, bytes: &[u8], authority: &str, path: Option<&str>) -> Result<Vec<u8>, SendError> {
+    let due = match form {
+        Form::Headers("request") => return Ok(bytes.to_vec()),
+        Form::Structure(structure) => match (structure.protocol, structure.name) {
+            ("MS-PCCRR", name) if name != "EXTENSIBLE_BLOB" => PATH,
+            ("MS-PCHC", "INITIAL_OFFER_MESSAGE" | "SEGMENT_INFO_MESSAGE") => Version::V1.path(),
+            ("MS-PCHC", "BATCHED_OFFER_MESSAGE") => Version::V2.path(),
+            _ => return Err(SendError::NoRequest(form.name())),
+        },
+        Form::Headers(_) | Form::Datagram(_) => return Err(SendError::NoRequest(form.name())),
+    };
+    let (path, size) = (path.unwrap_or(due), bytes.len());
+    let head = format!("POST {path} HTTP/1.1\r\nHost: {authority}\r\nContent-Length: {size}\r\n\r\n");
+    Ok([head.as_bytes(), bytes].concat())
+}
+
+/// Sends a request of HTTP on a connection of its own and hands on what is said, until there is an answer.
+pub fn http(
+    address: SocketAddr,
+    request: &[u8],
+    limit: Duration,
+    out: &mut impl FnMut(Event<'_>),
+) -> Result<(), SendError> {
+    let failed = |doing| move |source| failure(doing, address, source);
+    let deadline = Instant::now() + limit;
+    let mut stream = TcpStream::connect_timeout(&address, limit).map_err(failed("cannot connect to"))?;
+    let own = stream.local_addr().map_err(failed("cannot connect to"))?;
+    let mut conversation = Conversation::new(own, address);
+    let answered = Cell::new(false);
+    let mut heard = |event: Event<'_>| {
+        answered.set(answered.get() || matches!(&event, Event::Message(message) if !message.is_request));
+        out(event);
+    };
+    conversation.client(request, now(), &mut heard);
+    // A server may answer before it has read everything, and read no more.
+    let sent = write(&mut stream, request, deadline);
+    let mut buffer = vec![0; READ_SIZE];
+    let mut read = 0;
+    loop {
+        let Some(left) = left(deadline) else { return Err(SendError::Late { address }) };
+        stream.set_read_timeout(Some(left)).map_err(failed("cannot hear"))?;
+        match (stream.read(&mut buffer), &sent) {
+            (Ok(size), _) if size > 0 => {
+                read += size;
+                conversation.server(buffer.get(..size).unwrap_or_default(), now(), &mut heard);
+            }
+            (Err(error), _) if error.kind() == ErrorKind::Interrupted => continue,
+            (_, Err(_)) if read == 0 => return sent.map_err(failed("cannot send to")),
+            (Ok(_), _) => {
+                conversation.end(now(), &mut heard);
+                return if answered.get() { Ok(()) } else { Err(SendError::Ended { address }) };
+            }
+            (Err(error), _) => return Err(failure("cannot hear", address, error)),
+        }
+        if answered.get() {
+            return Ok(());
+        }
+    }
+}
+
+/// Sends a datagram of discovery and hands on the answers to it: the first one, or all that come in time where many are
+/// asked. What is no Probe has no answer.
+pub fn datagram(
+    address: SocketAddr,
+    form: Form,
+    payload: &[u8],
+    limit: Duration,
+    out: &mut impl FnMut(Event<'_>),
+) -> Result<(), SendError> {
+    if !matches!(form, Form::Datagram(_)) {
+        return Err(SendError::NoDatagram(form.name()));
+    }
+    let failed = |doing| move |source| failure(doing, address, source);
+    let own: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(own).map_err(failed("cannot send to"))?;
+    let own = socket.local_addr().map_err(failed("cannot send to"))?;
+    let deadline = Instant::now() + limit;
+    let mut decoder = Decoder::new();
+    let (mut asks, mut answered) = (false, false);
+    let began = now();
+    let seen = |source, destination| Seen { began: now(), ended: now(), source, destination, tcp: false };
+    decoder.datagram(payload, Some(Seen { began, ..seen(own, address) }), &mut |event| {
+        asks |= matches!(&event, Event::Message(message) if message.is_request);
+        out(event);
+    });
+    socket.send_to(payload, address).map_err(failed("cannot send to"))?;
+    let mut buffer = vec![0; MAX_DATAGRAM_SIZE];
+    while asks && !(answered && !address.ip().is_multicast()) {
+        let Some(left) = left(deadline) else { break };
+        socket.set_read_timeout(Some(left)).map_err(failed("cannot hear"))?;
+        let (size, source) = match socket.recv_from(&mut buffer) {
+            Ok(received) => received,
+            Err(error) if is_late(&error) => break,
+            Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+            Err(error) => return Err(failure("cannot hear", address, error)),
+        };
+        decoder.datagram(buffer.get(..size).unwrap_or_default(), Some(seen(source, own)), &mut |event| {
+            if matches!(&event, Event::Message(message) if message.answers.is_some()) {
+                answered = true;
+                out(event);
+            }
+        });
+    }
+    if answered || !asks { Ok(()) } else { Err(SendError::Late { address }) }
+}
+
+fn write(stream: &mut TcpStream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
+    while !bytes.is_empty() {
+        stream.set_write_timeout(Some(left(deadline).ok_or(ErrorKind::TimedOut)?))?;
+        match stream.write(bytes) {
+            Ok(0) => return Err(ErrorKind::WriteZero.into()),
+            Ok(size) => bytes = bytes.get(size..).unwrap_or_default(),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn failure(doing: &'static str, address: SocketAddr, source: io::Error) -> SendError {
+    if is_late(&source) { SendError::Late { address } } else { SendError::Io { doing, address, source } }
+}
+
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// The time that is left; none where there is none.
+fn left(deadline: Instant) -> Option<Duration> {
+    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+}
+
+fn now() -> Nanoseconds {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Nanoseconds::try_from(since.as_nanos()).unwrap_or(Nanoseconds::MAX)
+}
