@@ -1,9 +1,11 @@
 //! The captures of `pcaps/`, read and made anew, and a whole download as somebody else's dissectors see it.
 
+use std::process::Command;
+
 use peerdist_interop_tests::captures::{self, ALL, Capture};
 use peerdist_interop_tests::lab::{Lab, Lan, Plan};
 use peerdist_interop_tests::nodes::{ContentServer, Node, content};
-use peerdist_interop_tests::{isolated, tshark};
+use peerdist_interop_tests::{isolated, programs, tshark};
 use peerdist_protocol::hosted_cache::Version;
 
 #[test]
@@ -63,6 +65,39 @@ fn the_keys_in_a_capture_open_its_tls() {
         let offers = format!("tls && http.request.uri == \"{}\"", Version::V1.path());
         assert!(tshark::count(&capture, &offers) >= 2, "{name}");
     }
+}
+
+#[test]
+fn keys_beside_a_capture_open_it_as_those_inside_do() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let capture = captures::folder().join("hosted-v1.pcapng");
+    let (rest, log) = apart(&std::fs::read(&capture).expect("the capture is there"));
+    let [keys, without] = ["keys", "without.pcapng"].map(|name| folder.path().join(name));
+    std::fs::write(&keys, log).expect("the folder takes files");
+    std::fs::write(&without, rest).expect("the folder takes files");
+    let mut decode = Command::new(programs::peerdist());
+    let output = decode.args(["decode", "--json", "--tls-keys"]).arg(&keys).arg(&without).output();
+    let with_keys = String::from_utf8(output.expect("peerdist starts").stdout).expect("JSON is UTF-8");
+    assert_eq!(with_keys, captures::decode(&capture));
+    assert_ne!(with_keys, captures::decode(&without));
+}
+
+/// A little-endian pcapng file without its Decryption Secrets Blocks, and what is in them.
+fn apart(capture: &[u8]) -> (Vec<u8>, Vec<u8>) {
+    const DECRYPTION_SECRETS: u32 = 10;
+    let number = |bytes: &[u8]| u32::from_le_bytes(bytes[..4].try_into().expect("four bytes"));
+    let (mut rest, mut secrets) = (Vec::new(), Vec::new());
+    let mut blocks = capture;
+    while !blocks.is_empty() {
+        let (block, others) = blocks.split_at(number(&blocks[4..]) as usize);
+        blocks = others;
+        if number(block) == DECRYPTION_SECRETS {
+            secrets.extend_from_slice(&block[16..][..number(&block[12..]) as usize]);
+        } else {
+            rest.extend_from_slice(block);
+        }
+    }
+    (rest, secrets)
 }
 
 #[test]

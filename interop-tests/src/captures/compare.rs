@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::lab::EPHEMERAL_PORTS;
 
 /// Members that differ from one making to the next: times and random numbers, and what is encrypted with these.
-const DIFFERS: [&str; 12] = [
+const DIFFERS: [&str; 13] = [
     "number",
     "time",
     "ended",
@@ -20,6 +20,8 @@ const DIFFERS: [&str; 12] = [
     "IVBlock",
     "Block",
     "ETag",
+    // The bytes of what holds the others.
+    "raw",
 ];
 
 /// Members that repeat what differs: that they do is the same every time.

@@ -4,13 +4,17 @@ mod json;
 mod source;
 mod text;
 
-use std::io::{self, Write};
+use std::fs::File;
+use std::io::{self, Read as _, Write};
 use std::path::Path;
 
 use super::args::{DecodeArguments, ShownArguments};
 use super::{ExitStatus, Failure, output, show};
 use crate::decode::{Event, KeyRing, Message, Opened, Summary};
 pub(super) use source::{Read, read};
+
+/// How much of a key log is read, in bytes.
+const MAX_KEY_LOG: u64 = 64 << 20;
 
 /// Decodes every file.
 pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
@@ -21,13 +25,20 @@ pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
     for given in &arguments.secret {
         keys.add_secret(given.segment_id, given.secret.clone());
     }
+    let mut tls_keys = Vec::new();
+    for path in &arguments.tls_keys {
+        let file = File::open(path).map_err(|error| Failure::file("read", path, error))?;
+        let log = file.take(MAX_KEY_LOG).read_to_end(&mut tls_keys);
+        log.map_err(|error| Failure::file("read", path, error))?;
+        tls_keys.push(b'\n');
+    }
     let mut failure = None;
     output::write(|to| {
         let mut printer = Printer { arguments, keys, summary: Summary::default(), file: None, to };
         for path in &arguments.files {
             printer.file = (arguments.files.len() > 1).then(|| path.display().to_string());
             let mut result = Ok(());
-            let read = read(path, arguments.form, &mut |event| {
+            let read = read(path, arguments.form, &tls_keys, &mut |event| {
                 if result.is_ok() {
                     result = printer.event(&event);
                 }

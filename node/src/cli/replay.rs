@@ -23,7 +23,7 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     let mut replay = Replay::new(arguments)?;
     let mut requests = Requests::default();
     let mut result = Ok(());
-    let read = decode::read(&arguments.capture, None, &mut |event| {
+    let read = decode::read(&arguments.capture, None, &[], &mut |event| {
         requests.event(&event, &mut |request| {
             if result.is_ok() {
                 result = replay.request(&request);

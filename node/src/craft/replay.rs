@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use peerdist_protocol::schema::{Form, Tree};
 
-use crate::decode::{Event, Message, Nanoseconds};
+use crate::decode::{Event, Message, Nanoseconds, Over};
 
 /// The most requests that wait for their captured answers.
 const MAX_WAITING: usize = 1024;
@@ -82,6 +82,9 @@ impl Requests {
         let method = tree.fields.iter().find(|field| field.name == "Method").and_then(|method| method.text());
         let unsendable = match method {
             _ if message.is_cut => Some("bytes of it are missing in the capture"),
+            _ if message.seen.is_some_and(|seen| seen.over == Over::Tls) => {
+                Some("it came in TLS, which is not spoken here")
+            }
             Some(method) if !["GET", "HEAD"].contains(&method) => Some("its body is not looked at"),
             _ => None,
         };
@@ -95,7 +98,7 @@ impl Requests {
             unsendable,
             answer: None,
             began: message.seen.map_or(0, |seen| seen.began),
-            tcp: message.seen.is_none_or(|seen| seen.tcp),
+            tcp: message.seen.is_none_or(|seen| seen.over != Over::Udp),
             resolved: false,
         });
         while self.waiting.len() > MAX_WAITING || self.bytes > MAX_WAITING_BYTES {

@@ -11,7 +11,7 @@ use peerdist_protocol::retrieval::PATH;
 use peerdist_protocol::schema::Form;
 use thiserror::Error;
 
-use crate::decode::{Conversation, Decoder, Event, Nanoseconds, Seen};
+use crate::decode::{Conversation, Decoder, Event, Nanoseconds, Over, Seen};
 
 /// How much of an answer is read at once.
 const READ_SIZE: usize = 64 << 10;
@@ -134,7 +134,7 @@ pub fn datagram(
     let mut decoder = Decoder::new();
     let (mut asks, mut answered) = (false, false);
     let began = now();
-    let seen = |source, destination| Seen { began: now(), ended: now(), source, destination, tcp: false };
+    let seen = |source, destination| Seen { began: now(), ended: now(), source, destination, over: Over::Udp };
     decoder.datagram(payload, Some(Seen { began, ..seen(own, address) }), &mut |event| {
         asks |= matches!(&event, Event::Message(message) if message.is_request);
         out(event);

@@ -10,8 +10,9 @@ use peerdist_protocol::schema::{
 
 use super::file::Nanoseconds;
 use super::http::{Head, Reader, Received, Start, Wish};
-use super::message::{Answered, Seen, what};
+use super::message::{Answered, Over, Seen, what};
 use super::tcp::{Budget, Direction, Piece};
+use super::tls::{self, KeyLog, Session};
 
 /// The most bytes of a message of MS-PCCRR or MS-PCHC that are looked at: more than the largest there is.
 const MAX_MESSAGE: usize = 400 << 10;
@@ -48,6 +49,9 @@ pub(super) struct Connection {
     sides: [Side; 2],
     asked: VecDeque<Asked>,
     requests: u64,
+    has_begun: bool,
+    /// Where HTTP is inside TLS.
+    tls: Option<Box<Session>>,
 }
 
 #[derive(Debug, Default)]
@@ -65,9 +69,23 @@ pub(super) struct Found<'a> {
     pub(super) is_cut: bool,
 }
 
+/// What the decoder lends to all connections.
+pub(super) struct Around<'a> {
+    pub(super) now: Nanoseconds,
+    pub(super) budget: &'a mut Budget,
+    pub(super) tls_keys: &'a KeyLog,
+}
+
 impl Connection {
     pub(super) fn new(ends: Option<[SocketAddr; 2]>) -> Self {
-        Self { ends, sides: [Side::default(), Side::default()], asked: VecDeque::new(), requests: 0 }
+        Self {
+            ends,
+            sides: [Side::default(), Side::default()],
+            asked: VecDeque::new(),
+            requests: 0,
+            has_begun: false,
+            tls: None,
+        }
     }
 
     /// Which side sends from this address.
@@ -90,8 +108,34 @@ impl Connection {
         &mut self,
         side: usize,
         piece: &Piece<'_>,
-        now: Nanoseconds,
-        budget: &mut Budget,
+        around: &mut Around<'_>,
+        hand_on: &mut impl FnMut(Found<'_>) -> u64,
+    ) {
+        if let Piece::Data(data) = piece
+            && !std::mem::replace(&mut self.has_begun, true)
+            && tls::begins(data)
+        {
+            self.tls = Some(Box::new(Session::new(side)));
+        }
+        let Some(tls) = &mut self.tls else { return self.http(side, piece, around, hand_on) };
+        let mut opened = Vec::new();
+        match piece {
+            Piece::Data(data) => {
+                tls.data(side, data, around.tls_keys, around.budget, &mut |bytes| opened.extend_from_slice(bytes));
+                self.http(side, &Piece::Data(&opened), around, hand_on);
+            }
+            Piece::Gap(_) | Piece::End => {
+                tls.lose(around.budget);
+                self.http(side, piece, around, hand_on);
+            }
+        }
+    }
+
+    fn http(
+        &mut self,
+        side: usize,
+        piece: &Piece<'_>,
+        around: &mut Around<'_>,
         hand_on: &mut impl FnMut(Found<'_>) -> u64,
     ) {
         let (asked, requests) = (&mut self.asked, &mut self.requests);
@@ -99,7 +143,7 @@ impl Connection {
         let side_number = side;
         if let Some(side) = self.sides.get_mut(side) {
             let mut wish = |head: &Head| wish(head, side_number, asked, requests);
-            side.reader.piece(piece, now, budget, &mut wish, &mut received);
+            side.reader.piece(piece, around.now, around.budget, &mut wish, &mut received);
         }
         for message in received {
             self.message(side, message, hand_on);
@@ -118,9 +162,10 @@ impl Connection {
     fn message(&mut self, side: usize, message: Received<Context>, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
         let Received { head, context, body, cut, began, ended } = message;
         let is_cut = cut.is_some();
+        let over = if self.tls.is_some() { Over::Tls } else { Over::Tcp };
         let seen = self.ends.map(|[first, second]| {
             let (source, destination) = if side == 0 { (first, second) } else { (second, first) };
-            Seen { began, ended, source, destination, tcp: true }
+            Seen { began, ended, source, destination, over }
         });
         match context {
             Context::Request(id) => {

@@ -2,9 +2,9 @@
 
 use std::net::SocketAddr;
 
-use super::connection::Connection;
+use super::connection::{Around, Connection};
 use super::tcp::{Budget, Piece};
-use super::{Event, MAX_HELD, Nanoseconds, number};
+use super::{Event, KeyLog, MAX_HELD, Nanoseconds, number};
 
 /// What the client and the server of one connection say, in the order in which it is said.
 #[derive(Debug)]
@@ -38,6 +38,7 @@ impl Conversation {
 
     fn piece(&mut self, side: usize, piece: &Piece<'_>, now: Nanoseconds, out: &mut impl FnMut(Event<'_>)) {
         let Self { connection, budget, messages } = self;
-        connection.piece(side, piece, now, budget, &mut |found| number(found, messages, out));
+        let mut around = Around { now, budget, tls_keys: &KeyLog::default() };
+        connection.piece(side, piece, &mut around, &mut |found| number(found, messages, out));
     }
 }

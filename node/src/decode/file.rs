@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use pcap_parser::pcapng::Block;
+use pcap_parser::pcapng::{Block, SecretsType};
 use pcap_parser::{PcapBlockOwned, PcapError, create_reader};
 
 /// How much of a file is looked at, at once: as much as its largest block takes.
@@ -26,6 +26,15 @@ pub struct Packet<'a> {
     pub link: i32,
     /// Its bytes, as many as were captured.
     pub data: &'a [u8],
+}
+
+/// What a capture has.
+#[derive(Debug, Clone, Copy)]
+pub enum Captured<'a> {
+    /// A packet.
+    Packet(Packet<'a>),
+    /// A key log of TLS, from a Decryption Secrets Block.
+    TlsKeys(&'a [u8]),
 }
 
 /// How the reading of a capture ended.
@@ -59,9 +68,9 @@ struct Interface {
     offset: i64,
 }
 
-/// Hands every packet of a capture to `each`, until it refuses one. The first read has to give the file's header, as
-/// far as it is there.
-pub fn packets<E>(reader: impl Read + Send, mut each: impl FnMut(Packet<'_>) -> Result<(), E>) -> Result<End, E> {
+/// Hands everything of a capture to `each`, until it refuses something. The first read has to give the file's header,
+/// as far as it is there.
+pub fn packets<E>(reader: impl Read + Send, mut each: impl FnMut(Captured<'_>) -> Result<(), E>) -> Result<End, E> {
     let mut end = End { packets: 0, damage: None };
     let mut capture = match create_reader(BUFFER, reader) {
         Ok(capture) => capture,
@@ -72,7 +81,7 @@ pub fn packets<E>(reader: impl Read + Send, mut each: impl FnMut(Packet<'_>) -> 
     loop {
         let is_too_small = match capture.next() {
             Ok((consumed, block)) => {
-                let packet = match block {
+                let found = match block {
                     PcapBlockOwned::LegacyHeader(header) => {
                         let resolution = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
                         interfaces = vec![Interface { link: header.network.0, resolution, offset: 0 }];
@@ -81,15 +90,16 @@ pub fn packets<E>(reader: impl Read + Send, mut each: impl FnMut(Packet<'_>) -> 
                     PcapBlockOwned::Legacy(packet) => interfaces.first().map(|interface| {
                         let part = u64::from(packet.ts_usec).saturating_mul(1_000_000_000 / interface.resolution);
                         let time = u64::from(packet.ts_sec).saturating_mul(1_000_000_000).saturating_add(part);
-                        (time, interface.link, captured(packet.data, packet.caplen))
+                        Found::Packet(time, interface.link, captured(packet.data, packet.caplen))
                     }),
                     PcapBlockOwned::NG(block) => read_block(&block, &mut interfaces, &mut end.packets),
                 };
-                let handed = match packet {
-                    Some((time, link, data)) => {
+                let handed = match found {
+                    Some(Found::Packet(time, link, data)) => {
                         end.packets += 1;
-                        each(Packet { number: end.packets, time, link, data })
+                        each(Captured::Packet(Packet { number: end.packets, time, link, data }))
                     }
+                    Some(Found::TlsKeys(log)) => each(Captured::TlsKeys(log)),
                     None => Ok(()),
                 };
                 capture.consume(consumed);
@@ -115,7 +125,11 @@ pub fn packets<E>(reader: impl Read + Send, mut each: impl FnMut(Packet<'_>) -> 
     }
 }
 
-type Found<'a> = (Nanoseconds, i32, &'a [u8]);
+/// What a block has.
+enum Found<'a> {
+    Packet(Nanoseconds, i32, &'a [u8]),
+    TlsKeys(&'a [u8]),
+}
 
 fn read_block<'a>(block: &Block<'a>, interfaces: &mut Vec<Interface>, lost: &mut u64) -> Option<Found<'a>> {
     match block {
@@ -140,11 +154,14 @@ fn read_block<'a>(block: &Block<'a>, interfaces: &mut Vec<Interface>, lost: &mut
             let time = units * 1_000_000_000 / u128::from(interface.resolution);
             let time = i128::try_from(time).unwrap_or(i128::MAX) + i128::from(interface.offset) * 1_000_000_000;
             let time = u64::try_from(time.max(0)).unwrap_or(u64::MAX);
-            Some((time, interface.link, captured(packet.data, packet.caplen)))
+            Some(Found::Packet(time, interface.link, captured(packet.data, packet.caplen)))
         }
         Block::SimplePacket(packet) => {
             let link = interfaces.first()?.link;
-            Some((0, link, captured(packet.data, packet.origlen)))
+            Some(Found::Packet(0, link, captured(packet.data, packet.origlen)))
+        }
+        Block::DecryptionSecrets(secrets) if secrets.secrets_type == SecretsType::TlsKeyLog => {
+            Some(Found::TlsKeys(captured(secrets.data, secrets.secrets_len)))
         }
         _ => None,
     }

@@ -36,8 +36,31 @@ pub struct Seen {
     pub source: SocketAddr,
     /// To whom.
     pub destination: SocketAddr,
-    /// Whether it came over TCP.
-    pub tcp: bool,
+    /// What carried it.
+    pub over: Over,
+}
+
+/// What carries messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Over {
+    /// A datagram.
+    Udp,
+    /// A connection.
+    Tcp,
+    /// A connection whose TLS was opened.
+    Tls,
+}
+
+impl Over {
+    /// As it is called in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
+            Self::Tls => "tls",
+        }
+    }
 }
 
 /// A request, as its answer or the lack of one refers to it.

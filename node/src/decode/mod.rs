@@ -4,8 +4,8 @@
 //! the bodies that are not whole yet. Nothing is kept of what was handed on, but for the Probes whose answers may come.
 //!
 //! ```text
-//! file -> packet -> tcp -> http -> connection -> Event
-//!               \-> UDP 3702 ------------------/
+//! file -> packet -> tcp -> (tls) -> http -> connection -> Event
+//!               \-> UDP 3702 ---------------------------/
 //! ```
 
 mod connection;
@@ -17,12 +17,14 @@ mod message;
 mod packet;
 mod summary;
 mod tcp;
+mod tls;
 
 pub use conversation::Conversation;
-pub use file::{End, Nanoseconds, Packet, is_capture, packets};
+pub use file::{Captured, End, Nanoseconds, Packet, is_capture, packets};
 pub use keys::{KeyRing, Opened, Verdict, Working};
-pub use message::{Answered, Event, Message, Seen, derived_ids, short, what};
+pub use message::{Answered, Event, Message, Over, Seen, derived_ids, short, what};
 pub use summary::{Asking, Host, Summary, seconds};
+pub use tls::KeyLog;
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -30,7 +32,7 @@ use std::net::SocketAddr;
 use peerdist_protocol::discovery::PORT;
 use peerdist_protocol::schema::{Form, Node, Tree, dissect, dissect_datagram};
 
-use connection::{Connection, Found};
+use connection::{Around, Connection, Found};
 use packet::{Carried, Segment, Skipped, Transport};
 use tcp::{Budget, Piece};
 
@@ -74,6 +76,7 @@ pub struct Decoder {
     messages: u64,
     now: Nanoseconds,
     counters: Counters,
+    tls_keys: KeyLog,
 }
 
 /// Both ends of a connection, the lower address first.
@@ -91,6 +94,7 @@ impl Default for Decoder {
             messages: 0,
             now: 0,
             counters: Counters::default(),
+            tls_keys: KeyLog::default(),
         }
     }
 }
@@ -108,6 +112,11 @@ impl Decoder {
         self.counters
     }
 
+    /// Takes a key log of TLS ([`KeyLog`]): it has to come before the connections that it opens.
+    pub fn tls_keys(&mut self, log: &[u8]) {
+        self.tls_keys.add(log);
+    }
+
     /// Takes a packet.
     pub fn packet(&mut self, packet: &Packet<'_>, out: &mut impl FnMut(Event<'_>)) {
         self.now = packet.time;
@@ -118,7 +127,11 @@ impl Decoder {
             Ok(Carried { source, destination, transport: Transport::Udp(payload) }) => {
                 if source.port() == PORT || destination.port() == PORT {
                     let now = self.now;
-                    self.datagram(payload, Some(Seen { began: now, ended: now, source, destination, tcp: false }), out);
+                    self.datagram(
+                        payload,
+                        Some(Seen { began: now, ended: now, source, destination, over: Over::Udp }),
+                        out,
+                    );
                 }
             }
             Err(Skipped::Fragment) => self.counters.fragments += 1,
@@ -153,8 +166,9 @@ impl Decoder {
     /// Takes one side of an HTTP connection that came without packets.
     pub fn http(&mut self, bytes: &[u8], out: &mut impl FnMut(Event<'_>)) {
         let (mut connection, mut budget) = (Connection::new(None), Budget::new(MAX_HELD));
+        let mut around = Around { now: 0, budget: &mut budget, tls_keys: &self.tls_keys };
         for piece in [Piece::Data(bytes), Piece::End] {
-            connection.piece(0, &piece, 0, &mut budget, &mut |found| number(found, &mut self.messages, out));
+            connection.piece(0, &piece, &mut around, &mut |found| number(found, &mut self.messages, out));
         }
     }
 
@@ -214,14 +228,15 @@ impl Decoder {
         *heard = self.clock;
         self.heard.insert(self.clock, ends);
         let side = connection.side_of(source);
-        let (now, budget, messages, counters) = (self.now, &mut self.budget, &mut self.messages, &mut self.counters);
+        let (messages, counters) = (&mut self.messages, &mut self.counters);
+        let mut around = Around { now: self.now, budget: &mut self.budget, tls_keys: &self.tls_keys };
         let mut hand_on = |found: Found<'_>| number(found, messages, out);
         // Who sends on has had what it acknowledges.
         if let Some(acknowledged) = segment.acknowledged.filter(|_| !segment.payload.is_empty()) {
             let step = Step::Acknowledged(acknowledged);
-            reassemble(connection, 1 - side, &step, now, budget, counters, &mut hand_on);
+            reassemble(connection, 1 - side, &step, &mut around, counters, &mut hand_on);
         }
-        reassemble(connection, side, &Step::Segment(segment), now, budget, counters, &mut hand_on);
+        reassemble(connection, side, &Step::Segment(segment), &mut around, counters, &mut hand_on);
         if segment.rst {
             self.forget(ends, out);
         }
@@ -236,10 +251,11 @@ impl Decoder {
 
     fn close(&mut self, ends: Ends, out: &mut impl FnMut(Event<'_>)) {
         let Some((_, mut connection)) = self.connections.remove(&ends) else { return };
-        let (now, budget, messages, counters) = (self.now, &mut self.budget, &mut self.messages, &mut self.counters);
+        let (messages, counters) = (&mut self.messages, &mut self.counters);
+        let mut around = Around { now: self.now, budget: &mut self.budget, tls_keys: &self.tls_keys };
         // Requests first, so that answers find them.
         for side in 0..2 {
-            reassemble(&mut connection, side, &Step::End, now, budget, counters, &mut |found| {
+            reassemble(&mut connection, side, &Step::End, &mut around, counters, &mut |found| {
                 number(found, messages, out)
             });
         }
@@ -259,8 +275,7 @@ fn reassemble(
     connection: &mut Connection,
     side: usize,
     step: &Step<'_>,
-    now: Nanoseconds,
-    budget: &mut Budget,
+    around: &mut Around<'_>,
     counters: &mut Counters,
     hand_on: &mut impl FnMut(Found<'_>) -> u64,
 ) {
@@ -276,9 +291,9 @@ fn reassemble(
         });
     };
     match step {
-        Step::Segment(segment) => direction.segment(segment, budget, &mut collect),
-        Step::Acknowledged(sequence) => direction.acknowledged(*sequence, budget, &mut collect),
-        Step::End => direction.finish(budget, &mut collect),
+        Step::Segment(segment) => direction.segment(segment, around.budget, &mut collect),
+        Step::Acknowledged(sequence) => direction.acknowledged(*sequence, around.budget, &mut collect),
+        Step::End => direction.finish(around.budget, &mut collect),
     }
     if let Some(place) = connection.direction(side) {
         *place = direction;
@@ -292,7 +307,7 @@ fn reassemble(
             }
             Ready::End => Piece::End,
         };
-        connection.piece(side, &piece, now, budget, hand_on);
+        connection.piece(side, &piece, around, hand_on);
     }
 }
 

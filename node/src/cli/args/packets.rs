@@ -23,6 +23,9 @@ pub struct DecodeArguments {
     /// The secret of a segment. Other users see it in the list of processes. May be repeated.
     #[arg(long, value_name = "SEGMENT_ID=HEX", value_parser = parse_secret)]
     pub secret: Vec<SegmentSecretArgument>,
+    /// A key log of TLS (SSLKEYLOGFILE), for captures that do not have it inside. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub tls_keys: Vec<PathBuf>,
     /// What the file is, where its bytes do not say: a message's name in its document, `datagram` or `http`.
     #[arg(long = "as", value_name = "NAME", value_parser = parse_form)]
     pub form: Option<DecodedForm>,

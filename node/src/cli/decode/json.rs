@@ -143,7 +143,7 @@ pub(super) fn message(
         ended: seen.map(|seen| seconds(seen.ended)),
         source: seen.map(|seen| seen.source.to_string()),
         destination: seen.map(|seen| seen.destination.to_string()),
-        transport: seen.map(|seen| if seen.tcp { "tcp" } else { "udp" }),
+        transport: seen.map(|seen| seen.over.as_str()),
         answers: answers.as_ref().map(|answered| answered.number),
         took,
         protocol: tree.protocol,

@@ -10,7 +10,7 @@ use peerdist_protocol::schema::{Form, recognise};
 use super::super::Failure;
 use super::super::args::DecodedForm;
 use super::unreadable;
-use crate::decode::{Counters, Decoder, Event, is_capture, is_http, packets};
+use crate::decode::{Captured, Counters, Decoder, Event, is_capture, is_http, packets};
 
 /// How much of a file says what it is.
 const START: usize = 64 << 10;
@@ -25,10 +25,11 @@ pub(in crate::cli) struct Read {
     pub(in crate::cli) counters: Counters,
 }
 
-/// Decodes a file; `-` is standard input. `out` says whether it wants more.
+/// Decodes a file; `-` is standard input. `tls_keys` is a key log. `out` says whether it wants more.
 pub(in crate::cli) fn read(
     path: &Path,
     form: Option<DecodedForm>,
+    tls_keys: &[u8],
     out: &mut impl FnMut(Event<'_>) -> bool,
 ) -> Result<Read, Failure> {
     let failed = |error| Failure::file("read", path, error);
@@ -39,7 +40,7 @@ pub(in crate::cli) fn read(
     let mut start = Vec::new();
     source.by_ref().take(START as u64).read_to_end(&mut start).map_err(failed)?;
     if is_capture(&start) && form.is_none() {
-        return capture(path, Cursor::new(start).chain(source), out);
+        return capture(path, Cursor::new(start).chain(source), tls_keys, out);
     }
     source.take((MAX_BARE - START) as u64).read_to_end(&mut start).map_err(failed)?;
     let bytes = digits(&start).unwrap_or(start);
@@ -50,12 +51,17 @@ pub(in crate::cli) fn read(
 fn capture(
     path: &Path,
     source: impl io::Read + Send,
+    tls_keys: &[u8],
     out: &mut impl FnMut(Event<'_>) -> bool,
 ) -> Result<Read, Failure> {
     let mut decoder = Decoder::new();
     let mut goes_on = true;
-    let end = packets(source, |packet| {
-        decoder.packet(&packet, &mut |event| goes_on = goes_on && out(event));
+    decoder.tls_keys(tls_keys);
+    let end = packets(source, |captured| {
+        match captured {
+            Captured::Packet(packet) => decoder.packet(&packet, &mut |event| goes_on = goes_on && out(event)),
+            Captured::TlsKeys(log) => decoder.tls_keys(log),
+        }
         if goes_on { Ok(()) } else { Err(Stopped) }
     });
     let end = match end {
