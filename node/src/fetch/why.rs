@@ -75,6 +75,8 @@ pub enum PeerNote {
     SkippedForBadHash,
     /// Not asked: it failed several times in a row.
     SkippedForFailures,
+    /// Not asked: readers waited in vain for blocks that it says it holds.
+    SkippedForWaiting,
     /// Not asked: it delivered wrong bytes for this content.
     SkippedForBadHashHere,
     /// It answered that it does not hold the block.
@@ -98,6 +100,7 @@ impl fmt::Display for PeerNote {
         f.write_str(match self {
             Self::SkippedForBadHash => "skipped: sent wrong bytes lately",
             Self::SkippedForFailures => "skipped: failed several times in a row",
+            Self::SkippedForWaiting => "skipped: kept readers waiting lately",
             Self::SkippedForBadHashHere => "skipped: sent wrong bytes for this content",
             Self::NotHeld => "does not hold it",
             Self::Busy => "busy",

@@ -168,6 +168,7 @@ impl fmt::Display for ServerStatus {
         let state = match (self.out, self.out_for_s) {
             (Some(OutCause::BadHash), Some(seconds)) => format!("out for {seconds} s: it sent wrong bytes"),
             (Some(OutCause::Failures), Some(seconds)) => format!("out for {seconds} s: it failed"),
+            (Some(OutCause::KeptWaiting), Some(seconds)) => format!("out for {seconds} s: it kept readers waiting"),
             _ => "ready".to_owned(),
         };
         writeln!(f, "{} ({addresses}): {state}", self.name)?;

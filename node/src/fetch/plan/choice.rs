@@ -280,6 +280,7 @@ impl Plan {
                 _ if self.distrusted.contains(&candidate.host) => PeerNote::SkippedForBadHashHere,
                 Standing::Out { cause: OutCause::BadHash, .. } => PeerNote::SkippedForBadHash,
                 Standing::Out { cause: OutCause::Failures, .. } => PeerNote::SkippedForFailures,
+                Standing::Out { cause: OutCause::KeptWaiting, .. } => PeerNote::SkippedForWaiting,
                 _ => continue,
             };
             if let Some(peer) = book.address(candidate.host) {

@@ -247,9 +247,9 @@ impl Node {
             let Some(peer) = self.book().address(host) else { break };
             let since = self.now();
             self.book().begin(since, host);
-            let answer = self.client.exchange(peer, &exchange).await;
+            let answer = self.client.exchange_within(peer, &exchange, self.client.limits().progress_time * 2).await;
             let now = self.now();
-            let took = Outcome::Delivered { took: now.saturating_sub(since) };
+            let took = Outcome::Listed { took: now.saturating_sub(since) };
             let mut book = self.book();
             match answer {
                 Ok(Answer::SegmentList { held }) => {
