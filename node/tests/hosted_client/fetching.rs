@@ -86,6 +86,38 @@ async fn a_hosted_cache_that_is_down_costs_a_few_connects_and_no_bytes_of_the_or
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_one_that_stands_in_does_not_hold_is_not_said_to_be_in_no_hosted_cache() {
+    let sample = sample(LENGTH);
+    let cache = Cache::start(1, 0, Blocks::default()).await;
+    let port = cache.address.port();
+    let _down = Closed::new(2, port);
+    let config = configured(&[1, 2], port);
+    let user = User::new(&config);
+    let reading = user.read(&sample.v2, &sample).await;
+    let length = |server: usize| -> u64 {
+        let own = sample.v2.segments().iter().filter(|segment| order(&config.servers, &segment.id())[0] == server);
+        own.map(|segment| u64::from(segment.length())).sum()
+    };
+    let expected = [(MissingReason::NotInHostedCache, length(0)), (MissingReason::HostedCachesOut, length(1))];
+    assert_eq!(reading.content.explanation().origin_reasons, BTreeMap::from(expected));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_story_of_two_hosted_caches_is_short_and_does_not_call_them_peers() {
+    let sample = sample(20_000_000);
+    let [first, second] = pair().await;
+    let config = configured(&[1, 2], first.local_addr().unwrap().port());
+    let all = sample.sealed(&sample.v2);
+    let _caches = [plain(first, holds(all.clone())), plain(second, holds(all))];
+    let user = User::new(&config);
+    let reading = user.read(&sample.v2, &sample).await;
+    assert_eq!(reading.sources.peers.len(), 2);
+    let text = reading.content.explanation().to_string();
+    assert!(text.lines().count() < 40 && !text.contains("peer"), "{text}");
+    assert!(text.contains(" from hosted cache 127.0.0.1:"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_next_hosted_cache_takes_over_where_one_dies_midway() {
     let sample = sample(LENGTH);
     let [first, second] = pair().await;
@@ -177,6 +209,11 @@ async fn a_hosted_cache_that_answers_garbage_is_no_hindrance() {
         let user = User::new(&configured(&[1], port));
         let reading = user.read(&sample.v2, &sample).await;
         assert_eq!(reading.sources.origin, 1_000_000);
+        assert_eq!(
+            reading.missing,
+            BTreeSet::from([MissingReason::HostedCachesOut]),
+            "it did not say that it lacks it"
+        );
         assert!(user.status().servers[0].last_error.is_some(), "{garbage:?}");
         serving.abort();
     }
@@ -254,6 +291,7 @@ async fn an_answer_that_never_ends_to_the_question_for_segments_is_cut_off() {
     let reading = user.read(&sample.v2, &sample).await;
     assert_eq!(reading.sources.origin, 1_000_000);
     assert_eq!(notes(&reading), BTreeSet::from([ServerNote::TimedOut]));
+    assert_eq!(reading.missing, BTreeSet::from([MissingReason::HostedCachesOut]));
     // Twice the two seconds in which some progress has to be made; the plan itself gives up after 20.
     assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
 }

@@ -149,14 +149,20 @@ impl PeerBook {
     /// out since, the question stays open: the next one has to be asked.
     pub fn nobody(&mut self, now: Moment, id: &SegmentId) {
         if !self.drop_lost(now, id) {
-            self.claims.nobody(now, id, NEGATIVE_LIFETIME);
+            self.claims.nobody(now, id);
         }
     }
 
-    /// No hosted cache could be asked for the segment.
+    /// The hosted cache that the segment belongs to could not be asked for it, and no other one holds it.
     pub fn unasked(&mut self, now: Moment, id: &SegmentId) {
         self.drop_lost(now, id);
-        self.claims.nobody(now, id, UNASKED_LIFETIME);
+        self.claims.unasked(now, id);
+    }
+
+    /// Whether nobody is known to hold the segment because a hosted cache could not be asked.
+    #[must_use]
+    pub fn is_unasked(&self, now: Moment, id: &SegmentId) -> bool {
+        self.claims.is_unasked(now, id)
     }
 
     /// A Probe of another host asked for the segment: "nobody holds it" may soon be wrong.

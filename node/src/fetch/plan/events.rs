@@ -74,6 +74,12 @@ impl Plan {
         let overdue = self.probes.iter().filter(|(_, asked)| asked.deadline <= now);
         let overdue: Vec<_> = overdue.map(|(ticket, _)| *ticket).collect();
         for ticket in overdue {
+            if self.config.finding == Finding::HostedCaches
+                && let Some(asked) = self.probes.get(&ticket)
+            {
+                // Silence of the LAN is an answer, that of a hosted cache is none.
+                asked.ids.iter().for_each(|id| book.unasked(now, id));
+            }
             self.probe_ended(now, book, ticket);
         }
     }

@@ -16,7 +16,7 @@ use peerdist_transport::retrieval::client::{ExchangeError, Wait};
 
 use super::node::Node;
 use crate::config::Fallback;
-use crate::fetch::peers::{HostId, Outcome, Standing};
+use crate::fetch::peers::{HostId, Knowledge, Outcome, Standing};
 use crate::fetch::plan::{Finding, ProbeTicket};
 use crate::fetch::why::{ServerAnswer, ServerNote};
 use crate::hosted_client::{HostedClient, Server};
@@ -125,6 +125,7 @@ impl Node {
                 let count = ids.len();
                 match self.ask_hosted_cache(hosted, index, ids).await {
                     Ok((note, segments)) => {
+                        self.stood_in(index, &group);
                         tell(index, note, count, segments);
                         (index, Vec::new())
                     }
@@ -146,6 +147,19 @@ impl Node {
             self.content(content, |shared| shared.probe_failed(ticket));
         } else {
             self.content(content, |shared| shared.probe_ended(ticket));
+        }
+    }
+
+    /// What a hosted cache that stands in for another does not hold, the one that could not be asked may.
+    fn stood_in(&self, index: usize, asked: &[(SegmentId, Vec<usize>)]) {
+        if self.finding() == Finding::Peers {
+            return;
+        }
+        let (now, mut book) = (self.now(), self.book());
+        for (id, _) in asked.iter().filter(|(_, order)| order.first() != Some(&index)) {
+            if book.knowledge(now, id) != Knowledge::Somebody {
+                book.unasked(now, id);
+            }
         }
     }
 
