@@ -16,6 +16,7 @@ mod story;
 mod text;
 
 pub use story::{Explanation, Noted, ProbeAnswer, ProbeStory, SegmentStory, ServerAnswer};
+pub(crate) use text::Size;
 
 /// Segments with a record of their own; the bytes of further ones are in the sums alone.
 const MAX_SEGMENTS: usize = 65_536;

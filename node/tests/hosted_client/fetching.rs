@@ -82,7 +82,7 @@ async fn a_hosted_cache_that_is_down_costs_a_few_connects_and_no_bytes_of_the_or
     assert!((1..=4).contains(&user.refused()), "{} connects", user.refused());
     let status = user.status();
     assert!(status.servers[0].out.is_some() && status.servers[0].last_error.is_some());
-    assert!(status.to_string().contains("127.0.0.2 (127.0.0.2:"), "{status}");
+    assert!(status.to_string().contains("127.0.0.2 at 127.0.0.2:"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -136,7 +136,9 @@ impl Node {
                 }
             });
             left = Vec::new();
-            for (index, group) in join_all(asked).await {
+            let answers = join_all(asked).await;
+            self.log_outages(hosted);
+            for (index, group) in answers {
                 if !group.is_empty() {
                     failed[index] = true;
                     left.extend(group);
@@ -190,6 +192,8 @@ impl Node {
                 Some(_) => Use::Now,
             })
             .collect();
+        drop(book);
+        self.log_outages(hosted);
         if !uses.contains(&Use::Now) {
             // There is nobody else to ask.
             for used in &mut uses {
@@ -197,6 +201,19 @@ impl Node {
             }
         }
         uses
+    }
+
+    /// Logs what began or ended since this was called last.
+    fn log_outages(&self, hosted: &HostedCaches) {
+        let (now, book) = (self.now(), self.book());
+        for (server, host) in hosted.client.servers().iter().zip(&hosted.hosts) {
+            match book.standing(now, *host) {
+                Some(Standing::Out { cause, .. }) => server.is_out(cause),
+                // It has yet to prove that it is back.
+                _ if book.is_on_probation(*host) => {}
+                _ => server.is_in_use(),
+            }
+        }
     }
 
     /// Asks a hosted cache that was out in the background, unless that is being done.
@@ -207,6 +224,7 @@ impl Node {
         let (node, hosted) = (Arc::clone(self), Arc::clone(hosted));
         tokio::spawn(async move {
             let answer = node.ask_hosted_cache(&hosted, index, ids).await;
+            node.log_outages(&hosted);
             if let Some(checked) = hosted.checked.get(index) {
                 checked.store(false, Ordering::Relaxed);
             }
@@ -278,6 +296,7 @@ impl Node {
                     book.may_have_segments(now, host, &ids);
                     drop(book);
                     server.set_has_no_list(true);
+                    server.answered();
                     return Ok((ServerNote::NoList, ids.len()));
                 }
                 Ok(_) => {

@@ -149,7 +149,7 @@ fn same_story(one: &SegmentStory, next: &SegmentStory) -> bool {
 }
 
 /// A number of bytes in the unit that suits it.
-struct Size(u64);
+pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
