@@ -51,7 +51,8 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
         }
     };
     backend.close().await;
-    let hosted = explanation.as_ref().map(|explanation| explanation.hosted_caches.clone()).unwrap_or_default();
+    let hosted = explanation.as_ref().filter(|explanation| explanation.is_hosted());
+    let hosted = hosted.map(|explanation| explanation.hosted_caches.clone());
     let explanation = explanation.filter(|_| arguments.explain);
     if request.destination == Destination::StandardOutput {
         if let Some(explanation) = explanation {
@@ -61,7 +62,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     }
     let printed = Printed { report: &report, explanation: explanation.as_ref() };
     Output::new(arguments.json).print(&printed, |printed, to| {
-        writeln!(to, "{}", summary(printed.report, &hosted))?;
+        writeln!(to, "{}", summary(printed.report, hosted.as_ref()))?;
         match printed.explanation {
             Some(explanation) => write!(to, "{explanation}"),
             // The summary says why.
@@ -89,16 +90,18 @@ fn destination(output: Option<&Path>, url: &Url) -> Result<Destination, Failure>
     }
 }
 
-fn summary(report: &DownloadReport, hosted_caches: &BTreeSet<SocketAddr>) -> String {
+/// `hosted_caches`: those of the peers that are; `None` where no hosted cache was asked.
+fn summary(report: &DownloadReport, hosted_caches: Option<&BTreeSet<SocketAddr>>) -> String {
     let size = |bytes: u64| indicatif::HumanBytes(bytes).to_string();
     let name = report.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
     let failure =
         report.node_failure.as_deref().map(|error| format!("\nthe rest came from the origin as it is: {error}"));
     let sources = &report.sources;
-    let hosted: Vec<u64> = hosted_caches.iter().filter_map(|address| sources.peers.get(address)).copied().collect();
+    let hosted: Vec<u64> =
+        hosted_caches.into_iter().flatten().filter_map(|address| sources.peers.get(address)).copied().collect();
     let from_hosted: u64 = hosted.iter().sum();
     let (peers, from_peers) = (sources.peers.len() - hosted.len(), sources.all_peers() - from_hosted);
-    let near = match (hosted_caches.is_empty(), from_peers) {
+    let near = match (hosted_caches.is_none(), from_peers) {
         (true, _) => format!("{} from {peers} peers", size(from_peers)),
         (false, 0) => format!("{} from hosted caches", size(from_hosted)),
         (false, _) => {

@@ -55,6 +55,14 @@ pub enum MissingReason {
     HostedCachesOut,
 }
 
+impl MissingReason {
+    /// Whether it tells of hosted caches.
+    #[must_use]
+    pub fn is_hosted(self) -> bool {
+        matches!(self, Self::NotInHostedCache | Self::HostedCacheFailed | Self::HostedCachesOut)
+    }
+}
+
 impl fmt::Display for MissingReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

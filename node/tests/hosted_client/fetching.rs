@@ -99,7 +99,10 @@ async fn what_the_one_that_stands_in_does_not_hold_is_not_said_to_be_in_no_hoste
         own.map(|segment| u64::from(segment.length())).sum()
     };
     let expected = [(MissingReason::NotInHostedCache, length(0)), (MissingReason::HostedCachesOut, length(1))];
-    assert_eq!(reading.content.explanation().origin_reasons, BTreeMap::from(expected));
+    let explanation = reading.content.explanation();
+    assert_eq!(explanation.origin_reasons, BTreeMap::from(expected));
+    let text = explanation.to_string();
+    assert!(text.lines().count() < 30 && text.contains(" from hosted caches, "), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

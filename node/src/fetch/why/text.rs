@@ -1,9 +1,10 @@
 //! The story as text: neighbours with the same story share a paragraph.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::{Explanation, PeerNote, ProbeStory, SegmentStory, ServerAnswer, ServerNote, Sources};
+use super::{Explanation, MissingReason, PeerNote, ProbeStory, SegmentStory, ServerAnswer, ServerNote, Sources};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -11,10 +12,10 @@ impl fmt::Display for Explanation {
         let hosted: u64 = self.hosted_caches.iter().filter_map(|address| sources.peers.get(address)).sum();
         let peers = sources.all_peers() - hosted;
         write!(f, "{} from the cache", Size(sources.cache))?;
-        if !self.hosted_caches.is_empty() {
+        if self.is_hosted() {
             write!(f, ", {} from hosted caches", Size(hosted))?;
         }
-        if self.hosted_caches.is_empty() || peers > 0 {
+        if !self.is_hosted() || peers > 0 {
             write!(f, ", {} from peers", Size(peers))?;
         }
         writeln!(f, ", {} from the origin", Size(sources.origin))?;
@@ -26,7 +27,7 @@ impl fmt::Display for Explanation {
         }
         let mut rest = &self.segments[..];
         while let Some((first, more)) = rest.split_first() {
-            let same = more.iter().take_while(|next| same_story(first, next)).count();
+            let same = more.iter().take_while(|next| self.is_same_story(first, next)).count();
             let (group, after) = rest.split_at(1 + same);
             self.group(f, group)?;
             rest = after;
@@ -41,6 +42,29 @@ impl fmt::Display for Explanation {
 impl Explanation {
     fn kind(&self, address: SocketAddr) -> &'static str {
         if self.hosted_caches.contains(&address) { "hosted cache" } else { "peer" }
+    }
+
+    /// Whether hosted caches were to give it.
+    #[must_use]
+    pub fn is_hosted(&self) -> bool {
+        !self.hosted_caches.is_empty()
+            || self.origin_reasons.keys().any(|reason| reason.is_hosted())
+            || self.probes.iter().any(|probe| !probe.hosted_caches.is_empty())
+    }
+
+    /// Whether two neighbours were asked about together and ended alike. Which of several hosts gave each, or failed, would
+    /// make a paragraph of nearly every segment, and so would the ends of segments that belong to several hosted caches; a
+    /// program finds all that in the story itself.
+    fn is_same_story(&self, one: &SegmentStory, next: &SegmentStory) -> bool {
+        let end = |story: &SegmentStory| {
+            let sources = &story.sources;
+            (story.missing, sources.cache > 0, sources.all_peers() > 0, sources.origin > 0)
+        };
+        let is_hosted = |story: &SegmentStory| {
+            story.missing.is_some_and(MissingReason::is_hosted)
+                || story.sources.peers.keys().any(|peer| self.hosted_caches.contains(peer))
+        };
+        one.probes == next.probes && (end(one) == end(next) || is_hosted(one) && is_hosted(next))
     }
 
     fn group(&self, f: &mut fmt::Formatter<'_>, group: &[SegmentStory]) -> fmt::Result {
@@ -85,14 +109,16 @@ impl Explanation {
         for (peer, bytes) in &sources.peers {
             writeln!(f, "  {} from {} {peer}", Size(*bytes), self.kind(*peer))?;
         }
-        if sources.origin > 0 {
-            let bytes = Size(sources.origin);
-            match first.missing {
-                Some(reason) => writeln!(f, "  {bytes} from the origin: {reason}")?,
-                None => writeln!(f, "  {bytes} from the origin, unasked")?,
+        let mut origin: BTreeMap<Option<MissingReason>, u64> = BTreeMap::new();
+        for story in group.iter().filter(|story| story.sources.origin > 0 || story.missing.is_some()) {
+            *origin.entry(story.missing).or_default() += story.sources.origin;
+        }
+        for (reason, bytes) in origin {
+            match (reason, bytes) {
+                (Some(reason), 0) => writeln!(f, "  had to come from the origin: {reason}")?,
+                (Some(reason), bytes) => writeln!(f, "  {} from the origin: {reason}", Size(bytes))?,
+                (None, bytes) => writeln!(f, "  {} from the origin, unasked", Size(bytes))?,
             }
-        } else if let Some(reason) = first.missing {
-            writeln!(f, "  had to come from the origin: {reason}")?;
         }
         Ok(())
     }
@@ -136,16 +162,6 @@ fn write_list(f: &mut fmt::Formatter<'_>, items: &[ServerAnswer]) -> fmt::Result
         write!(f, "{comma}{item}")?;
     }
     Ok(())
-}
-
-/// Whether two neighbours were asked about together and ended alike. Which of several hosts gave each, or failed, would
-/// make a paragraph of nearly every segment; a program finds it in the story itself.
-fn same_story(one: &SegmentStory, next: &SegmentStory) -> bool {
-    let end = |story: &SegmentStory| {
-        let sources = &story.sources;
-        (story.missing, sources.cache > 0, sources.all_peers() > 0, sources.origin > 0)
-    };
-    one.probes == next.probes && end(one) == end(next)
 }
 
 /// A number of bytes in the unit that suits it.
@@ -232,17 +248,27 @@ segment 03 at 300000, 97.7 KiB
             }
             why.bytes(segment.offset, Source::Peer(*cache), 102_400);
         }
+        // Those that nobody gave are part of the same story.
+        for (offset, reason) in [(204_800, MissingReason::NotInHostedCache), (409_600, MissingReason::HostedCachesOut)]
+        {
+            why.missing(offset, reason);
+            why.bytes(offset, Source::Origin, 1024);
+        }
         let explanation = why.explain(&segments);
         let expected = "\
-0 B from the cache, 9.8 MiB from hosted caches, 0 B from the origin
+0 B from the cache, 9.8 MiB from hosted caches, 2.0 KiB from the origin
   hosted cache 10.0.0.1:80: 4.9 MiB
   hosted cache 10.0.0.2:80: 4.9 MiB
+  origin: 1.0 KiB because the hosted cache does not hold it
+  origin: 1.0 KiB because the hosted cache that may hold it was unreachable or failed
 100 segments at 0, 9.8 MiB, 00 to 63
   asked at 0 ms naming 100 of the segments: no answer yet
   hosted cache 10.0.0.1:80: timed out (17 times)
   hosted cache 10.0.0.2:80: timed out (17 times)
   4.9 MiB from hosted cache 10.0.0.1:80
   4.9 MiB from hosted cache 10.0.0.2:80
+  1.0 KiB from the origin: the hosted cache does not hold it
+  1.0 KiB from the origin: the hosted cache that may hold it was unreachable or failed
 ";
         assert_eq!(explanation.to_string(), expected);
         assert_eq!(serde_json::to_value(explanation).unwrap()["hosted_caches"][1], "10.0.0.2:80");
