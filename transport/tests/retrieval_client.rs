@@ -447,6 +447,28 @@ mod kept_connections {
     }
 
     #[tokio::test]
+    async fn a_peer_that_closed_an_idle_connection_and_is_gone_is_said_to_be_gone() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let client = Client::new(ClientLimits { progress_time: Duration::from_secs(20), ..patient() });
+        let serving = async {
+            let mut raw = Raw(listener.accept().await.unwrap().0);
+            raw.receive().await.unwrap();
+            raw.send(&http(&block_body(512))).await;
+            raw
+        };
+        let exchange = get_block(1, 0);
+        let (answer, raw) = tokio::join!(client.exchange(address, &exchange), serving);
+        assert_block(answer, 512);
+        drop((raw, listener));
+        // The end of the connection is seen meanwhile, as it is where a connection was idle for a while.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let failed = client.exchange(address, &exchange).await;
+        assert!(matches!(failed, Err(ExchangeError::Connect(_))), "{failed:?}");
+        assert_eq!((client.counters().reused, client.counters().retried), (1, 1));
+    }
+
+    #[tokio::test]
     async fn but_only_one() {
         let peer = Peer::start(|number, mut raw: Raw| async move {
             raw.receive().await;

@@ -1,7 +1,9 @@
 //! `peerdist get`: a URL's bytes from the cache, from peers, and from the origin what nobody has.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use peerdist_transport::origin::{Origin, OriginError, OriginLimits, Url};
@@ -49,6 +51,8 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
         }
     };
     backend.close().await;
+    let hosted = explanation.as_ref().filter(|explanation| explanation.is_hosted());
+    let hosted = hosted.map(|explanation| explanation.hosted_caches.clone());
     let explanation = explanation.filter(|_| arguments.explain);
     if request.destination == Destination::StandardOutput {
         if let Some(explanation) = explanation {
@@ -58,7 +62,7 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
     }
     let printed = Printed { report: &report, explanation: explanation.as_ref() };
     Output::new(arguments.json).print(&printed, |printed, to| {
-        writeln!(to, "{}", summary(printed.report))?;
+        writeln!(to, "{}", summary(printed.report, hosted.as_ref()))?;
         match printed.explanation {
             Some(explanation) => write!(to, "{explanation}"),
             // The summary says why.
@@ -86,19 +90,30 @@ fn destination(output: Option<&Path>, url: &Url) -> Result<Destination, Failure>
     }
 }
 
-fn summary(report: &DownloadReport) -> String {
+/// `hosted_caches`: those of the peers that are; `None` where no hosted cache was asked.
+fn summary(report: &DownloadReport, hosted_caches: Option<&BTreeSet<SocketAddr>>) -> String {
     let size = |bytes: u64| indicatif::HumanBytes(bytes).to_string();
     let name = report.file.as_deref().map(|file| file.display().to_string()).unwrap_or_default();
     let failure =
         report.node_failure.as_deref().map(|error| format!("\nthe rest came from the origin as it is: {error}"));
+    let sources = &report.sources;
+    let hosted: Vec<u64> =
+        hosted_caches.into_iter().flatten().filter_map(|address| sources.peers.get(address)).copied().collect();
+    let from_hosted: u64 = hosted.iter().sum();
+    let (peers, from_peers) = (sources.peers.len() - hosted.len(), sources.all_peers() - from_hosted);
+    let near = match (hosted_caches.is_none(), from_peers) {
+        (true, _) => format!("{} from {peers} peers", size(from_peers)),
+        (false, 0) => format!("{} from hosted caches", size(from_hosted)),
+        (false, _) => {
+            format!("{} from hosted caches, {} from {peers} peers", size(from_hosted), size(from_peers))
+        }
+    };
     format!(
-        "{name}: {} in {:.2} s, {} from the origin, {} from {} peers, {} from the cache\nsha256 {}{}",
+        "{name}: {} in {:.2} s, {} from the origin, {near}, {} from the cache\nsha256 {}{}",
         size(report.bytes),
         report.seconds,
-        size(report.sources.origin),
-        size(report.sources.all_peers()),
-        report.sources.peers.len(),
-        size(report.sources.cache),
+        size(sources.origin),
+        size(sources.cache),
         report.sha256,
         failure.unwrap_or_default(),
     )

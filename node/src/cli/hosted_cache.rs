@@ -2,11 +2,13 @@
 
 use std::io::{self, Write};
 
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::status::write_value;
 use super::{Failure, HostedCacheArguments, HostedCacheVerb, Output};
 use crate::control::client::AdminClient;
+use crate::hosted_client::HostedClientStatus;
 
 /// The parts of the daemon's status that hosted mode has.
 const PARTS: [&str; 2] = ["hosted_cache", "hosted_client"];
@@ -37,7 +39,10 @@ fn write_parts(parts: &Value, to: &mut dyn Write) -> io::Result<()> {
         );
     }
     writeln!(to, "mode  {mode}")?;
-    shown.try_for_each(|part| write_value(to, part, 0))
+    shown.try_for_each(|part| match HostedClientStatus::deserialize(part) {
+        Ok(client) => write!(to, "{client}"),
+        Err(_) => write_value(to, part, 0),
+    })
 }
 
 #[cfg(test)]
@@ -70,6 +75,16 @@ queued     5
 ";
         assert_eq!(text(&status), expected);
         assert_eq!(parts(&status), json!({"mode": status["mode"], "hosted_cache": status["hosted_cache"]}));
+        let client = json!({"mode": "hosted-client", "hosted_client": {
+            "version": "2.0", "fallback": "origin", "lists": 0, "segments_listed": 0, "blocks": 0, "bytes": 0,
+            "offers": {"waiting": 0, "sent": 0, "answered": 0, "segments": 0, "offers_failed": {}, "dropped": 0,
+                       "given_up": 0, "not_expressible": 0},
+            "servers": [],
+        }});
+        assert!(text(&client).starts_with("mode  hosted-client\nwhile no hosted cache can be reached, "));
+        // A daemon of another version may say other things.
+        let newer = json!({"mode": "hosted-client", "hosted_client": {"moon": "full"}});
+        assert_eq!(text(&newer), "mode  hosted-client\nmoon  full\n");
         let other = json!({"mode": "distributed", "hosted_cache": null, "hosted_client": null});
         assert!(text(&other).starts_with("The daemon is in mode \"distributed\"."));
         assert_eq!(parts(&other), json!({"mode": "distributed"}));

@@ -3,7 +3,7 @@
 //! `Why` is what a plan writes down while it works, in bounded memory; [`Explanation`] is what people and programs
 //! read.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::SocketAddr;
 
@@ -12,7 +12,11 @@ use serde::{Deserialize, Serialize};
 use super::Moment;
 use super::plan::PlannedSegment;
 
+mod story;
 mod text;
+
+pub use story::{Explanation, Noted, ProbeAnswer, ProbeStory, SegmentStory, ServerAnswer};
+pub(crate) use text::Size;
 
 /// Segments with a record of their own; the bytes of further ones are in the sums alone.
 const MAX_SEGMENTS: usize = 65_536;
@@ -46,8 +50,17 @@ pub enum MissingReason {
     NotInHostedCache,
     /// The hosted cache holds it and failed to deliver it.
     HostedCacheFailed,
-    /// No hosted cache could be asked: all are unreachable, or out because of earlier failures.
+    /// The hosted cache that it belongs to could not be asked, being unreachable or out because of earlier failures; no
+    /// other one holds it.
     HostedCachesOut,
+}
+
+impl MissingReason {
+    /// Whether it tells of hosted caches.
+    #[must_use]
+    pub fn is_hosted(self) -> bool {
+        matches!(self, Self::NotInHostedCache | Self::HostedCacheFailed | Self::HostedCachesOut)
+    }
 }
 
 impl fmt::Display for MissingReason {
@@ -62,7 +75,7 @@ impl fmt::Display for MissingReason {
             Self::TooSlow => "whoever holds it was too slow or too busy",
             Self::NotInHostedCache => "the hosted cache does not hold it",
             Self::HostedCacheFailed => "the hosted cache failed to deliver it",
-            Self::HostedCachesOut => "no hosted cache could be reached",
+            Self::HostedCachesOut => "the hosted cache that may hold it was unreachable or failed",
         })
     }
 }
@@ -75,6 +88,8 @@ pub enum PeerNote {
     SkippedForBadHash,
     /// Not asked: it failed several times in a row.
     SkippedForFailures,
+    /// Not asked: readers waited in vain for blocks that it says it holds.
+    SkippedForWaiting,
     /// Not asked: it delivered wrong bytes for this content.
     SkippedForBadHashHere,
     /// It answered that it does not hold the block.
@@ -98,6 +113,7 @@ impl fmt::Display for PeerNote {
         f.write_str(match self {
             Self::SkippedForBadHash => "skipped: sent wrong bytes lately",
             Self::SkippedForFailures => "skipped: failed several times in a row",
+            Self::SkippedForWaiting => "skipped: kept readers waiting lately",
             Self::SkippedForBadHashHere => "skipped: sent wrong bytes for this content",
             Self::NotHeld => "does not hold it",
             Self::Busy => "busy",
@@ -177,6 +193,7 @@ pub(super) struct Why {
     probes_omitted: u64,
     segments: BTreeMap<u64, Record>,
     peers: Vec<SocketAddr>,
+    hosted_caches: BTreeSet<SocketAddr>,
 }
 
 #[derive(Debug, Default)]
@@ -229,6 +246,13 @@ impl Why {
     pub(super) fn probe_ended(&mut self, now: Moment, probe: Option<usize>) {
         if let Some(probe) = probe.and_then(|index| self.probes.get_mut(index)) {
             probe.ended_ms = Some(millis(now));
+        }
+    }
+
+    /// Who is at this address is a hosted cache.
+    pub(super) fn is_hosted_cache(&mut self, peer: SocketAddr) {
+        if self.hosted_caches.len() < MAX_PEERS {
+            self.hosted_caches.insert(peer);
         }
     }
 
@@ -327,6 +351,7 @@ impl Why {
         }
         Explanation {
             sources: self.sources.clone(),
+            hosted_caches: self.hosted_caches.clone(),
             origin_reasons: self.origin_reasons.clone(),
             probes: self.probes.clone(),
             probes_omitted: self.probes_omitted,
@@ -344,108 +369,6 @@ impl Why {
 
 fn millis(moment: Moment) -> u64 {
     u64::try_from(moment.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// The whole story of a content, so far. `Display` tells it to people, serde to programs. Times are milliseconds since the
-/// node started.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Explanation {
-    /// Bytes by source.
-    pub sources: Sources,
-    /// Why bytes came from the origin.
-    pub origin_reasons: BTreeMap<MissingReason, u64>,
-    /// The Probes, in the order they went out.
-    pub probes: Vec<ProbeStory>,
-    /// Further Probes that were not written down.
-    pub probes_omitted: u64,
-    /// The segments that were touched, in content order, at most 65,536.
-    pub segments: Vec<SegmentStory>,
-}
-
-impl Explanation {
-    /// Adds the story of other readers of the same content.
-    pub(super) fn merge(&mut self, other: Self) {
-        self.sources.merge(&other.sources);
-        for (reason, bytes) in other.origin_reasons {
-            *self.origin_reasons.entry(reason).or_default() += bytes;
-        }
-        let before = self.probes.len();
-        let room = MAX_PROBES.saturating_sub(before);
-        self.probes_omitted += other.probes_omitted + other.probes.len().saturating_sub(room) as u64;
-        self.probes.extend(other.probes.into_iter().take(room));
-        for mut story in other.segments {
-            story.probes.iter_mut().for_each(|probe| *probe += before);
-            story.probes.retain(|probe| *probe < self.probes.len());
-            match self.segments.binary_search_by_key(&story.offset, |known| known.offset) {
-                Ok(at) => self.segments[at].merge(story),
-                Err(at) if self.segments.len() < MAX_SEGMENTS => self.segments.insert(at, story),
-                Err(_) => {}
-            }
-        }
-    }
-}
-
-impl SegmentStory {
-    fn merge(&mut self, other: Self) {
-        self.probes.extend(other.probes);
-        self.sources.merge(&other.sources);
-        let room = MAX_NOTES.saturating_sub(self.notes.len());
-        self.notes_omitted += other.notes_omitted + other.notes.len().saturating_sub(room) as u32;
-        self.notes.extend(other.notes.into_iter().take(room));
-        self.missing = other.missing.or(self.missing);
-    }
-}
-
-/// One Probe, or hosted caches that were asked instead.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeStory {
-    /// When it went out.
-    pub at_ms: u64,
-    /// The content offset of the first segment that it asks about.
-    pub first: u64,
-    /// The end of the last one.
-    pub end: u64,
-    /// How many segments it names; the others lie between named ones.
-    pub ids: usize,
-    /// Who answered, at most 16.
-    pub answers: Vec<ProbeAnswer>,
-    /// Which hosted caches were asked instead of the LAN, in this order, at most 16.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub hosted_caches: Vec<ServerAnswer>,
-    /// When the wait for answers ended.
-    pub ended_ms: Option<u64>,
-}
-
-/// A host's answer to a Probe.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeAnswer {
-    /// When it came.
-    pub at_ms: u64,
-    /// Where the host can be asked.
-    pub peer: SocketAddr,
-    /// How many of the named segments it holds some of.
-    pub segments: usize,
-}
-
-/// What asking a hosted cache came to.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ServerAnswer {
-    /// When it ended.
-    pub at_ms: u64,
-    /// The hosted cache's name in the configuration.
-    pub server: String,
-    /// What came of it.
-    pub note: ServerNote,
-    /// How many segments it was asked for.
-    pub asked: usize,
-    /// How many of them it holds some of.
-    pub segments: usize,
-}
-
-impl ServerAnswer {
-    pub(super) fn new(now: Moment, server: &str, note: ServerNote, asked: usize, segments: usize) -> Self {
-        Self { at_ms: millis(now), server: server.to_owned(), note, asked, segments }
-    }
 }
 
 /// What came of asking a hosted cache which segments it holds.
@@ -486,40 +409,6 @@ impl fmt::Display for ServerNote {
             Self::Out => "skipped: failed a moment ago",
         })
     }
-}
-
-/// What happened with a peer, and how often.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct Noted {
-    /// When it happened first.
-    pub at_ms: u64,
-    /// With whom.
-    pub peer: SocketAddr,
-    /// What.
-    pub note: PeerNote,
-    /// How often.
-    pub count: u32,
-}
-
-/// The story of one segment.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SegmentStory {
-    /// HoHoDk in hexadecimal digits.
-    pub id: String,
-    /// Where it begins in the content.
-    pub offset: u64,
-    /// Its length in bytes.
-    pub length: u32,
-    /// The Probes that asked about it, as positions in [`Explanation::probes`].
-    pub probes: Vec<usize>,
-    /// Bytes by source.
-    pub sources: Sources,
-    /// Who failed or was skipped, and why.
-    pub notes: Vec<Noted>,
-    /// Further notes that were not written down.
-    pub notes_omitted: u32,
-    /// Why the latest of its blocks that had to come from the origin had to.
-    pub missing: Option<MissingReason>,
 }
 
 #[cfg(test)]

@@ -51,7 +51,8 @@ pub(super) struct Counters {
     pub(super) answered: u64,
     pub(super) segments: u64,
     pub(super) failed: BTreeMap<&'static str, u64>,
-    pub(super) last_error: Option<String>,
+    /// What was wrong with the last offer, and when.
+    pub(super) last_error: Option<(String, Instant)>,
     /// Whether it was logged that somebody has to do something about it.
     warned: bool,
 }
@@ -126,7 +127,7 @@ impl Offerer {
             status.answered += counters.answered;
             status.segments += counters.segments;
             for (reason, count) in counters.failed {
-                *status.offers_failed.entry(reason).or_default() += count;
+                *status.offers_failed.entry(reason.to_owned()).or_default() += count;
             }
         }
         status
@@ -234,7 +235,7 @@ impl Shared {
                     if failure == Failure::Lasting && !std::mem::replace(&mut counters.warned, true) {
                         tracing::warn!(server = %name, error = text, "a hosted cache does not take offers");
                     }
-                    counters.last_error = Some(text);
+                    counters.last_error = Some((text, Instant::now()));
                 }
                 Err(failure)
             }

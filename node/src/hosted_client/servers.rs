@@ -12,6 +12,7 @@ use tokio::net::lookup_host;
 use tokio::time::timeout;
 
 use crate::config::ServerName;
+use crate::fetch::peers::OutCause;
 
 /// How long the addresses of a name are used before it is looked up again.
 const ADDRESS_LIFETIME: Duration = Duration::from_secs(300);
@@ -64,7 +65,10 @@ pub(super) struct Counters {
     pub(super) segments: u64,
     pub(super) blocks: u64,
     pub(super) bytes: u64,
-    pub(super) last_error: Option<String>,
+    /// What went wrong since it answered last, and when.
+    pub(super) last_error: Option<(String, Instant)>,
+    /// Whether it was logged that it is out, and not yet that it is back.
+    is_out: bool,
 }
 
 impl Server {
@@ -150,6 +154,11 @@ impl Server {
         self.has_no_list.store(has_none, Ordering::Relaxed);
     }
 
+    /// It answered, without a list or a block.
+    pub fn answered(&self) {
+        lock(&self.counters).last_error = None;
+    }
+
     /// It said which of a list of segments it holds.
     pub fn listed(&self, segments: usize) {
         let mut counters = lock(&self.counters);
@@ -168,7 +177,29 @@ impl Server {
 
     /// Asking it failed.
     pub fn failed(&self, error: String) {
-        lock(&self.counters).last_error = Some(error);
+        lock(&self.counters).last_error = Some((error, Instant::now()));
+    }
+
+    /// It is not asked for a while: an outage is logged once.
+    pub fn is_out(&self, cause: OutCause) {
+        let mut counters = lock(&self.counters);
+        if std::mem::replace(&mut counters.is_out, true) {
+            return;
+        }
+        let error = match (cause, &counters.last_error) {
+            (OutCause::BadHash, _) => "it sends wrong bytes",
+            (OutCause::KeptWaiting, _) => "it keeps readers waiting for what it says it has",
+            (OutCause::Failures, Some((error, _))) => error,
+            (OutCause::Failures, None) => "it fails",
+        };
+        tracing::warn!(server = %self.name, error, "a hosted cache is left alone for a while");
+    }
+
+    /// It works, and if it was out, that is logged.
+    pub fn is_in_use(&self) {
+        if std::mem::take(&mut lock(&self.counters).is_out) {
+            tracing::info!(server = %self.name, "a hosted cache works again");
+        }
     }
 
     pub(super) fn counters(&self) -> Counters {

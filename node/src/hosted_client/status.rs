@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::HostedClient;
 use super::servers::Counters;
 use crate::config::Fallback;
 use crate::fetch::peers::{OutCause, PeerSummary};
+use crate::fetch::why::Size;
 
 /// The hosted client's part of the status. `Display` tells it to people.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct HostedClientStatus {
     /// The version of the offers: `1.0` or `2.0`.
     pub version: String,
@@ -33,7 +34,7 @@ pub struct HostedClientStatus {
 }
 
 /// Offers.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OffersStatus {
     /// Segments that wait to be offered.
     pub waiting: u64,
@@ -44,7 +45,7 @@ pub struct OffersStatus {
     /// Segments in them.
     pub segments: u64,
     /// Messages without a good answer, by reason.
-    pub offers_failed: BTreeMap<&'static str, u64>,
+    pub offers_failed: BTreeMap<String, u64>,
     /// Segments that were not offered because too many waited.
     pub dropped: u64,
     /// Segments that were not offered because two attempts failed.
@@ -54,7 +55,7 @@ pub struct OffersStatus {
 }
 
 /// One hosted cache.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ServerStatus {
     /// Its name in the configuration.
     pub name: String,
@@ -76,6 +77,8 @@ pub struct ServerStatus {
     pub bytes: u64,
     /// What went wrong when it was asked last; `None` where nothing did.
     pub last_error: Option<String>,
+    /// How many seconds ago that was.
+    pub last_error_age_s: Option<u64>,
     /// Segments that wait to be offered to it.
     pub waiting: u64,
     /// Offers sent to it.
@@ -83,11 +86,13 @@ pub struct ServerStatus {
     /// Offers that it answered.
     pub offers_answered: u64,
     /// Offers that it did not answer well, by reason.
-    pub offers_failed: BTreeMap<&'static str, u64>,
+    pub offers_failed: BTreeMap<String, u64>,
     /// For how many more seconds it is made no offers, because the last one failed.
     pub no_offers_for_s: Option<u64>,
     /// What went wrong with the last offer; `None` where nothing did.
     pub last_offer_error: Option<String>,
+    /// How many seconds ago that was.
+    pub last_offer_error_age_s: Option<u64>,
 }
 
 impl HostedClient {
@@ -100,7 +105,7 @@ impl HostedClient {
             .zip(hosts)
             .enumerate()
             .map(|(index, (server, host))| {
-                let Counters { lists, segments, blocks, bytes, last_error } = server.counters();
+                let Counters { lists, segments, blocks, bytes, last_error, .. } = server.counters();
                 let offers = self.offerer.counters(index);
                 ServerStatus {
                     name: server.name().to_string(),
@@ -112,13 +117,15 @@ impl HostedClient {
                     segments_listed: segments,
                     blocks,
                     bytes,
-                    last_error,
+                    last_error_age_s: last_error.as_ref().map(|(_, at)| at.elapsed().as_secs()),
+                    last_error: last_error.map(|(error, _)| error),
                     waiting: self.offerer.waiting(index),
                     offers_sent: offers.sent,
                     offers_answered: offers.answered,
-                    offers_failed: offers.failed,
+                    offers_failed: offers.failed.iter().map(|(reason, count)| ((*reason).to_owned(), *count)).collect(),
                     no_offers_for_s: self.offerer.rests_for(index).map(|rest| rest.as_secs()),
-                    last_offer_error: offers.last_error,
+                    last_offer_error_age_s: offers.last_error.as_ref().map(|(_, at)| at.elapsed().as_secs()),
+                    last_offer_error: offers.last_error.map(|(error, _)| error),
                 }
             })
             .collect();
@@ -140,62 +147,170 @@ impl fmt::Display for HostedClientStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { version, fallback, offers, .. } = self;
         let fallback = match fallback {
-            Fallback::Origin => "the origin",
-            Fallback::Distributed => "peers, then the origin",
+            Fallback::Origin => "comes from the origin",
+            Fallback::Distributed => "comes from peers, and from the origin what they do not have",
         };
-        writeln!(f, "hosted client, offers of version {version}; without hosted caches: {fallback}")?;
+        writeln!(f, "while no hosted cache can be reached, everything {fallback}")?;
         for server in &self.servers {
-            write!(f, "{server}")?;
+            write!(f, "\n{server}")?;
         }
-        writeln!(
-            f,
-            "offers: {} answered of {} sent, {} segments; {} waiting, {} dropped, {} given up, {} not expressible",
-            offers.answered,
-            offers.sent,
-            offers.segments,
-            offers.waiting,
-            offers.dropped,
-            offers.given_up,
-            offers.not_expressible
-        )
+        writeln!(f, "\noffers, of version {version}, in all")?;
+        writeln!(f, "  {} sent, {} answered, of {} segments", offers.sent, offers.answered, offers.segments)?;
+        writeln!(f, "  segments that wait: {}", offers.waiting)?;
+        let never = [
+            (offers.dropped, "too many waited"),
+            (offers.given_up, "two attempts failed"),
+            (offers.not_expressible, "the version has no words for them"),
+        ];
+        for (count, reason) in never.into_iter().filter(|(count, _)| *count > 0) {
+            writeln!(f, "  segments that were not offered because {reason}: {count}")?;
+        }
+        Ok(())
     }
 }
 
 impl fmt::Display for ServerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let addresses: Vec<_> = self.addresses.iter().map(ToString::to_string).collect();
-        let addresses = if addresses.is_empty() { "not looked up yet".to_owned() } else { addresses.join(", ") };
-        let state = match (self.out, self.out_for_s) {
-            (Some(OutCause::BadHash), Some(seconds)) => format!("out for {seconds} s: it sent wrong bytes"),
-            (Some(OutCause::Failures), Some(seconds)) => format!("out for {seconds} s: it failed"),
-            _ => "ready".to_owned(),
-        };
-        writeln!(f, "{} ({addresses}): {state}", self.name)?;
-        let lists = if self.has_no_list {
-            "no lists of segments (version 1.0)".to_owned()
+        write!(f, "{}", self.name)?;
+        if self.addresses.is_empty() {
+            f.write_str(" (not looked up yet)")?;
+        }
+        for (index, address) in self.addresses.iter().enumerate() {
+            write!(f, "{}{address}", if index == 0 { " at " } else { ", " })?;
+        }
+        let reason = self.out.map(|cause| match cause {
+            OutCause::BadHash => "sent wrong bytes",
+            OutCause::Failures => "failed or could not be reached",
+            OutCause::KeptWaiting => "kept readers waiting for what it says it has",
+        });
+        match (reason, self.out_for_s) {
+            (Some(reason), Some(seconds)) => writeln!(f, "\n  not asked for {seconds} s, because it {reason}")?,
+            _ => writeln!(f, "\n  in use")?,
+        }
+        writeln!(f, "  gave {} in {} blocks", Size(self.bytes), self.blocks)?;
+        if self.has_no_list {
+            writeln!(f, "  cannot say which segments it has (version 1.0), and is asked for the blocks themselves")?;
         } else {
-            format!("{} lists of segments, {} segments held", self.lists, self.segments_listed)
-        };
-        writeln!(f, "  fetched: {lists}, {} blocks, {} bytes", self.blocks, self.bytes)?;
+            writeln!(f, "  said {} times which segments it has: {} in all", self.lists, self.segments_listed)?;
+        }
         if let Some(error) = &self.last_error {
-            writeln!(f, "  last error: {error}")?;
+            writeln!(f, "  last error{}: {error}", Ago(self.last_error_age_s))?;
         }
-        write!(
-            f,
-            "  offers: {} answered of {} sent, {} segments waiting",
-            self.offers_answered, self.offers_sent, self.waiting
-        )?;
+        writeln!(f, "  took {} of {} offers", self.offers_answered, self.offers_sent)?;
         for (reason, count) in &self.offers_failed {
-            write!(f, ", {count} failed: {}", reason.replace('_', " "))?;
+            writeln!(f, "  offers that failed, {}: {count}", reason.replace('_', " "))?;
         }
-        writeln!(f)?;
+        writeln!(f, "  segments that wait to be offered to it: {}", self.waiting)?;
         if let Some(error) = &self.last_offer_error {
-            write!(f, "  last offer: {error}")?;
-            match self.no_offers_for_s {
-                Some(seconds) => writeln!(f, "; the next one in {seconds} s")?,
-                None => writeln!(f)?,
+            writeln!(f, "  last offer{}: {error}", Ago(self.last_offer_error_age_s))?;
+            if let Some(seconds) = self.no_offers_for_s {
+                writeln!(f, "  next offer in {seconds} s")?;
             }
         }
         Ok(())
+    }
+}
+
+/// How long ago something was, where that is known.
+struct Ago(Option<u64>);
+
+impl fmt::Display for Ago {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            None => Ok(()),
+            Some(seconds @ 0..120) => write!(f, " {seconds} s ago"),
+            Some(seconds @ 120..7200) => write!(f, " {} min ago", seconds / 60),
+            Some(seconds) => write!(f, " {} h ago", seconds / 3600),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server() -> ServerStatus {
+        ServerStatus {
+            name: "cache-1".to_owned(),
+            addresses: vec!["192.0.2.1:80".parse().unwrap(), "[2001:db8::1]:80".parse().unwrap()],
+            has_no_list: false,
+            out: None,
+            out_for_s: None,
+            lists: 4,
+            segments_listed: 240,
+            blocks: 120,
+            bytes: 7_864_320,
+            last_error: None,
+            last_error_age_s: None,
+            waiting: 0,
+            offers_sent: 3,
+            offers_answered: 3,
+            offers_failed: BTreeMap::new(),
+            no_offers_for_s: None,
+            last_offer_error: None,
+            last_offer_error_age_s: None,
+        }
+    }
+
+    #[test]
+    fn each_hosted_cache_is_a_few_short_lines_in_plain_words() {
+        let failing = ServerStatus {
+            addresses: Vec::new(),
+            out: Some(OutCause::Failures),
+            out_for_s: Some(5),
+            last_error: Some("no connection".to_owned()),
+            last_error_age_s: Some(20),
+            offers_failed: BTreeMap::from([("timed_out".to_owned(), 2)]),
+            last_offer_error: Some("no answer in time".to_owned()),
+            last_offer_error_age_s: Some(180),
+            no_offers_for_s: Some(30),
+            ..server()
+        };
+        let status = HostedClientStatus {
+            version: "2.0".to_owned(),
+            fallback: Fallback::Origin,
+            lists: 8,
+            segments_listed: 480,
+            blocks: 240,
+            bytes: 15_728_640,
+            offers: OffersStatus {
+                waiting: 1,
+                sent: 6,
+                answered: 6,
+                segments: 9,
+                dropped: 2,
+                ..OffersStatus::default()
+            },
+            servers: vec![server(), failing],
+        };
+        let expected = "\
+while no hosted cache can be reached, everything comes from the origin
+
+cache-1 at 192.0.2.1:80, [2001:db8::1]:80
+  in use
+  gave 7.5 MiB in 120 blocks
+  said 4 times which segments it has: 240 in all
+  took 3 of 3 offers
+  segments that wait to be offered to it: 0
+
+cache-1 (not looked up yet)
+  not asked for 5 s, because it failed or could not be reached
+  gave 7.5 MiB in 120 blocks
+  said 4 times which segments it has: 240 in all
+  last error 20 s ago: no connection
+  took 3 of 3 offers
+  offers that failed, timed out: 2
+  segments that wait to be offered to it: 0
+  last offer 3 min ago: no answer in time
+  next offer in 30 s
+
+offers, of version 2.0, in all
+  6 sent, 6 answered, of 9 segments
+  segments that wait: 1
+  segments that were not offered because too many waited: 2
+";
+        assert_eq!(status.to_string(), expected);
+        let again: HostedClientStatus = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
+        assert_eq!(again.to_string(), expected);
     }
 }

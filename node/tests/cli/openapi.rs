@@ -419,21 +419,25 @@ fn the_status_of_a_hosted_client_is_as_described() {
         blocks: 3,
         bytes: 4,
         last_error: None,
+        last_error_age_s: None,
         waiting: 5,
         offers_sent: 6,
         offers_answered: 7,
         offers_failed: BTreeMap::new(),
         no_offers_for_s: None,
         last_offer_error: None,
+        last_offer_error_age_s: None,
     };
     let failing = ServerStatus {
         addresses: vec!["192.0.2.1:80".parse().unwrap()],
         out: Some(OutCause::Failures),
         out_for_s: Some(5),
         last_error: Some("unreachable".to_owned()),
-        offers_failed: BTreeMap::from([("unreachable", 1)]),
+        last_error_age_s: Some(1),
+        offers_failed: BTreeMap::from([("unreachable".to_owned(), 1)]),
         no_offers_for_s: Some(30),
         last_offer_error: Some("unreachable".to_owned()),
+        last_offer_error_age_s: Some(1),
         ..fresh.clone()
     };
     let status = HostedClientStatus {

@@ -1,9 +1,11 @@
 //! Whom a hosted client asks for blocks, and what it does without an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
+use peerdist_node::fetch::peers::OutCause;
 use peerdist_node::fetch::why::ServerNote;
-use peerdist_node::fetch::{FetchConfig, MissingReason};
+use peerdist_node::fetch::{FetchConfig, MissingReason, Read};
 use peerdist_node::hosted_client::order;
 use peerdist_protocol::content::SegmentId;
 use peerdist_protocol::hosted_cache::{Response, Version};
@@ -80,7 +82,42 @@ async fn a_hosted_cache_that_is_down_costs_a_few_connects_and_no_bytes_of_the_or
     assert!((1..=4).contains(&user.refused()), "{} connects", user.refused());
     let status = user.status();
     assert!(status.servers[0].out.is_some() && status.servers[0].last_error.is_some());
-    assert!(status.to_string().contains("127.0.0.2 (127.0.0.2:"), "{status}");
+    assert!(status.to_string().contains("127.0.0.2 at 127.0.0.2:"), "{status}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_one_that_stands_in_does_not_hold_is_not_said_to_be_in_no_hosted_cache() {
+    let sample = sample(LENGTH);
+    let cache = Cache::start(1, 0, Blocks::default()).await;
+    let port = cache.address.port();
+    let _down = Closed::new(2, port);
+    let config = configured(&[1, 2], port);
+    let user = User::new(&config);
+    let reading = user.read(&sample.v2, &sample).await;
+    let length = |server: usize| -> u64 {
+        let own = sample.v2.segments().iter().filter(|segment| order(&config.servers, &segment.id())[0] == server);
+        own.map(|segment| u64::from(segment.length())).sum()
+    };
+    let expected = [(MissingReason::NotInHostedCache, length(0)), (MissingReason::HostedCachesOut, length(1))];
+    let explanation = reading.content.explanation();
+    assert_eq!(explanation.origin_reasons, BTreeMap::from(expected));
+    let text = explanation.to_string();
+    assert!(text.lines().count() < 30 && text.contains(" from hosted caches, "), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_story_of_two_hosted_caches_is_short_and_does_not_call_them_peers() {
+    let sample = sample(20_000_000);
+    let [first, second] = pair().await;
+    let config = configured(&[1, 2], first.local_addr().unwrap().port());
+    let all = sample.sealed(&sample.v2);
+    let _caches = [plain(first, holds(all.clone())), plain(second, holds(all))];
+    let user = User::new(&config);
+    let reading = user.read(&sample.v2, &sample).await;
+    assert_eq!(reading.sources.peers.len(), 2);
+    let text = reading.content.explanation().to_string();
+    assert!(text.lines().count() < 40 && !text.contains("peer"), "{text}");
+    assert!(text.contains(" from hosted cache 127.0.0.1:"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -175,6 +212,11 @@ async fn a_hosted_cache_that_answers_garbage_is_no_hindrance() {
         let user = User::new(&configured(&[1], port));
         let reading = user.read(&sample.v2, &sample).await;
         assert_eq!(reading.sources.origin, 1_000_000);
+        assert_eq!(
+            reading.missing,
+            BTreeSet::from([MissingReason::HostedCachesOut]),
+            "it did not say that it lacks it"
+        );
         assert!(user.status().servers[0].last_error.is_some(), "{garbage:?}");
         serving.abort();
     }
@@ -185,7 +227,7 @@ async fn what_a_hosted_cache_is_too_slow_to_give_comes_from_the_origin_and_is_no
     let sample = sample(200_000);
     let blocks = Blocks { stalls: true, ..holds(sample.sealed(&sample.v2)) };
     let cache = Cache::start(1, 0, blocks).await;
-    let patience = std::time::Duration::from_millis(200);
+    let patience = Duration::from_millis(200);
     let fetch = FetchConfig { patience, ..FetchConfig::default() };
     let user = User::with(&configured(&[1], cache.address.port()), fetch);
     let reading = user.read(&sample.v2, &sample).await;
@@ -193,6 +235,68 @@ async fn what_a_hosted_cache_is_too_slow_to_give_comes_from_the_origin_and_is_no
     assert_eq!(reading.sources.origin, 200_000);
     let offers = user.status().offers;
     assert_eq!((offers.waiting, offers.sent), (0, 0), "it says that it has it: an offer would be a complaint");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hosted_cache_that_claims_everything_and_is_always_busy_costs_two_waits() {
+    let sample = sample(10_000_000);
+    for information in sample.both() {
+        let blocks = Blocks { is_busy: true, ..holds(sample.sealed(&information)) };
+        let cache = Cache::start(1, 0, blocks).await;
+        let user = User::new(&configured(&[1], cache.address.port()));
+        let begun = Instant::now();
+        for _ in 0..3 {
+            let reading = user.read(&information, &sample).await;
+            assert_eq!(reading.sources.origin, 10_000_000);
+            user.store.clear().unwrap();
+        }
+        // Twice the patience of five seconds, and once more when it is back; without an end to it 35 s.
+        assert!(begun.elapsed() < Duration::from_secs(16), "{:?}", begun.elapsed());
+        let status = user.status();
+        assert_eq!(status.servers[0].out, Some(OutCause::KeptWaiting));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn readers_at_any_place_do_not_wait_for_a_busy_hosted_cache_for_ever() {
+    let sample = sample(2_000_000);
+    let blocks = Blocks { is_busy: true, ..holds(sample.sealed(&sample.v2)) };
+    let cache = Cache::start(1, 0, blocks).await;
+    let user = User::new(&configured(&[1], cache.address.port()));
+    let content = user.fetcher.open(sample.v2.clone());
+    let begun = Instant::now();
+    for segment in &sample.v2.segments()[..8] {
+        let read = content.read_at(segment.offset(), BLOCK, Duration::from_secs(5)).await.unwrap();
+        assert!(matches!(read, Read::Missing { .. }), "{read:?}");
+    }
+    // Two waits; eight would take 36 s.
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_never_ends_to_the_question_for_segments_is_cut_off() {
+    let sample = sample(1_000_000);
+    let listener = listener(1, 0).await;
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut written = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n").await;
+                while written.is_ok() {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                    written = stream.write_all(b"x").await;
+                }
+            });
+        }
+    });
+    let user = User::new(&configured(&[1], port));
+    let begun = Instant::now();
+    let reading = user.read(&sample.v2, &sample).await;
+    assert_eq!(reading.sources.origin, 1_000_000);
+    assert_eq!(notes(&reading), BTreeSet::from([ServerNote::TimedOut]));
+    assert_eq!(reading.missing, BTreeSet::from([MissingReason::HostedCachesOut]));
+    // Twice the two seconds in which some progress has to be made; the plan itself gives up after 20.
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
 }
 
 /// The hosted cache of Windows Server 2008 R2: no list of segments.

@@ -3,5 +3,6 @@
 
 mod fetching;
 mod offering;
+mod outages;
 mod support;
 mod whole;

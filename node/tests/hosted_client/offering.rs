@@ -311,7 +311,7 @@ async fn a_certificate_that_is_not_trusted_is_a_reason_of_its_own() {
     let user = User::new(&config);
     add(&user, &sample).await;
     until(|| !user.status().offers.offers_failed.is_empty()).await;
-    assert_eq!(user.status().offers.offers_failed.keys().copied().collect::<Vec<_>>(), ["tls_not_trusted"]);
+    assert_eq!(user.status().offers.offers_failed.keys().collect::<Vec<_>>(), ["tls_not_trusted"]);
     let error = user.status().servers[0].last_offer_error.clone().unwrap();
     assert!(error.contains("hosted_client.trust"), "{error}");
 }

@@ -90,6 +90,8 @@ pub(crate) struct Blocks {
     pub(crate) poisoned: BTreeSet<SegmentId>,
     /// It never delivers what it holds.
     pub(crate) stalls: bool,
+    /// It says that it is busy, whatever it is asked for.
+    pub(crate) is_busy: bool,
     /// It is gone after so many blocks; 0: never.
     pub(crate) dies_after: u64,
     pub(crate) asked: AtomicU64,
@@ -110,6 +112,9 @@ impl BlockSource for Blocks {
         }
         if self.stalls {
             return pending().await;
+        }
+        if self.is_busy {
+            return None;
         }
         let tail = self.blocks.lock().unwrap().get(&(*segment, index))?.clone();
         if !self.poisoned.contains(segment) {

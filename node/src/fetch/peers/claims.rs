@@ -90,6 +90,8 @@ struct List {
     /// Hosts that turned out not to hold it although their neighbours' claims hinted at it.
     absent: Vec<(HostId, Moment)>,
     nobody_until: Moment,
+    /// Whether that is because somebody who may hold it could not be asked.
+    unasked: bool,
     stamp: u64,
 }
 
@@ -150,14 +152,29 @@ impl Claims {
         }
     }
 
-    /// Nobody is known to hold it for `lifetime` from now on, unless somebody says that it does.
-    pub(super) fn nobody(&mut self, now: Moment, id: &SegmentId, lifetime: Moment) {
+    /// Nobody holds it, unless somebody says that it does.
+    pub(super) fn nobody(&mut self, now: Moment, id: &SegmentId) {
+        self.nobody_for(now, id, NEGATIVE_LIFETIME, false);
+    }
+
+    /// As far as could be asked, nobody holds it.
+    pub(super) fn unasked(&mut self, now: Moment, id: &SegmentId) {
+        self.nobody_for(now, id, UNASKED_LIFETIME, true);
+    }
+
+    fn nobody_for(&mut self, now: Moment, id: &SegmentId, lifetime: Moment, unasked: bool) {
         let list = self.list(id);
         list.holders.retain(|holder| holder.seen + CLAIM_LIFETIME > now);
         // What is believed already for shorter is not news.
         if list.holders.is_empty() && list.nobody_until <= now {
             list.nobody_until = now + lifetime;
+            list.unasked = unasked;
         }
+    }
+
+    /// Whether nobody is known to hold it because not everybody could be asked.
+    pub(super) fn is_unasked(&self, now: Moment, id: &SegmentId) -> bool {
+        self.lists.get(id).is_some_and(|list| list.unasked && list.nobody_until > now)
     }
 
     /// Somebody else asks for it: it may soon be on the LAN.
@@ -256,17 +273,17 @@ mod tests {
     #[test]
     fn nobody_is_believed_for_fifteen_seconds_and_cleared_by_any_news() {
         let mut claims = Claims::default();
-        claims.nobody(s(0), &id(1), NEGATIVE_LIFETIME);
+        claims.nobody(s(0), &id(1));
         assert_eq!(claims.knowledge(s(14), &id(1)), Knowledge::Nobody);
         assert_eq!(claims.knowledge(s(15), &id(1)), Knowledge::Unknown);
-        claims.nobody(s(20), &id(1), NEGATIVE_LIFETIME);
+        claims.nobody(s(20), &id(1));
         claims.overheard(&id(1));
         assert_eq!(claims.knowledge(s(20), &id(1)), Knowledge::Unknown);
-        claims.nobody(s(20), &id(1), NEGATIVE_LIFETIME);
+        claims.nobody(s(20), &id(1));
         claims.claim(s(21), &id(1), HostId(1), ALL);
         assert_eq!(claims.knowledge(s(21), &id(1)), Knowledge::Somebody);
         // An expired Probe does not make a fresh claim untrue.
-        claims.nobody(s(22), &id(1), NEGATIVE_LIFETIME);
+        claims.nobody(s(22), &id(1));
         assert_eq!(claims.knowledge(s(22), &id(1)), Knowledge::Somebody);
     }
 
@@ -292,7 +309,7 @@ mod tests {
         assert_eq!(kept, (24..40).collect::<Vec<_>>());
         assert!(!claims.is_absent(s(40), &id(2), HostId(0)));
         for number in 0..2 * MAX_LISTS as u32 {
-            claims.nobody(s(1), &id(1000 + number), NEGATIVE_LIFETIME);
+            claims.nobody(s(1), &id(1000 + number));
             claims.claim(s(41), &id(1), HostId(1), ALL);
         }
         assert_eq!(claims.lists.len(), MAX_LISTS);

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::fetch::Moment;
 
@@ -21,9 +21,10 @@ const QUICK: Duration = Duration::from_millis(500);
 const SLOW: Duration = Duration::from_secs(1);
 /// Failures in a row after which a host is out ([MS-CCRSO] 6.4.2: 3).
 const STRIKES: u32 = 3;
-/// How long the first time; it doubles every time until a block is delivered.
+/// How long the first time; it doubles every time until it delivers.
 const FIRST_OUTAGE: Duration = Duration::from_secs(10);
 const MAX_OUTAGE: Duration = Duration::from_secs(600);
+const MAX_OUTAGE_DOUBLINGS: u32 = 8;
 /// How long a host that delivered wrong bytes is out.
 const BAD_HASH_OUTAGE: Duration = Duration::from_secs(600);
 /// How long a hosted cache that failed is out, the first time and at most: a whole branch misses it.
@@ -33,6 +34,10 @@ const MAX_HOSTED_OUTAGE: Duration = Duration::from_secs(60);
 /// out for a while: it delivers nine wrong ones in a row, or for long more than one in nine.
 const BAD_BLOCK: u32 = 8;
 const BAD_BLOCK_TOLERANCE: u32 = 64;
+/// How often a host may keep a reader waiting to no avail until it is out; once more whenever it is back.
+const VAIN_WAITS: u32 = 2;
+/// What is over sooner is not counted as a wait.
+const LEAST_WAIT: Duration = Duration::from_millis(500);
 /// How soon a busy host is asked again; it doubles with every busy answer in a row.
 const FIRST_BUSY: Duration = Duration::from_millis(30);
 const MAX_BUSY_DOUBLINGS: u32 = 5;
@@ -41,9 +46,14 @@ const MAX_ADDRESSES: usize = 4;
 /// How a request to a host ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// A verified block, or a list, after this long.
+    /// A verified block, after this long.
     Delivered {
         /// From the request to the verified bytes.
+        took: Duration,
+    },
+    /// A list of what it holds, after this long. That it says so brings no byte nearer.
+    Listed {
+        /// From the request to the list.
         took: Duration,
     },
     /// An empty answer for something it never claimed: no fault.
@@ -63,13 +73,15 @@ pub enum Outcome {
 }
 
 /// Why a host is not asked at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OutCause {
     /// It delivered bytes with the wrong hash.
     BadHash,
     /// It failed several times in a row.
     Failures,
+    /// Readers waited in vain for blocks that it says it holds.
+    KeptWaiting,
 }
 
 /// Whether a host can take a request now.
@@ -120,6 +132,9 @@ pub(super) struct Host {
     busy_until: Moment,
     busy_in_a_row: u32,
     bad_blocks: u32,
+    kept_waiting: u32,
+    /// Waits that began before this do not count.
+    waits_count_from: Moment,
 }
 
 impl Host {
@@ -139,6 +154,8 @@ impl Host {
             busy_until: Moment::ZERO,
             busy_in_a_row: 0,
             bad_blocks: 0,
+            kept_waiting: 0,
+            waits_count_from: Moment::ZERO,
         }
     }
 
@@ -151,9 +168,9 @@ impl Host {
         }
     }
 
-    /// Whether it was out and has not delivered anything since.
+    /// Whether it was out and has not delivered anything since: a block, where it was out for want of blocks.
     pub(super) fn is_on_probation(&self) -> bool {
-        self.outages > 0
+        self.outages > 0 || self.kept_waiting >= VAIN_WAITS
     }
 
     /// Returns whether there was room for another address.
@@ -189,7 +206,7 @@ impl Host {
     /// The expected time of one more request, for choosing among hosts: lower is better.
     pub(super) fn load(&self, typical: Duration) -> Duration {
         let base = self.latency.unwrap_or(typical);
-        base * (self.in_flight + 1) * (1 + 8 * self.strikes)
+        base * (self.in_flight + 1) * (1 + 8 * (self.strikes + self.kept_waiting))
     }
 
     pub(super) fn standing(&self, now: Moment) -> Standing {
@@ -210,7 +227,14 @@ impl Host {
         let was_full = self.in_flight >= self.limit;
         self.in_flight = self.in_flight.saturating_sub(1);
         match outcome {
-            Outcome::Delivered { took } => self.delivered_in(took, was_full),
+            Outcome::Delivered { took } => {
+                self.busy_in_a_row = 0;
+                self.bad_blocks = self.bad_blocks.saturating_sub(1);
+                self.kept_waiting = 0;
+                self.waits_count_from = now;
+                self.answered_in(took, was_full);
+            }
+            Outcome::Listed { took } => self.answered_in(took, was_full),
             Outcome::NotHeld => {
                 self.strikes = 0;
                 self.busy_in_a_row = 0;
@@ -232,13 +256,26 @@ impl Host {
         }
     }
 
-    fn delivered_in(&mut self, took: Duration, was_full: bool) {
+    /// A reader waited since then for a block that the host says it holds: in vain, and it was the host's turn. A wait
+    /// during which the host delivered anything does not count, and waits at the same time count once.
+    pub(super) fn kept_waiting(&mut self, now: Moment, since: Moment) {
+        let is_counted = since >= self.waits_count_from && since + LEAST_WAIT <= now;
+        if !is_counted || self.is_out(now) {
+            return;
+        }
+        self.waits_count_from = now;
+        self.kept_waiting += 1;
+        if let Some(times) = self.kept_waiting.checked_sub(VAIN_WAITS) {
+            self.out = Some((now + self.outage(times), OutCause::KeptWaiting));
+            self.kept_waiting = self.kept_waiting.min(VAIN_WAITS + MAX_OUTAGE_DOUBLINGS);
+        }
+    }
+
+    fn answered_in(&mut self, took: Duration, was_full: bool) {
         self.delivered += 1;
         self.limit = self.limit.max(self.least());
-        self.bad_blocks = self.bad_blocks.saturating_sub(1);
         self.strikes = 0;
         self.outages = 0;
-        self.busy_in_a_row = 0;
         self.latency = Some(self.latency.map_or(took, |smoothed| (smoothed * 7 + took) / 8));
         if took < QUICK && was_full {
             let most = if self.kind == Kind::Peer { MAX_LIMIT } else { *HOSTED_LIMIT.end() };
@@ -278,21 +315,29 @@ impl Host {
 
     fn strike(&mut self, now: Moment, allowed: u32) {
         self.limit = (self.limit / 2).max(self.least());
-        if self.out.is_some_and(|(until, _)| until > now) {
+        if self.is_out(now) {
             return;
         }
         self.strikes += 1;
         if self.strikes >= allowed {
-            let (first, longest) = match self.kind {
-                Kind::Peer => (FIRST_OUTAGE, MAX_OUTAGE),
-                Kind::HostedCache => (FIRST_HOSTED_OUTAGE, MAX_HOSTED_OUTAGE),
-            };
-            let period = (first * (1 << self.outages.min(16))).min(longest);
-            self.out = Some((now + period, OutCause::Failures));
+            self.out = Some((now + self.outage(self.outages), OutCause::Failures));
             self.outages += 1;
             // Back on probation: the next failure puts it out again.
             self.strikes = STRIKES - 1;
         }
+    }
+
+    fn is_out(&self, now: Moment) -> bool {
+        self.out.is_some_and(|(until, _)| until > now)
+    }
+
+    /// How long it is out after so many times.
+    fn outage(&self, times: u32) -> Duration {
+        let (first, longest) = match self.kind {
+            Kind::Peer => (FIRST_OUTAGE, MAX_OUTAGE),
+            Kind::HostedCache => (FIRST_HOSTED_OUTAGE, MAX_HOSTED_OUTAGE),
+        };
+        (first * (1 << times.min(MAX_OUTAGE_DOUBLINGS))).min(longest)
     }
 }
 
@@ -423,6 +468,48 @@ mod tests {
             }
         }
         assert_eq!(mixed.standing(s(1)), Standing::Ready, "one in nine is somebody else's poison");
+    }
+
+    #[test]
+    fn who_keeps_readers_waiting_is_out_for_longer_every_time_until_a_block_comes() {
+        for (kind, expected) in
+            [(Kind::Peer, [10, 20, 40, 80, 160, 320, 600, 600]), (Kind::HostedCache, [5, 10, 20, 40, 60, 60, 60, 60])]
+        {
+            let mut host = Host { kind, ..host() };
+            let mut now = s(10);
+            host.kept_waiting(now, s(5));
+            assert_eq!(host.standing(now), Standing::Ready, "once is no reason");
+            for seconds in expected {
+                // Lists are no blocks, and what is busy or not there is none either.
+                for outcome in [Outcome::Listed { took: s(0) }, Outcome::NotHeld, Outcome::Cancelled] {
+                    end(&mut host, now, outcome);
+                }
+                let since = now;
+                now += s(5);
+                host.kept_waiting(now, since);
+                assert_eq!(host.standing(now), Standing::Out { until: now + s(seconds), cause: OutCause::KeptWaiting });
+                assert!(host.is_on_probation());
+                now += s(seconds);
+            }
+            end(&mut host, now, Outcome::Delivered { took: s(0) });
+            assert!(!host.is_on_probation());
+            host.kept_waiting(now + s(5), now);
+            assert_eq!(host.standing(now + s(5)), Standing::Ready);
+        }
+    }
+
+    #[test]
+    fn waits_that_overlap_are_one_and_short_ones_and_those_with_a_block_are_none() {
+        let mut host = host();
+        for _ in 0..9 {
+            host.kept_waiting(s(10), s(5));
+            host.kept_waiting(s(11), s(6));
+            host.kept_waiting(s(11), s(11) - LEAST_WAIT / 2);
+        }
+        assert_eq!(host.kept_waiting, 1);
+        end(&mut host, s(12), Outcome::Delivered { took: s(0) });
+        host.kept_waiting(s(20), s(11));
+        assert_eq!(host.kept_waiting, 0);
     }
 
     #[test]

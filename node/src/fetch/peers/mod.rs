@@ -5,6 +5,7 @@
 
 mod claims;
 mod host;
+mod summary;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
@@ -12,7 +13,6 @@ use std::time::Duration;
 
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::{Availability, EndpointAddress};
-use serde::Serialize;
 
 use claims::Claims;
 pub use claims::{
@@ -20,6 +20,7 @@ pub use claims::{
 };
 use host::{Host, Kind};
 pub use host::{OutCause, Outcome, Standing};
+pub use summary::PeerSummary;
 
 use super::Moment;
 
@@ -148,14 +149,20 @@ impl PeerBook {
     /// out since, the question stays open: the next one has to be asked.
     pub fn nobody(&mut self, now: Moment, id: &SegmentId) {
         if !self.drop_lost(now, id) {
-            self.claims.nobody(now, id, NEGATIVE_LIFETIME);
+            self.claims.nobody(now, id);
         }
     }
 
-    /// No hosted cache could be asked for the segment.
+    /// The hosted cache that the segment belongs to could not be asked for it, and no other one holds it.
     pub fn unasked(&mut self, now: Moment, id: &SegmentId) {
         self.drop_lost(now, id);
-        self.claims.nobody(now, id, UNASKED_LIFETIME);
+        self.claims.unasked(now, id);
+    }
+
+    /// Whether nobody is known to hold the segment because a hosted cache could not be asked.
+    #[must_use]
+    pub fn is_unasked(&self, now: Moment, id: &SegmentId) -> bool {
+        self.claims.is_unasked(now, id)
     }
 
     /// A Probe of another host asked for the segment: "nobody holds it" may soon be wrong.
@@ -193,6 +200,12 @@ impl PeerBook {
             }
             knowledge => knowledge,
         }
+    }
+
+    /// Whether everybody who claims to hold some of the segment is out.
+    #[must_use]
+    pub fn holders_are_out(&self, now: Moment, id: &SegmentId) -> bool {
+        self.holders(now, id).all(|(host, _)| matches!(self.standing(now, host), Some(Standing::Out { .. })))
     }
 
     fn is_lost(&self, now: Moment, host: HostId) -> bool {
@@ -273,6 +286,14 @@ impl PeerBook {
         }
     }
 
+    /// A reader waited since then, in vain, for a block that the host says it holds, while the host was busy or had the
+    /// request.
+    pub fn kept_waiting(&mut self, now: Moment, host: HostId, since: Moment) {
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.kept_waiting(now, since);
+        }
+    }
+
     /// All hosts, for people to read.
     #[must_use]
     pub fn summary(&self, now: Moment) -> Vec<PeerSummary> {
@@ -331,190 +352,5 @@ impl PeerBook {
     }
 }
 
-/// One host of the book, for people to read.
-#[derive(Debug, Clone, Serialize)]
-pub struct PeerSummary {
-    /// Where it can be asked; the first one that works is used.
-    pub addresses: Vec<SocketAddr>,
-    /// Blocks and lists that it delivered.
-    pub delivered: u64,
-    /// Requests under way.
-    pub in_flight: u32,
-    /// Requests that it may have at once.
-    pub limit: u32,
-    /// How long a request takes, in milliseconds, where it answered any.
-    pub latency_ms: Option<u64>,
-    /// Why it is not asked now.
-    pub out: Option<OutCause>,
-    /// For how many more seconds.
-    pub out_for_s: Option<u64>,
-}
-
-impl PeerSummary {
-    fn of(host: &Host, now: Moment) -> Self {
-        let out = match host.standing(now) {
-            Standing::Out { until, cause } => Some((cause, until.saturating_sub(now).as_secs())),
-            _ => None,
-        };
-        Self {
-            addresses: host.addresses.clone(),
-            delivered: host.delivered(),
-            in_flight: host.in_flight(),
-            limit: host.limit(),
-            latency_ms: host.latency().map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
-            out: out.map(|(cause, _)| cause),
-            out_for_s: out.map(|(_, seconds)| seconds),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const fn s(seconds: u64) -> Moment {
-        Moment::from_secs(seconds)
-    }
-
-    fn address(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    fn name(number: u64) -> EndpointAddress {
-        EndpointAddress::from_random(number.into())
-    }
-
-    fn nothing() -> [(SegmentId, Availability); 0] {
-        []
-    }
-
-    #[test]
-    fn one_host_on_both_families_is_one_host() {
-        let mut book = PeerBook::new();
-        let four = book.matched(s(0), &name(1), &[address("10.0.0.1:80")], nothing()).unwrap();
-        let six = book.matched(s(0), &name(1), &[address("[fd00::1]:80")], nothing()).unwrap();
-        assert_eq!(four, six);
-        assert_eq!(book.summary(s(0))[0].addresses.len(), 2);
-        book.begin(s(0), six);
-        book.finish(s(0), six, Outcome::BadHash);
-        assert!(matches!(book.standing(s(1), four), Some(Standing::Out { cause: OutCause::BadHash, .. })));
-    }
-
-    #[test]
-    fn a_new_name_does_not_clear_a_penalty() {
-        let mut book = PeerBook::new();
-        let liar = book.matched(s(0), &name(1), &[address("10.0.0.1:80")], nothing()).unwrap();
-        book.begin(s(0), liar);
-        book.finish(s(0), liar, Outcome::BadHash);
-        let again = book.matched(s(1), &name(2), &[address("10.0.0.1:80")], nothing()).unwrap();
-        assert_eq!(again, liar);
-        // The old name is free again, and the new one leads to the same host.
-        let other = book.matched(s(2), &name(1), &[address("10.0.0.2:80")], nothing()).unwrap();
-        assert_ne!(other, liar);
-        assert_eq!(book.matched(s(2), &name(2), &[], nothing()), Some(liar));
-    }
-
-    #[test]
-    fn an_address_stays_with_the_host_that_had_it_first() {
-        let mut book = PeerBook::new();
-        let honest = book.matched(s(0), &name(1), &[address("10.0.0.1:80")], nothing()).unwrap();
-        let liar = book.matched(s(0), &name(2), &[address("10.0.0.2:80")], nothing()).unwrap();
-        book.matched(s(0), &name(2), &[address("10.0.0.1:80")], nothing());
-        assert_eq!(book.address(liar), Some(address("10.0.0.2:80")));
-        assert_eq!(book.address(honest), Some(address("10.0.0.1:80")));
-        assert_eq!(book.matched(s(0), &name(3), &[], nothing()), None);
-    }
-
-    #[test]
-    fn a_peer_is_never_taken_for_a_hosted_cache() {
-        let mut book = PeerBook::new();
-        let cache = book.add_hosted_cache(s(0));
-        book.set_addresses(cache, vec![address("10.0.0.1:80")]);
-        let peer = book.matched(s(0), &name(1), &[address("10.0.0.1:80"), address("10.0.0.2:80")], nothing()).unwrap();
-        assert_ne!(peer, cache);
-        assert_eq!(book.summary_of(s(0), cache).unwrap().addresses, [address("10.0.0.1:80")]);
-        assert!(!book.is_hosted_cache(peer));
-    }
-
-    #[test]
-    fn what_a_hosted_cache_was_found_not_to_hold_it_does_not_possibly_hold() {
-        let id = SegmentId::from_slice(&[1; 32]).unwrap();
-        let mut book = PeerBook::new();
-        let cache = book.add_hosted_cache(s(0));
-        book.may_have_segments(s(0), cache, [&id]);
-        assert_eq!(book.holders(s(0), &id).next().unwrap().1.basis(0, 1), Some(Basis::Perhaps));
-        book.withdraw(s(1), &id, cache);
-        book.may_have_segments(s(1), cache, [&id]);
-        assert_eq!(book.knowledge(s(1), &id), Knowledge::Unknown);
-        book.may_have_segments(s(1) + NEGATIVE_LIFETIME, cache, [&id]);
-        assert_eq!(book.knowledge(s(1) + NEGATIVE_LIFETIME, &id), Knowledge::Somebody);
-        // A list says more than that.
-        book.listed(s(20), &id, cache, BlockRanges::first(2));
-        book.may_have_segments(s(20), cache, [&id]);
-        assert_eq!(book.holders(s(20), &id).next().unwrap().1.basis(2, 8), None);
-    }
-
-    #[test]
-    fn a_wrong_block_is_not_in_the_hosted_cache_and_all_others_are() {
-        let id = SegmentId::from_slice(&[1; 32]).unwrap();
-        let mut book = PeerBook::new();
-        let cache = book.add_hosted_cache(s(0));
-        book.may_have_segments(s(0), cache, [&id]);
-        assert!(!book.is_in_hosted_cache(s(0), &id, 0, 8), "it did not say so");
-        book.listed(s(0), &id, cache, BlockRanges::first(3));
-        book.lacks(&id, cache, 1);
-        let held =
-            |book: &PeerBook| (0..4).map(|block| book.is_in_hosted_cache(s(0), &id, block, 8)).collect::<Vec<_>>();
-        assert_eq!(held(&book), [true, false, true, false]);
-        book.begin(s(0), cache);
-        book.finish(s(0), cache, Outcome::Unreachable);
-        assert_eq!(held(&book), [false; 4]);
-        let peer = book.matched(s(0), &name(1), &[address("10.0.0.1:80")], nothing()).unwrap();
-        book.listed(s(0), &id, peer, BlockRanges::first(8));
-        assert_eq!(held(&book), [false; 4], "what peers hold is offered");
-    }
-
-    #[test]
-    fn hosted_caches_are_lost_once_all_of_them_failed() {
-        let mut book = PeerBook::new();
-        assert!(!book.has_lost_hosted_caches(s(0)));
-        let caches = [book.add_hosted_cache(s(0)), book.add_hosted_cache(s(0))];
-        for cache in caches {
-            assert!(!book.has_lost_hosted_caches(s(0)));
-            book.begin(s(0), cache);
-            book.finish(s(0), cache, Outcome::Unreachable);
-        }
-        assert!(book.has_lost_hosted_caches(s(0)));
-        assert!(book.has_lost_hosted_caches(s(100)), "they have to prove that they are back");
-        book.begin(s(100), caches[1]);
-        book.finish(s(100), caches[1], Outcome::Delivered { took: s(0) });
-        assert!(!book.has_lost_hosted_caches(s(100)));
-    }
-
-    #[test]
-    fn hosts_are_bounded_and_penalties_are_kept() {
-        let mut book = PeerBook::new();
-        let cache = book.add_hosted_cache(s(0));
-        let add = |book: &mut PeerBook, number: u64| {
-            let address = SocketAddr::from(([10, 0, (number >> 8) as u8, number as u8], 80));
-            book.matched(s(number), &name(number), &[address], nothing()).unwrap()
-        };
-        let liar = add(&mut book, 0);
-        book.begin(s(0), liar);
-        book.finish(s(0), liar, Outcome::BadHash);
-        let innocent = add(&mut book, 1);
-        for number in 2..MAX_HOSTS as u64 {
-            add(&mut book, number);
-        }
-        assert!(book.standing(s(2), innocent).is_some());
-        // The penalty lasts 600 s; the book fills at 1 s per host, so look at it while it still holds.
-        let late = book.matched(s(500), &name(9_999), &[address("10.9.9.9:80")], nothing()).unwrap();
-        assert!(book.standing(s(500), late).is_some());
-        assert_eq!(book.standing(s(500), innocent), None);
-        assert!(book.standing(s(500), liar).is_some());
-        assert!(book.standing(s(500), cache).is_some());
-        assert_eq!(book.hosts.len(), MAX_HOSTS + 1);
-        assert_eq!(book.by_endpoint.len(), MAX_HOSTS);
-        assert_eq!(book.by_address.len(), MAX_HOSTS);
-    }
-}
+mod tests;

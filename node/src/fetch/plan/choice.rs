@@ -1,5 +1,6 @@
 //! Which peer for which block, and when there is none.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
@@ -222,7 +223,7 @@ impl Plan {
             Outlook::List(host) => {
                 let Some(peer) = book.address(host) else { return false };
                 let id = FetchId(self.next_id());
-                book.begin(now, host);
+                self.begin(now, book, host, peer);
                 self.listings.insert(id, Listing { segment: segment.offset, host, peer, since: now });
                 let Some(near) = self.near.get_mut(&index) else { return false };
                 near.listing_begins(now, host);
@@ -252,10 +253,17 @@ impl Plan {
     ) {
         let Some(peer) = book.address(host) else { return };
         let id = FetchId(self.next_id());
-        book.begin(now, host);
+        self.begin(now, book, host, peer);
         self.fetches.insert(id, Fetch { at, host, peer, basis, since: now, hedge });
         self.set_state(index, at.block, State::Fetching);
         step.actions.push(Action::Fetch { id, at, peer });
+    }
+
+    fn begin(&mut self, now: Moment, book: &mut PeerBook, host: HostId, peer: SocketAddr) {
+        book.begin(now, host);
+        if book.is_hosted_cache(host) {
+            self.why.is_hosted_cache(peer);
+        }
     }
 
     /// Asks one more peer for the block that the reader waits for, if the first one takes unusually long.
@@ -280,9 +288,13 @@ impl Plan {
                 _ if self.distrusted.contains(&candidate.host) => PeerNote::SkippedForBadHashHere,
                 Standing::Out { cause: OutCause::BadHash, .. } => PeerNote::SkippedForBadHash,
                 Standing::Out { cause: OutCause::Failures, .. } => PeerNote::SkippedForFailures,
+                Standing::Out { cause: OutCause::KeptWaiting, .. } => PeerNote::SkippedForWaiting,
                 _ => continue,
             };
             if let Some(peer) = book.address(candidate.host) {
+                if book.is_hosted_cache(candidate.host) {
+                    self.why.is_hosted_cache(peer);
+                }
                 self.why.note_once(now, segment.offset, peer, note);
             }
         }
@@ -414,10 +426,11 @@ impl Plan {
         if !run.nobody && near.named.is_none() && !run.is_sample(index) {
             return Outlook::Name;
         }
+        let is_unasked = || self.layout.get(index).is_some_and(|segment| book.is_unasked(now, &segment.id));
         Outlook::Missing(match () {
             () if self.config.finding == Finding::HostedCaches => match () {
                 () if block.failed_somewhere() => MissingReason::HostedCacheFailed,
-                () if out || book.has_lost_hosted_caches(now) => MissingReason::HostedCachesOut,
+                () if out || is_unasked() => MissingReason::HostedCachesOut,
                 () => MissingReason::NotInHostedCache,
             },
             () if block.failed_somewhere() => MissingReason::PeersFailed,

@@ -1,6 +1,9 @@
 //! A plan for blocks that are demanded in any order, many at once. It covers a part of a content, asks about it as one
 //! run, and fetches what is demanded and nothing else.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+
 use peerdist_protocol::content::{BlockRanges, SegmentId};
 
 use super::near::{Near, State};
@@ -15,7 +18,7 @@ impl Plan {
         // There is no reader to be ahead of: everything is near.
         let config = PlanConfig { look_ahead: u64::MAX / 2, ..config };
         let mut plan = Self::new(config, form, seed);
-        plan.demanded = Some(super::BTreeSet::new());
+        plan.demanded = Some(BTreeMap::new());
         plan.next_run = MAX_RUN;
         plan
     }
@@ -33,7 +36,9 @@ impl Plan {
         if self.runs.is_empty() {
             self.position = self.layout.all().first().map_or(0, |first| first.offset);
         }
-        if self.demanded.as_mut().is_some_and(|demanded| demanded.insert(at)) {
+        let Some(demanded) = &mut self.demanded else { return };
+        if let Entry::Vacant(vacant) = demanded.entry(at) {
+            vacant.insert(now);
             self.look_for_again(index, at.block);
         }
     }
@@ -46,8 +51,15 @@ impl Plan {
     }
 
     /// The run of blocks from `position` on that is known to be missing.
-    pub fn missing_at(&mut self, now: Moment, book: &PeerBook, position: u64) -> Option<Missing> {
-        self.missing(now, book, position)
+    pub fn missing_at(&mut self, now: Moment, book: &mut PeerBook, position: u64) -> Option<Missing> {
+        let missing = self.missing(now, book, position)?;
+        let segment = self.layout.index_at(position).and_then(|index| self.layout.get(index));
+        let at = segment.map(|segment| BlockAt { segment: segment.offset, block: segment.block_at(position) });
+        let since = at.and_then(|at| self.demanded.as_ref()?.get(&at).copied());
+        if let Some((at, since)) = at.zip(since) {
+            self.was_in_vain(now, book, at, since, None, missing.reason);
+        }
+        Some(missing)
     }
 
     /// Somebody added a block, and it was verified and counted elsewhere: it is to be read from the cache.
@@ -73,7 +85,7 @@ impl Plan {
                 let Some(segment) = self.layout.get(index) else { return false };
                 let first = BlockAt { segment: segment.offset, block: 0 };
                 let last = BlockAt { segment: segment.offset, block: u32::MAX };
-                demanded.range(first..=last).any(|at| near.state(at.block) == Some(State::Needed))
+                demanded.range(first..=last).any(|(at, _)| near.state(at.block) == Some(State::Needed))
             }
         }
     }
@@ -86,7 +98,7 @@ impl Plan {
         cached: &impl Fn(&SegmentId) -> BlockRanges,
         step: &mut Step,
     ) {
-        let demanded: Vec<BlockAt> = self.demanded.iter().flatten().copied().collect();
+        let demanded: Vec<BlockAt> = self.demanded.iter().flatten().map(|(at, _)| *at).collect();
         let mut view = None;
         for at in demanded {
             let Some(index) = self.layout.index_of(at.segment) else { continue };

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use peerdist_protocol::content::{BlockRanges, SegmentId};
 
 use super::near::{State, Trouble};
-use super::{BlockAt, Fetch, FetchId, Finding, Moment, Plan, ProbeTicket, took};
+use super::{BlockAt, Fetch, FetchId, Finding, Moment, Plan, ProbeTicket};
 use crate::fetch::peers::{Basis, HostId, Outcome, PeerBook, Standing};
 use crate::fetch::why::{PeerNote, ServerAnswer, Source};
 
@@ -74,6 +74,12 @@ impl Plan {
         let overdue = self.probes.iter().filter(|(_, asked)| asked.deadline <= now);
         let overdue: Vec<_> = overdue.map(|(ticket, _)| *ticket).collect();
         for ticket in overdue {
+            if self.config.finding == Finding::HostedCaches
+                && let Some(asked) = self.probes.get(&ticket)
+            {
+                // Silence of the LAN is an answer, that of a hosted cache is none.
+                asked.ids.iter().for_each(|id| book.unasked(now, id));
+            }
             self.probe_ended(now, book, ticket);
         }
     }
@@ -129,7 +135,7 @@ impl Plan {
         let is_hosted_cache = book.is_hosted_cache(host);
         let (outcome, trouble, note) = match answer {
             Answer::Block => {
-                book.finish(now, host, took(now, since));
+                book.finish(now, host, Outcome::Delivered { took: now.saturating_sub(since) });
                 if let Some(id) = segment_id {
                     book.confirm(now, &id, host, basis);
                 }
@@ -185,7 +191,7 @@ impl Plan {
         }
         let failure = match result {
             Ok(blocks) => {
-                book.finish(now, listing.host, took(now, listing.since));
+                book.finish(now, listing.host, Outcome::Listed { took: now.saturating_sub(listing.since) });
                 let Some(segment) = index.and_then(|index| self.layout.get(index)) else { return };
                 let id = segment.id;
                 if blocks.is_empty() && book.is_hosted_cache(listing.host) {
@@ -207,7 +213,7 @@ impl Plan {
     }
 
     /// The next hosted cache takes the place of one that is out, at once.
-    fn look_for_others(&mut self, now: Moment, book: &PeerBook, host: HostId) {
+    pub(super) fn look_for_others(&mut self, now: Moment, book: &PeerBook, host: HostId) {
         if book.is_hosted_cache(host) && matches!(book.standing(now, host), Some(Standing::Out { .. })) {
             self.runs.iter_mut().for_each(|run| run.next_check = None);
         }

@@ -19,6 +19,7 @@ mod layout;
 mod near;
 #[cfg(test)]
 mod tests;
+mod waiting;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
@@ -32,9 +33,10 @@ pub use events::{Answer, Delivery};
 use layout::Layout;
 pub use layout::{LayoutError, PlannedSegment};
 use near::{Near, Run, State};
+use waiting::Waiting;
 
 use super::Moment;
-use super::peers::{Basis, HostId, Knowledge, Outcome, PeerBook};
+use super::peers::{Basis, HostId, Knowledge, PeerBook};
 use super::why::{Explanation, MissingReason, Sources, Why};
 
 /// Segments in the first run of version 2 after a start or a jump; each further one has twice as many.
@@ -61,9 +63,6 @@ const MIN_BLOCKS_TO_LIST: usize = 4;
 const MAX_CACHE_READS: usize = 16;
 /// The block that the reader waits for may be asked for a second time after this long.
 const MIN_HEDGE_AFTER: Duration = Duration::from_millis(250);
-/// How often patience is halved at most, and what is left at least.
-const MAX_IMPATIENCE: u32 = 5;
-const MIN_PATIENCE: Duration = Duration::from_millis(100);
 /// What peers are too slow for goes to the origin in pieces of this many bytes.
 const SLOW_PIECE: u64 = 1 << 20;
 
@@ -219,15 +218,6 @@ struct Listing {
     since: Moment,
 }
 
-/// What the reader waits for.
-#[derive(Debug, Clone, Copy)]
-struct Waiting {
-    at: BlockAt,
-    since: Moment,
-    /// How long; `None` as long as the plan has patience.
-    limit: Option<Duration>,
-}
-
 /// The plan of one content.
 #[derive(Debug)]
 pub struct Plan {
@@ -240,8 +230,8 @@ pub struct Plan {
     has_reader: bool,
     last_read: Moment,
     waiting: Option<Waiting>,
-    /// The blocks that are waited for; `None` where one reader goes forward.
-    demanded: Option<BTreeSet<BlockAt>>,
+    /// The blocks that are waited for, and since when; `None` where one reader goes forward.
+    demanded: Option<BTreeMap<BlockAt, Moment>>,
     impatience: u32,
     runs: VecDeque<Run>,
     near: BTreeMap<usize, Near>,
@@ -319,39 +309,6 @@ impl Plan {
         self.move_to(position)
     }
 
-    /// The reader waits for the block at `position`, for `limit` or as long as the plan has patience. Where the block
-    /// was delivered before, it is looked for again. Returns whether the reader jumped.
-    pub fn wait_at(&mut self, now: Moment, position: u64, limit: Option<Duration>) -> bool {
-        self.has_reader = true;
-        self.last_read = now;
-        let jumped = self.move_to(position);
-        let Some(index) = self.layout.index_at(position) else { return jumped };
-        let segment = &self.layout.all()[index];
-        let at = BlockAt { segment: segment.offset, block: segment.block_at(position) };
-        match &mut self.waiting {
-            Some(waiting) if waiting.at == at => waiting.limit = limit,
-            _ => {
-                self.waiting = Some(Waiting { at, since: now, limit });
-                self.look_for_again(index, at.block);
-            }
-        }
-        jumped
-    }
-
-    /// Somebody wants a block that may have been delivered, or given up, before.
-    fn look_for_again(&mut self, index: usize, block: BlockIndex) {
-        if let Some(run) = self.runs.iter_mut().find(|run| run.segments.contains(&index)) {
-            run.next_check = None;
-        }
-        if let Some(block) = self.near.get_mut(&index).and_then(|near| near.block_mut(block)) {
-            block.state = match block.state {
-                State::Have | State::Added => State::Unknown,
-                State::AtOrigin => State::Needed,
-                state => state,
-            };
-        }
-    }
-
     /// What is to be done now. `cached` says which blocks of a segment the cache holds.
     pub fn poll(&mut self, now: Moment, book: &mut PeerBook, cached: impl Fn(&SegmentId) -> BlockRanges) -> Step {
         let mut step = Step::default();
@@ -368,17 +325,6 @@ impl Plan {
         step.actions.extend(self.cancelled.drain(..).map(Action::Cancel));
         step.wake = self.wake(now, book);
         step
-    }
-
-    /// The run of blocks from `position` on that is known to be missing, and from now on the reader's to get: peers are
-    /// not asked for it until the reader waits for it again.
-    pub fn take_missing(&mut self, now: Moment, book: &PeerBook, position: u64) -> Option<Missing> {
-        let missing = self.missing(now, book, position)?;
-        if missing.reason == MissingReason::TooSlow && self.waiting.is_some_and(|waiting| waiting.limit.is_none()) {
-            self.impatience = (self.impatience + 1).min(MAX_IMPATIENCE);
-        }
-        self.waiting = None;
-        Some(missing)
     }
 
     /// Whether blocks are being read or fetched.
@@ -403,17 +349,6 @@ impl Plan {
     #[must_use]
     pub fn explain(&self) -> Explanation {
         self.why.explain(self.layout.all())
-    }
-
-    fn patience(&self) -> Duration {
-        let own = (self.config.patience / (1 << self.impatience)).max(MIN_PATIENCE);
-        self.waiting.and_then(|waiting| waiting.limit).unwrap_or(own)
-    }
-
-    /// Whether somebody waits for a block.
-    fn is_awaited(&self, at: BlockAt) -> bool {
-        self.waiting.is_some_and(|waiting| waiting.at == at)
-            || self.demanded.as_ref().is_some_and(|demanded| demanded.contains(&at))
     }
 
     fn move_to(&mut self, position: u64) -> bool {
@@ -573,7 +508,8 @@ impl Plan {
     fn nobody_holds(&self, now: Moment, book: &PeerBook, run: &Run) -> bool {
         let mut samples = run.samples.iter().filter_map(|index| self.layout.get(*index));
         samples.all(|segment| match book.knowledge(now, &segment.id) {
-            Knowledge::Somebody => false,
+            // Who is out is not waited for.
+            Knowledge::Somebody => book.holders_are_out(now, &segment.id),
             Knowledge::Nobody => true,
             // Silence of the LAN is an answer. Hosted caches are asked until there is one.
             Knowledge::Unknown => self.config.finding != Finding::HostedCaches,
@@ -659,8 +595,4 @@ fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
-}
-
-fn took(now: Moment, since: Moment) -> Outcome {
-    Outcome::Delivered { took: now.saturating_sub(since) }
 }

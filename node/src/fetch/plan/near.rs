@@ -90,6 +90,11 @@ impl Block {
         tried.is_some_and(|tried| tried.points >= EXHAUSTED || (tried.not_held && basis != Basis::Sure))
     }
 
+    /// Whether a host that was asked failed, or was busy.
+    pub(super) fn failed_at(&self, host: HostId) -> bool {
+        self.tried.iter().any(|tried| tried.host == host && tried.points > 0)
+    }
+
     /// Whether some host that was asked failed, in contrast to not holding it.
     pub(super) fn failed_somewhere(&self) -> bool {
         self.tried.iter().any(|tried| tried.points > 0)

@@ -110,7 +110,7 @@ impl Desk {
     }
 
     fn missing(&mut self, position: u64) -> Option<Missing> {
-        self.plan.take_missing(self.now, &self.book, position)
+        self.plan.take_missing(self.now, &mut self.book, position)
     }
 
     fn standing(&self, number: u8) -> Standing {

@@ -160,6 +160,21 @@ fn a_lan_of_liars_does_not_hold_up_the_origin_for_long() {
 }
 
 #[test]
+fn a_peer_that_claims_everything_and_is_always_busy_is_soon_left_alone() {
+    for busy in [1, 5] {
+        let build = |world: &mut World| {
+            (0..busy).for_each(|_| _ = world.add_seeder(Kind::Busy));
+            vec![world.add_client(s(1))]
+        };
+        each(2, 4 * SIZE, build, |world, client| {
+            assert_eq!(world.client(client).from_peers, 0);
+            let bare = Duration::from_secs_f64(world.size() as f64 / world.wan as f64);
+            assert!(took(world, client) < bare + s(9), "{:?} for {bare:?}", took(world, client));
+        });
+    }
+}
+
+#[test]
 fn peers_that_die_are_replaced() {
     let build = |world: &mut World| {
         for _ in 0..5 {

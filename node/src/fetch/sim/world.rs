@@ -308,7 +308,7 @@ impl World {
             client.plan.wait_at(now, client.position, None);
             self.poll(host);
             let client = self.hosts[host].client.as_mut().unwrap();
-            let Some(missing) = client.plan.take_missing(now, &client.book, client.position) else { break };
+            let Some(missing) = client.plan.take_missing(now, &mut client.book, client.position) else { break };
             assert_eq!(missing.range.start, client.position);
             assert!(!missing.range.is_empty());
             if let Some(since) = client.waiting_since.take() {

@@ -124,6 +124,8 @@ impl Content {
                 return Ok(read);
             }
             if timeout_at(deadline, changed).await.is_err() {
+                let node = &self.shared.node;
+                lock(&demand.area.state).plan.gave_up(node.now(), &mut node.book(), at, limit);
                 return too_slow();
             }
         }
@@ -138,7 +140,7 @@ impl Content {
             let range = position..position + bytes.len() as u64;
             return Ok(Some(Read::Data { range, pieces: vec![bytes], source: ready.source }));
         }
-        let missing = state.plan.missing_at(self.shared.node.now(), &self.shared.node.book(), position);
+        let missing = state.plan.missing_at(self.shared.node.now(), &mut self.shared.node.book(), position);
         drop(state);
         let Some(missing) = missing else { return Ok(None) };
         let here = self.run_missing(position)?;

@@ -342,7 +342,7 @@ impl Content {
             state.ready.clear();
         }
         self.shared.step(state);
-        let missing = state.plan.take_missing(now, &self.shared.node.book(), position);
+        let missing = state.plan.take_missing(now, &mut self.shared.node.book(), position);
         let Some(missing) = missing else {
             state.wanted = Some(position);
             return Ok(None);

@@ -16,7 +16,7 @@ use peerdist_transport::retrieval::client::{ExchangeError, Wait};
 
 use super::node::Node;
 use crate::config::Fallback;
-use crate::fetch::peers::{HostId, Outcome, Standing};
+use crate::fetch::peers::{HostId, Knowledge, Outcome, Standing};
 use crate::fetch::plan::{Finding, ProbeTicket};
 use crate::fetch::why::{ServerAnswer, ServerNote};
 use crate::hosted_client::{HostedClient, Server};
@@ -125,6 +125,7 @@ impl Node {
                 let count = ids.len();
                 match self.ask_hosted_cache(hosted, index, ids).await {
                     Ok((note, segments)) => {
+                        self.stood_in(index, &group);
                         tell(index, note, count, segments);
                         (index, Vec::new())
                     }
@@ -135,7 +136,9 @@ impl Node {
                 }
             });
             left = Vec::new();
-            for (index, group) in join_all(asked).await {
+            let answers = join_all(asked).await;
+            self.log_outages(hosted);
+            for (index, group) in answers {
                 if !group.is_empty() {
                     failed[index] = true;
                     left.extend(group);
@@ -146,6 +149,19 @@ impl Node {
             self.content(content, |shared| shared.probe_failed(ticket));
         } else {
             self.content(content, |shared| shared.probe_ended(ticket));
+        }
+    }
+
+    /// What a hosted cache that stands in for another does not hold, the one that could not be asked may.
+    fn stood_in(&self, index: usize, asked: &[(SegmentId, Vec<usize>)]) {
+        if self.finding() == Finding::Peers {
+            return;
+        }
+        let (now, mut book) = (self.now(), self.book());
+        for (id, _) in asked.iter().filter(|(_, order)| order.first() != Some(&index)) {
+            if book.knowledge(now, id) != Knowledge::Somebody {
+                book.unasked(now, id);
+            }
         }
     }
 
@@ -176,6 +192,8 @@ impl Node {
                 Some(_) => Use::Now,
             })
             .collect();
+        drop(book);
+        self.log_outages(hosted);
         if !uses.contains(&Use::Now) {
             // There is nobody else to ask.
             for used in &mut uses {
@@ -183,6 +201,19 @@ impl Node {
             }
         }
         uses
+    }
+
+    /// Logs what began or ended since this was called last.
+    fn log_outages(&self, hosted: &HostedCaches) {
+        let (now, book) = (self.now(), self.book());
+        for (server, host) in hosted.client.servers().iter().zip(&hosted.hosts) {
+            match book.standing(now, *host) {
+                Some(Standing::Out { cause, .. }) => server.is_out(cause),
+                // It has yet to prove that it is back.
+                _ if book.is_on_probation(*host) => {}
+                _ => server.is_in_use(),
+            }
+        }
     }
 
     /// Asks a hosted cache that was out in the background, unless that is being done.
@@ -193,6 +224,7 @@ impl Node {
         let (node, hosted) = (Arc::clone(self), Arc::clone(hosted));
         tokio::spawn(async move {
             let answer = node.ask_hosted_cache(&hosted, index, ids).await;
+            node.log_outages(&hosted);
             if let Some(checked) = hosted.checked.get(index) {
                 checked.store(false, Ordering::Relaxed);
             }
@@ -247,9 +279,9 @@ impl Node {
             let Some(peer) = self.book().address(host) else { break };
             let since = self.now();
             self.book().begin(since, host);
-            let answer = self.client.exchange(peer, &exchange).await;
+            let answer = self.client.exchange_within(peer, &exchange, self.client.limits().progress_time * 2).await;
             let now = self.now();
-            let took = Outcome::Delivered { took: now.saturating_sub(since) };
+            let took = Outcome::Listed { took: now.saturating_sub(since) };
             let mut book = self.book();
             match answer {
                 Ok(Answer::SegmentList { held }) => {
@@ -264,6 +296,7 @@ impl Node {
                     book.may_have_segments(now, host, &ids);
                     drop(book);
                     server.set_has_no_list(true);
+                    server.answered();
                     return Ok((ServerNote::NoList, ids.len()));
                 }
                 Ok(_) => {

@@ -1,28 +1,33 @@
 //! The story as text: neighbours with the same story share a paragraph.
 
+use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 
-use super::{Explanation, ProbeStory, SegmentStory, ServerAnswer, ServerNote};
+use super::{Explanation, MissingReason, PeerNote, ProbeStory, SegmentStory, ServerAnswer, ServerNote, Sources};
 
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let sources = &self.sources;
-        writeln!(
-            f,
-            "{} from the cache, {} from peers, {} from the origin",
-            Size(sources.cache),
-            Size(sources.all_peers()),
-            Size(sources.origin)
-        )?;
+        let hosted: u64 = self.hosted_caches.iter().filter_map(|address| sources.peers.get(address)).sum();
+        let peers = sources.all_peers() - hosted;
+        write!(f, "{} from the cache", Size(sources.cache))?;
+        if self.is_hosted() {
+            write!(f, ", {} from hosted caches", Size(hosted))?;
+        }
+        if !self.is_hosted() || peers > 0 {
+            write!(f, ", {} from peers", Size(peers))?;
+        }
+        writeln!(f, ", {} from the origin", Size(sources.origin))?;
         for (peer, bytes) in &sources.peers {
-            writeln!(f, "  peer {peer}: {}", Size(*bytes))?;
+            writeln!(f, "  {} {peer}: {}", self.kind(*peer), Size(*bytes))?;
         }
         for (reason, bytes) in &self.origin_reasons {
             writeln!(f, "  origin: {} because {reason}", Size(*bytes))?;
         }
         let mut rest = &self.segments[..];
         while let Some((first, more)) = rest.split_first() {
-            let same = more.iter().take_while(|next| same_story(first, next)).count();
+            let same = more.iter().take_while(|next| self.is_same_story(first, next)).count();
             let (group, after) = rest.split_at(1 + same);
             self.group(f, group)?;
             rest = after;
@@ -35,6 +40,33 @@ impl fmt::Display for Explanation {
 }
 
 impl Explanation {
+    fn kind(&self, address: SocketAddr) -> &'static str {
+        if self.hosted_caches.contains(&address) { "hosted cache" } else { "peer" }
+    }
+
+    /// Whether hosted caches were to give it.
+    #[must_use]
+    pub fn is_hosted(&self) -> bool {
+        !self.hosted_caches.is_empty()
+            || self.origin_reasons.keys().any(|reason| reason.is_hosted())
+            || self.probes.iter().any(|probe| !probe.hosted_caches.is_empty())
+    }
+
+    /// Whether two neighbours were asked about together and ended alike. Which of several hosts gave each, or failed, would
+    /// make a paragraph of nearly every segment, and so would the ends of segments that belong to several hosted caches; a
+    /// program finds all that in the story itself.
+    fn is_same_story(&self, one: &SegmentStory, next: &SegmentStory) -> bool {
+        let end = |story: &SegmentStory| {
+            let sources = &story.sources;
+            (story.missing, sources.cache > 0, sources.all_peers() > 0, sources.origin > 0)
+        };
+        let is_hosted = |story: &SegmentStory| {
+            story.missing.is_some_and(MissingReason::is_hosted)
+                || story.sources.peers.keys().any(|peer| self.hosted_caches.contains(peer))
+        };
+        one.probes == next.probes && (end(one) == end(next) || is_hosted(one) && is_hosted(next))
+    }
+
     fn group(&self, f: &mut fmt::Formatter<'_>, group: &[SegmentStory]) -> fmt::Result {
         let (Some(first), Some(last)) = (group.first(), group.last()) else { return Ok(()) };
         let end = last.offset + u64::from(last.length);
@@ -54,30 +86,39 @@ impl Explanation {
         for probe in first.probes.iter().filter_map(|index| self.probes.get(*index)) {
             writeln!(f, "  {probe}")?;
         }
-        for noted in &first.notes {
-            let often = group.iter().flat_map(|story| &story.notes);
-            let often: u32 = often.filter(|n| n.peer == noted.peer && n.note == noted.note).map(|n| n.count).sum();
+        let mut notes: Vec<((SocketAddr, PeerNote), u32)> = Vec::new();
+        for noted in group.iter().flat_map(|story| &story.notes) {
+            let key = (noted.peer, noted.note);
+            match notes.iter_mut().find(|(known, _)| *known == key) {
+                Some((_, often)) => *often = often.saturating_add(noted.count),
+                None => notes.push((key, noted.count)),
+            }
+        }
+        for ((peer, note), often) in notes {
+            write!(f, "  {} {peer}: {note}", self.kind(peer))?;
             match often {
-                1 => writeln!(f, "  {}: {}", noted.peer, noted.note)?,
-                often => writeln!(f, "  {}: {} ({often} times)", noted.peer, noted.note)?,
+                1 => writeln!(f)?,
+                often => writeln!(f, " ({often} times)")?,
             }
         }
-        let sum = |bytes: &dyn Fn(&SegmentStory) -> u64| group.iter().map(bytes).sum::<u64>();
-        if first.sources.cache > 0 {
-            writeln!(f, "  {} from the cache", Size(sum(&|story| story.sources.cache)))?;
+        let mut sources = Sources::default();
+        group.iter().for_each(|story| sources.merge(&story.sources));
+        if sources.cache > 0 {
+            writeln!(f, "  {} from the cache", Size(sources.cache))?;
         }
-        for peer in first.sources.peers.keys() {
-            let bytes = sum(&|story| story.sources.peers.get(peer).copied().unwrap_or_default());
-            writeln!(f, "  {} from {peer}", Size(bytes))?;
+        for (peer, bytes) in &sources.peers {
+            writeln!(f, "  {} from {} {peer}", Size(*bytes), self.kind(*peer))?;
         }
-        if first.sources.origin > 0 {
-            let bytes = Size(sum(&|story| story.sources.origin));
-            match first.missing {
-                Some(reason) => writeln!(f, "  {bytes} from the origin: {reason}")?,
-                None => writeln!(f, "  {bytes} from the origin, unasked")?,
+        let mut origin: BTreeMap<Option<MissingReason>, u64> = BTreeMap::new();
+        for story in group.iter().filter(|story| story.sources.origin > 0 || story.missing.is_some()) {
+            *origin.entry(story.missing).or_default() += story.sources.origin;
+        }
+        for (reason, bytes) in origin {
+            match (reason, bytes) {
+                (Some(reason), 0) => writeln!(f, "  had to come from the origin: {reason}")?,
+                (Some(reason), bytes) => writeln!(f, "  {} from the origin: {reason}", Size(bytes))?,
+                (None, bytes) => writeln!(f, "  {} from the origin, unasked", Size(bytes))?,
             }
-        } else if let Some(reason) = first.missing {
-            writeln!(f, "  had to come from the origin: {reason}")?;
         }
         Ok(())
     }
@@ -123,19 +164,8 @@ fn write_list(f: &mut fmt::Formatter<'_>, items: &[ServerAnswer]) -> fmt::Result
     Ok(())
 }
 
-/// Whether two neighbours differ in nothing but numbers.
-fn same_story(one: &SegmentStory, next: &SegmentStory) -> bool {
-    let notes = |story: &SegmentStory| story.notes.iter().map(|n| (n.peer, n.note)).collect::<Vec<_>>();
-    one.probes == next.probes
-        && one.missing == next.missing
-        && (one.sources.cache > 0) == (next.sources.cache > 0)
-        && (one.sources.origin > 0) == (next.sources.origin > 0)
-        && one.sources.peers.keys().eq(next.sources.peers.keys())
-        && notes(one) == notes(next)
-}
-
 /// A number of bytes in the unit that suits it.
-struct Size(u64);
+pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -187,8 +217,8 @@ mod tests {
   origin: 97.7 KiB because no peer that answered holds it
 2 segments at 0, 195.3 KiB, 00 to 01
   asked at 5 ms naming 4 of the segments: 10.0.0.1:80 holds 3 at 9 ms
-  10.0.0.2:80: sent wrong bytes (2 times)
-  195.3 KiB from 10.0.0.1:80
+  peer 10.0.0.2:80: sent wrong bytes (2 times)
+  195.3 KiB from peer 10.0.0.1:80
 segment 02 at 200000, 97.7 KiB
   asked at 5 ms naming 4 of the segments: 10.0.0.1:80 holds 3 at 9 ms
   97.7 KiB from the cache
@@ -200,5 +230,47 @@ segment 03 at 300000, 97.7 KiB
         let json = serde_json::to_value(why.explain(&segments)).unwrap();
         assert_eq!(json["sources"]["peers"]["10.0.0.1:80"], 200_000);
         assert_eq!(json["segments"][0]["notes"][0]["note"], "bad_hash");
+        assert_eq!(json.get("hosted_caches"), None);
+    }
+
+    #[test]
+    fn two_hosted_caches_that_share_the_segments_are_one_paragraph_and_no_peers() {
+        let caches: [SocketAddr; 2] = ["10.0.0.1:80".parse().unwrap(), "10.0.0.2:80".parse().unwrap()];
+        let segments: Vec<_> = (0..100)
+            .map(|i| PlannedSegment::v2(SegmentId::from_slice(&[i]).unwrap(), u64::from(i) * 102_400, 102_400))
+            .collect();
+        let mut why = Why::default();
+        why.asked(Moment::ZERO, 0..10_240_000, 100);
+        caches.iter().for_each(|cache| why.is_hosted_cache(*cache));
+        for (segment, cache) in segments.iter().zip(caches.iter().cycle()) {
+            if segment.offset % 3 == 0 {
+                why.note(Moment::ZERO, segment.offset, *cache, PeerNote::TimedOut);
+            }
+            why.bytes(segment.offset, Source::Peer(*cache), 102_400);
+        }
+        // Those that nobody gave are part of the same story.
+        for (offset, reason) in [(204_800, MissingReason::NotInHostedCache), (409_600, MissingReason::HostedCachesOut)]
+        {
+            why.missing(offset, reason);
+            why.bytes(offset, Source::Origin, 1024);
+        }
+        let explanation = why.explain(&segments);
+        let expected = "\
+0 B from the cache, 9.8 MiB from hosted caches, 2.0 KiB from the origin
+  hosted cache 10.0.0.1:80: 4.9 MiB
+  hosted cache 10.0.0.2:80: 4.9 MiB
+  origin: 1.0 KiB because the hosted cache does not hold it
+  origin: 1.0 KiB because the hosted cache that may hold it was unreachable or failed
+100 segments at 0, 9.8 MiB, 00 to 63
+  asked at 0 ms naming 100 of the segments: no answer yet
+  hosted cache 10.0.0.1:80: timed out (17 times)
+  hosted cache 10.0.0.2:80: timed out (17 times)
+  4.9 MiB from hosted cache 10.0.0.1:80
+  4.9 MiB from hosted cache 10.0.0.2:80
+  1.0 KiB from the origin: the hosted cache does not hold it
+  1.0 KiB from the origin: the hosted cache that may hold it was unreachable or failed
+";
+        assert_eq!(explanation.to_string(), expected);
+        assert_eq!(serde_json::to_value(explanation).unwrap()["hosted_caches"][1], "10.0.0.2:80");
     }
 }

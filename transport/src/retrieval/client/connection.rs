@@ -29,8 +29,8 @@ type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
 /// A connection. Nothing happens on it while nobody waits for an answer.
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: Pin<Box<Driver>>,
-    ended: bool,
+    /// `None` once the connection has ended. What is dropped with it is told to who waits for an answer.
+    driver: Option<Pin<Box<Driver>>>,
     host: HeaderValue,
 }
 
@@ -76,7 +76,7 @@ impl Connection {
             .handshake(TokioIo::new(stream))
             .await
             .map_err(ExchangeError::Http)?;
-        Ok(Self { sender, driver: Box::pin(driver), ended: false, host: host(peer) })
+        Ok(Self { sender, driver: Some(Box::pin(driver)), host: host(peer) })
     }
 
     /// Sends a message and receives the body of its answer.
@@ -86,7 +86,7 @@ impl Connection {
         *request.uri_mut() = Uri::from_static(PATH);
         request.headers_mut().insert(HOST, self.host.clone());
         let sending = self.sender.send_request(request);
-        let response = timeout(limits.progress_time, drive(&mut self.driver, &mut self.ended, sending))
+        let response = timeout(limits.progress_time, drive(&mut self.driver, sending))
             .await
             .map_err(|_| ExchangeError::TimedOut(Wait::Answer))?
             .map_err(Failure::without_response)?;
@@ -105,7 +105,7 @@ impl Connection {
         }
         let mut received = Vec::with_capacity(announced as usize);
         loop {
-            let frame = timeout(limits.progress_time, drive(&mut self.driver, &mut self.ended, body.frame()))
+            let frame = timeout(limits.progress_time, drive(&mut self.driver, body.frame()))
                 .await
                 .map_err(|_| ExchangeError::TimedOut(Wait::Body))?;
             let Some(frame) = frame.transpose().map_err(ExchangeError::Http)? else { break };
@@ -122,11 +122,11 @@ impl Connection {
     pub(super) async fn is_reusable(&mut self) -> bool {
         // The driver sees the end of the answer when it is polled next.
         poll_fn(|cx| {
-            poll_driver(&mut self.driver, &mut self.ended, cx);
+            poll_driver(&mut self.driver, cx);
             Poll::Ready(())
         })
         .await;
-        !self.ended && self.sender.is_ready()
+        self.driver.is_some() && self.sender.is_ready()
     }
 }
 
@@ -147,21 +147,21 @@ fn host(peer: SocketAddr) -> HeaderValue {
 }
 
 /// Waits for something that comes over the connection. The connection's own errors reach `work`, too.
-async fn drive<T>(driver: &mut Pin<Box<Driver>>, ended: &mut bool, work: impl Future<Output = T>) -> T {
+async fn drive<T>(driver: &mut Option<Pin<Box<Driver>>>, work: impl Future<Output = T>) -> T {
     let mut work = pin!(work);
     poll_fn(|cx| {
         if let Poll::Ready(done) = work.as_mut().poll(cx) {
             return Poll::Ready(done);
         }
-        poll_driver(driver, ended, cx);
+        poll_driver(driver, cx);
         work.as_mut().poll(cx)
     })
     .await
 }
 
-fn poll_driver(driver: &mut Pin<Box<Driver>>, ended: &mut bool, cx: &mut Context<'_>) {
-    if !*ended {
-        *ended = driver.as_mut().poll(cx).is_ready();
+fn poll_driver(driver: &mut Option<Pin<Box<Driver>>>, cx: &mut Context<'_>) {
+    if driver.as_mut().is_some_and(|driver| driver.as_mut().poll(cx).is_ready()) {
+        *driver = None;
     }
 }
 

@@ -11,6 +11,7 @@ mod pool;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use peerdist_protocol::retrieval::{Answer, Exchange, MessageType};
@@ -42,13 +43,29 @@ impl Client {
     /// Sends one request and checks its answer. A peer that answers with its versions is asked once more under one that
     /// both speak ([MS-PCCRR] 3.1.5.1). Dropping the future ends the exchange and its connection.
     pub async fn exchange(&self, peer: SocketAddr, exchange: &Exchange) -> Result<Answer, ExchangeError> {
+        self.exchange_within(peer, exchange, self.limits.exchange_time).await
+    }
+
+    /// As [`Self::exchange`], for a message of which so much time is enough, the connection included.
+    pub async fn exchange_within(
+        &self,
+        peer: SocketAddr,
+        exchange: &Exchange,
+        time: Duration,
+    ) -> Result<Answer, ExchangeError> {
         self.counters.update(|counters| counters.exchanges += 1);
-        let negotiated = timeout(self.limits.exchange_time, self.negotiate(peer, exchange)).await;
+        let negotiated = timeout(time.min(self.limits.exchange_time), self.negotiate(peer, exchange)).await;
         let result = negotiated.unwrap_or(Err(ExchangeError::TimedOut(Wait::Exchange)));
         if let Err(error) = &result {
             self.counters.failed(error);
         }
         result
+    }
+
+    /// What an exchange may take.
+    #[must_use]
+    pub fn limits(&self) -> &ClientLimits {
+        &self.limits
     }
 
     /// What was done so far.

@@ -1,0 +1,132 @@
+//! How long somebody waits for a block, what happens when that was in vain, and whose fault it is.
+
+use std::time::Duration;
+
+use peerdist_protocol::content::BlockIndex;
+
+use super::near::State;
+use super::{BlockAt, Missing, Moment, Plan};
+use crate::fetch::peers::{Basis, HostId, PeerBook, Standing};
+use crate::fetch::why::MissingReason;
+
+/// How often patience is halved at most, and what is left at least.
+const MAX_IMPATIENCE: u32 = 5;
+const MIN_PATIENCE: Duration = Duration::from_millis(100);
+
+/// What the reader waits for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Waiting {
+    pub(super) at: BlockAt,
+    pub(super) since: Moment,
+    /// How long; `None` as long as the plan has patience.
+    pub(super) limit: Option<Duration>,
+}
+
+impl Plan {
+    /// The reader waits for the block at `position`, for `limit` or as long as the plan has patience. Where the block
+    /// was delivered before, it is looked for again. Returns whether the reader jumped.
+    pub fn wait_at(&mut self, now: Moment, position: u64, limit: Option<Duration>) -> bool {
+        self.has_reader = true;
+        self.last_read = now;
+        let jumped = self.move_to(position);
+        let Some(index) = self.layout.index_at(position) else { return jumped };
+        let segment = &self.layout.all()[index];
+        let at = BlockAt { segment: segment.offset, block: segment.block_at(position) };
+        match &mut self.waiting {
+            Some(waiting) if waiting.at == at => waiting.limit = limit,
+            _ => {
+                self.waiting = Some(Waiting { at, since: now, limit });
+                self.look_for_again(index, at.block);
+            }
+        }
+        jumped
+    }
+
+    /// Somebody wants a block that may have been delivered, or given up, before.
+    pub(super) fn look_for_again(&mut self, index: usize, block: BlockIndex) {
+        if let Some(run) = self.runs.iter_mut().find(|run| run.segments.contains(&index)) {
+            run.next_check = None;
+        }
+        if let Some(block) = self.near.get_mut(&index).and_then(|near| near.block_mut(block)) {
+            block.state = match block.state {
+                State::Have | State::Added => State::Unknown,
+                State::AtOrigin => State::Needed,
+                state => state,
+            };
+        }
+    }
+
+    /// The run of blocks from `position` on that is known to be missing, and from now on the reader's to get: peers are
+    /// not asked for it until the reader waits for it again.
+    pub fn take_missing(&mut self, now: Moment, book: &mut PeerBook, position: u64) -> Option<Missing> {
+        let missing = self.missing(now, book, position)?;
+        if let Some(Waiting { at, since, limit }) = self.waiting.take() {
+            if missing.reason == MissingReason::TooSlow && limit.is_none() {
+                self.impatience = (self.impatience + 1).min(MAX_IMPATIENCE);
+            }
+            self.was_in_vain(now, book, at, since, limit, missing.reason);
+        }
+        Some(missing)
+    }
+
+    /// Somebody who waited for a demanded block, as long as `limit` says, did not get it.
+    pub fn gave_up(&mut self, now: Moment, book: &mut PeerBook, at: BlockAt, limit: Duration) {
+        if let Some(since) = self.demanded.as_ref().and_then(|demanded| demanded.get(&at)).copied() {
+            self.was_in_vain(now, book, at, since, Some(limit), MissingReason::TooSlow);
+        }
+    }
+
+    /// Nobody delivered a block that was waited for: who holds it, and was busy or did not come to an end with it, is to
+    /// blame. That a reader has less patience than the plan is nobody's fault.
+    pub(super) fn was_in_vain(
+        &mut self,
+        now: Moment,
+        book: &mut PeerBook,
+        at: BlockAt,
+        since: Moment,
+        limit: Option<Duration>,
+        reason: MissingReason,
+    ) {
+        match reason {
+            MissingReason::TooSlow if limit.is_some_and(|limit| limit < self.config.patience) => return,
+            MissingReason::TooSlow | MissingReason::PeersFailed | MissingReason::HostedCacheFailed => {}
+            _ => return,
+        }
+        for host in self.to_blame(now, book, at, since) {
+            book.kept_waiting(now, host, since);
+            self.look_for_others(now, book, host);
+        }
+    }
+
+    fn to_blame(&self, now: Moment, book: &PeerBook, at: BlockAt, since: Moment) -> Vec<HostId> {
+        let Some(index) = self.layout.index_of(at.segment) else { return Vec::new() };
+        let Some((segment, near)) = self.layout.get(index).zip(self.near.get(&index)) else { return Vec::new() };
+        let is_busy = |host| {
+            let answered = near.block(at.block).is_some_and(|block| block.failed_at(host));
+            answered || matches!(book.standing(now, host), Some(Standing::Busy { .. }))
+        };
+        let claims = book.holders(now, &segment.id).filter(|(host, holding)| {
+            holding.basis(at.block, segment.block_count()) == Some(Basis::Sure) && is_busy(*host)
+        });
+        // For most of the wait.
+        let is_long = |begun: Moment| now.saturating_sub(begun) * 2 >= now.saturating_sub(since);
+        let fetches = self.fetches.values().filter(|fetch| fetch.at == at && is_long(fetch.since));
+        let listings = self.listings.values().filter(|list| list.segment == at.segment && is_long(list.since));
+        let under_way = fetches.map(|fetch| fetch.host).chain(listings.map(|list| list.host));
+        let mut hosts: Vec<_> = claims.map(|(host, _)| host).chain(under_way).collect();
+        hosts.sort_unstable();
+        hosts.dedup();
+        hosts
+    }
+
+    pub(super) fn patience(&self) -> Duration {
+        let own = (self.config.patience / (1 << self.impatience)).max(MIN_PATIENCE);
+        self.waiting.and_then(|waiting| waiting.limit).unwrap_or(own)
+    }
+
+    /// Whether somebody waits for a block.
+    pub(super) fn is_awaited(&self, at: BlockAt) -> bool {
+        self.waiting.is_some_and(|waiting| waiting.at == at)
+            || self.demanded.as_ref().is_some_and(|demanded| demanded.contains_key(&at))
+    }
+}

@@ -1,0 +1,68 @@
+//! What is logged of hosted caches that are down, and what the status says.
+
+use std::io;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::support::{Blocks, Cache, Closed, User, configured, sample, until};
+
+/// What was logged on this thread, which has all tasks of a test.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The lines with this in them.
+    fn with(&self, words: &str) -> Vec<String> {
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        log.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
+    }
+}
+
+#[tokio::test]
+async fn an_outage_is_logged_once_and_so_is_its_end() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+
+    let sample = sample(1_000_000);
+    let down = Closed::new(1, 0);
+    let port = down.port();
+    let user = User::new(&configured(&[1], port));
+    for _ in 0..3 {
+        assert_eq!(user.read(&sample.v2, &sample).await.sources.origin, 1_000_000);
+        user.store.clear().unwrap();
+    }
+    let began = log.with("left alone");
+    assert!(matches!(&began[..], [line] if line.contains("WARN") && line.contains("does not accept connections")));
+    let text = user.status().to_string();
+    assert!(text.contains("failed or could not be reached") && text.contains("\n  last error "), "{text}");
+    assert!(log.with("works again").is_empty());
+
+    drop(down);
+    let _back = Cache::start(1, port, Blocks { blocks: sample.sealed(&sample.v2).into(), ..Blocks::default() }).await;
+    until(|| user.status().servers[0].out.is_none()).await;
+    // That it could not be asked for these segments is believed for a moment longer.
+    for _ in 0..2 {
+        while user.read(&sample.v2, &sample).await.sources.origin > 0 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            user.store.clear().unwrap();
+        }
+        user.store.clear().unwrap();
+    }
+    let ended = log.with("works again");
+    assert!(matches!(&ended[..], [line] if line.contains("INFO")), "{ended:?}");
+    assert_eq!(log.with("left alone").len(), 1);
+    let text = user.status().to_string();
+    assert!(text.contains("in use") && !text.contains("last error"), "{text}");
+}
