@@ -3,17 +3,18 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
-use peerdist_protocol::content::SegmentId;
+use peerdist_protocol::content::{BlockIndex, SegmentId};
 use peerdist_protocol::hosted_cache::{
     BatchedOffer, ContentTag, Ignored, InitialOffer, Offer, Response, SegmentDescriptor, SegmentInfo,
 };
 
 use super::offered::{Held, Offered, Waiting, held, size_in_memory};
-use super::queue::{Content, Fetching, Next, Queue, QueueLimits};
+use super::queue::{Content, Fetching, Next, Queue, QueueLimits, Run};
 use super::sources::{Givers, Sources};
 use super::status::HostedCacheStatus;
 use crate::config;
@@ -322,7 +323,7 @@ impl Desk {
     pub(super) fn next(&mut self, now: Instant) -> Option<Next> {
         let Self { queue, sources, givers, store, in_flight, counted, .. } = self;
         let mut shut = None;
-        let next = queue.next(|address, offered| {
+        let next = queue.next(now, |address, offered| {
             let source = address.ip();
             if let Err(reason) = sources.admit(source, now) {
                 shut = Some((source, reason));
@@ -401,6 +402,18 @@ impl Desk {
         }
     }
 
+    /// A run took too long. What is left of it is fetched once more, when nothing else of its source waits.
+    pub(super) fn run_too_slow(&mut self, run: Run, left: Range<BlockIndex>, now: Instant) {
+        let source = run.address.ip();
+        self.counted.pull_failed("slow");
+        self.queue.slow(source, now);
+        if run.again {
+            return self.run_ended(source, &run.segment, now);
+        }
+        self.queue.ended(source);
+        self.queue.put_back(run, left);
+    }
+
     fn segment_ended(&mut self, source: IpAddr, segment: &Fetching, now: Instant) {
         let offered = &segment.offered;
         let others = self.in_flight.remove(&offered.id).unwrap_or_default();
@@ -415,6 +428,12 @@ impl Desk {
                 self.counted.ignore("queue_full", 1);
             }
         }
+    }
+
+    /// Whether nothing waits and nothing is being fetched.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_empty()
     }
 
     /// The numbers of now.
@@ -464,7 +483,7 @@ mod tests {
         fn next(&mut self) -> Option<(u8, Arc<Fetching>)> {
             loop {
                 match self.desk.next(self.now)? {
-                    Next::Run { address: SocketAddr::V4(address), segment, .. } => {
+                    Next::Run(Run { address: SocketAddr::V4(address), segment, .. }) => {
                         return Some((address.ip().octets()[3], segment));
                     }
                     Next::Skipped => {}

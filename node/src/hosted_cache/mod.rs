@@ -21,6 +21,8 @@ mod queue;
 mod records;
 mod sources;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -57,6 +59,8 @@ struct Inner {
     desk: Mutex<Desk>,
     /// Whether offers are taken and blocks fetched.
     on: Arc<AtomicBool>,
+    /// How long a run waits for its host.
+    run_time: Duration,
     /// Runs of blocks that are being fetched.
     pulling: AtomicU64,
     /// No block is fetched before.
@@ -75,6 +79,16 @@ impl HostedCache {
     /// # Errors
     /// Where the directory of the records cannot be used.
     pub fn start(settings: config::HostedCache, store: Store, client: Client, on: Arc<AtomicBool>) -> io::Result<Self> {
+        Self::start_with(settings, store, client, on, pull::RUN_TIME)
+    }
+
+    fn start_with(
+        settings: config::HostedCache,
+        store: Store,
+        client: Client,
+        on: Arc<AtomicBool>,
+        run_time: Duration,
+    ) -> io::Result<Self> {
         let records = Records::open(store.dir())?;
         let known = records.list()?;
         let now = Instant::now();
@@ -86,6 +100,7 @@ impl HostedCache {
             client,
             records,
             on,
+            run_time,
             pulling: AtomicU64::new(0),
             resume_at: Mutex::default(),
             wake: Notify::new(),

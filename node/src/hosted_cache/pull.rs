@@ -10,12 +10,12 @@ use peerdist_protocol::content::{BlockIndex, CryptoAlgoId, EncryptedBlock};
 use peerdist_protocol::retrieval::{Answer, Exchange};
 use peerdist_transport::retrieval::client::ExchangeError;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{Instant as Moment, sleep, sleep_until};
+use tokio::time::{Instant as Moment, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use super::offered::Kept;
-use super::queue::{Fetching, Next};
+use super::queue::{Fetching, Next, Run};
 use crate::store::AppendError;
 
 /// After the cache took no block, none is fetched for so long.
@@ -24,6 +24,9 @@ const CACHE_PAUSE: Duration = Duration::from_secs(5);
 const LOCAL_PAUSE: Duration = Duration::from_millis(100);
 /// A busy host is asked again after so long.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// How long a run waits for its host, all in all: far more than its blocks take on any network, and no host holds a
+/// place for longer.
+pub(super) const RUN_TIME: Duration = Duration::from_secs(20);
 /// How often records of segments that are gone are looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
@@ -37,8 +40,8 @@ pub(super) async fn pull(cache: Arc<Inner>, stop: CancellationToken) {
         while runs.len() < max_runs && resume_at.is_none() && cache.on.load(Ordering::Relaxed) {
             let next = cache.desk().next(Instant::now());
             match next {
-                Some(Next::Run { address, segment, blocks }) => {
-                    runs.spawn(Arc::clone(&cache).run(address, segment, blocks));
+                Some(Next::Run(run)) => {
+                    runs.spawn(Arc::clone(&cache).run(run));
                 }
                 Some(Next::Record { address, id }) => {
                     let cache = Arc::clone(&cache);
@@ -72,34 +75,57 @@ pub(super) async fn pull(cache: Arc<Inner>, stop: CancellationToken) {
 enum Rest {
     GoOn,
     GiveUp,
+    /// The run waited for its host too long.
+    TooSlow,
 }
 
 impl Inner {
-    async fn run(self: Arc<Self>, address: SocketAddr, segment: Arc<Fetching>, blocks: Range<BlockIndex>) {
+    async fn run(self: Arc<Self>, run: Run) {
         self.pulling.fetch_add(1, Ordering::Relaxed);
-        for index in segment.offered.wanted(&self.store, blocks) {
+        let left = self.blocks(&run).await;
+        self.pulling.fetch_sub(1, Ordering::Relaxed);
+        let now = Instant::now();
+        match left {
+            Some(left) => self.desk().run_too_slow(run, left, now),
+            None => self.desk().run_ended(run.address.ip(), &run.segment, now),
+        }
+    }
+
+    /// Fetches the blocks of a run. Returns those that are left where it took too long.
+    async fn blocks(self: &Arc<Self>, run: &Run) -> Option<Range<BlockIndex>> {
+        let Run { address, ref segment, ref blocks, .. } = *run;
+        let mut time = self.run_time;
+        for index in segment.offered.wanted(&self.store, blocks.clone()) {
             if self.paused_until().is_some() {
                 self.desk().fetch_again(address, &segment.offered.id);
                 break;
             }
             let is_open =
                 self.on.load(Ordering::Relaxed) && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
-            if !is_open || self.block(address, &segment, index).await == Rest::GiveUp {
+            if !is_open {
                 break;
             }
+            match self.block(address, segment, index, &mut time).await {
+                Rest::GoOn => {}
+                Rest::GiveUp => break,
+                Rest::TooSlow => return Some(index..blocks.end),
+            }
         }
-        self.pulling.fetch_sub(1, Ordering::Relaxed);
-        self.desk().run_ended(address.ip(), &segment, Instant::now());
+        None
     }
 
-    async fn block(self: &Arc<Self>, address: SocketAddr, segment: &Arc<Fetching>, index: BlockIndex) -> Rest {
-        let exchange = Exchange::get_block(segment.offered.id, index, CryptoAlgoId::Aes128);
-        let mut answer = self.client.exchange(address, &exchange).await;
-        if segment.offered.block_count == 1 && matches!(answer, Ok(Answer::Empty)) {
-            // Who offers a segment of one block has it: the host was busy.
-            sleep(BUSY_PAUSE).await;
-            answer = self.client.exchange(address, &exchange).await;
-        }
+    /// Fetches a block and takes the time that this took from `time`.
+    async fn block(
+        self: &Arc<Self>,
+        address: SocketAddr,
+        segment: &Arc<Fetching>,
+        index: BlockIndex,
+        time: &mut Duration,
+    ) -> Rest {
+        let since = Moment::now();
+        let asked = timeout(*time, self.ask(address, segment, index)).await;
+        *time = time.saturating_sub(since.elapsed());
+        let Ok(answer) = asked else { return Rest::TooSlow };
         match answer {
             Ok(Answer::Block(block, _)) => self.keep(address, segment, index, block).await,
             Ok(Answer::Empty) => {
@@ -114,6 +140,17 @@ impl Inner {
             }
             Err(error) => self.failed(address, &error).await,
         }
+    }
+
+    async fn ask(&self, address: SocketAddr, segment: &Fetching, index: BlockIndex) -> Result<Answer, ExchangeError> {
+        let exchange = Exchange::get_block(segment.offered.id, index, CryptoAlgoId::Aes128);
+        let answer = self.client.exchange(address, &exchange).await;
+        if segment.offered.block_count > 1 || !matches!(answer, Ok(Answer::Empty)) {
+            return answer;
+        }
+        // Who offers a segment of one block has it: the host was busy.
+        sleep(BUSY_PAUSE).await;
+        self.client.exchange(address, &exchange).await
     }
 
     async fn keep(

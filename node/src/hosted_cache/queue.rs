@@ -5,6 +5,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use std::vec;
 
 use peerdist_protocol::content::{BlockIndex, SegmentId};
@@ -15,6 +16,10 @@ use super::offered::{Offered, Waiting};
 const RUN: u32 = 32;
 /// Segments that are looked at in one go.
 const LOOK: usize = 256;
+/// A source whose run took too long is slow for so long: others come first, and it gets one run at a time beside them.
+const SLOW_TIME: Duration = Duration::from_secs(10 * 60);
+/// Slow sources that are remembered.
+const MAX_SLOW: usize = 65_536;
 
 /// How much may wait.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +41,8 @@ pub(super) struct Queue {
     lines: HashMap<IpAddr, Line>,
     /// The sources for which something waits, the next one first.
     turns: VecDeque<IpAddr>,
+    /// The sources that are slow, and until when.
+    slow: HashMap<IpAddr, Instant>,
     segments: usize,
     bytes: usize,
 }
@@ -54,8 +61,10 @@ struct Batch {
     /// Where it is fetched.
     address: SocketAddr,
     content: Content,
-    /// The segment whose runs are being given away, and its next block.
-    current: Option<(Arc<Fetching>, BlockIndex)>,
+    /// The segment whose runs are being given away, and its blocks that are left.
+    current: Option<(Arc<Fetching>, Range<BlockIndex>)>,
+    /// Whether the blocks that are left are those of a run that took too long.
+    again: bool,
 }
 
 #[derive(Debug)]
@@ -78,11 +87,21 @@ pub(super) struct Fetching {
 #[derive(Debug)]
 pub(super) enum Next {
     /// Blocks to fetch.
-    Run { address: SocketAddr, segment: Arc<Fetching>, blocks: Range<BlockIndex> },
+    Run(Run),
     /// Hashes to read from disk.
     Record { address: SocketAddr, id: SegmentId },
     /// Nothing yet, but more waits: much of it was not admitted.
     Skipped,
+}
+
+/// Blocks to fetch one after the other.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) address: SocketAddr,
+    pub(super) segment: Arc<Fetching>,
+    pub(super) blocks: Range<BlockIndex>,
+    /// Whether they are the rest of a run that took too long.
+    pub(super) again: bool,
 }
 
 /// What was taken out of a line.
@@ -155,26 +174,25 @@ impl Line {
 
 impl Batch {
     fn next_run(&mut self) -> Option<Next> {
-        let (segment, from) = self.current.take()?;
-        let end = segment.offered.listed().end;
-        let to = end.min(from + RUN);
-        if to < end {
-            self.current = Some((Arc::clone(&segment), to));
+        let (segment, left) = self.current.take()?;
+        let to = left.end.min(left.start + RUN);
+        if to < left.end {
+            self.current = Some((Arc::clone(&segment), to..left.end));
         }
-        Some(Next::Run { address: self.address, segment, blocks: from..to })
+        Some(Next::Run(Run { address: self.address, segment, blocks: left.start..to, again: self.again }))
     }
 }
 
 impl Fetching {
-    fn begin(offered: Offered) -> (Arc<Self>, BlockIndex) {
+    fn begin(offered: Offered) -> (Arc<Self>, Range<BlockIndex>) {
         let blocks = offered.listed();
-        let runs = AtomicU32::new((blocks.end - blocks.start).div_ceil(RUN));
-        (Arc::new(Self { offered, runs }), blocks.start)
+        let runs = AtomicU32::new(runs(&blocks));
+        (Arc::new(Self { offered, runs }), blocks)
     }
 
-    /// Gives up the runs from a block on. Returns whether all others have ended.
-    fn ends_before(&self, next: BlockIndex) -> bool {
-        let runs = (self.offered.listed().end - next).div_ceil(RUN);
+    /// Gives up the runs of blocks that were left. Returns whether all others have ended.
+    fn ends_without(&self, left: &Range<BlockIndex>) -> bool {
+        let runs = runs(left);
         self.runs.fetch_sub(runs, Ordering::AcqRel) == runs
     }
 
@@ -184,14 +202,25 @@ impl Fetching {
     }
 }
 
+fn runs(blocks: &Range<BlockIndex>) -> u32 {
+    blocks.end.saturating_sub(blocks.start).div_ceil(RUN)
+}
+
 impl Queue {
     pub(super) fn new(limits: QueueLimits) -> Self {
-        Self { limits, lines: HashMap::new(), turns: VecDeque::new(), segments: 0, bytes: 0 }
+        let (lines, turns, slow) = Default::default();
+        Self { limits, lines, turns, slow, segments: 0, bytes: 0 }
     }
 
     /// Segments that wait.
     pub(super) fn len(&self) -> usize {
         self.segments
+    }
+
+    /// Whether nothing waits and nothing that was taken out goes on.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.turns.is_empty() && self.segments == 0 && self.bytes == 0
     }
 
     /// How many more segments fit in for a source.
@@ -213,22 +242,56 @@ impl Queue {
         }
         self.segments += segments;
         self.bytes += bytes;
+        let batch = Batch { address, content, current: None, again: false };
+        self.line_up(source, batch).segments += segments;
+        Ok(())
+    }
+
+    /// A run took too long: its source is slow from now on.
+    pub(super) fn slow(&mut self, source: IpAddr, now: Instant) {
+        if self.slow.len() >= MAX_SLOW {
+            self.slow.retain(|_, until| *until > now);
+        }
+        if self.slow.len() < MAX_SLOW {
+            self.slow.insert(source, now + SLOW_TIME);
+        }
+    }
+
+    /// What is left of a run waits behind all else of its source.
+    pub(super) fn put_back(&mut self, run: Run, left: Range<BlockIndex>) {
+        let Run { address, segment, .. } = run;
+        let batch = Batch { address, content: Content::One(None, 0), current: Some((segment, left)), again: true };
+        self.line_up(address.ip(), batch);
+    }
+
+    fn line_up(&mut self, source: IpAddr, batch: Batch) -> &mut Line {
         let line = self.lines.entry(source).or_default();
         if line.batches.is_empty() {
             self.turns.push_back(source);
         }
-        line.segments += segments;
-        line.batches.push_back(Batch { address, content, current: None });
-        Ok(())
+        line.batches.push_back(batch);
+        line
     }
 
-    /// Takes out what comes next, source by source; `admits` says of a segment whether it is to be fetched at all.
-    /// [`Self::ended`] has to follow for every run and every record.
-    pub(super) fn next(&mut self, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Option<Next> {
+    /// Takes out what comes next, source by source, the slow ones last; `admits` says of a segment whether it is to be
+    /// fetched at all. [`Self::ended`] has to follow for every run and every record.
+    pub(super) fn next(&mut self, now: Instant, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Option<Next> {
+        let next = self.next_of(false, now, &mut admits);
+        if next.is_none() && !self.slow.is_empty() { self.next_of(true, now, &mut admits) } else { next }
+    }
+
+    fn next_of(
+        &mut self,
+        slow: bool,
+        now: Instant,
+        mut admits: impl FnMut(SocketAddr, &Offered) -> bool,
+    ) -> Option<Next> {
         for _ in 0..self.turns.len() {
             let source = self.turns.pop_front()?;
             let Some(line) = self.lines.get_mut(&source) else { continue };
-            if line.runs >= self.limits.runs_per_source {
+            let max_runs = if slow && !self.turns.is_empty() { 1 } else { self.limits.runs_per_source };
+            let is_slow = self.slow.get(&source).is_some_and(|until| *until > now);
+            if is_slow != slow || line.runs >= max_runs {
                 self.turns.push_back(source);
                 continue;
             }
@@ -236,7 +299,7 @@ impl Queue {
             self.segments -= taken.segments;
             self.bytes -= taken.bytes;
             let next = taken.next;
-            if matches!(next, Some(Next::Run { .. } | Next::Record { .. })) {
+            if matches!(next, Some(Next::Run(_) | Next::Record { .. })) {
                 line.runs += 1;
             }
             if !line.batches.is_empty() {
@@ -269,7 +332,7 @@ impl Queue {
         let batches = std::mem::take(&mut line.batches);
         self.bytes -= batches.iter().map(|batch| batch.content.bytes()).sum::<usize>();
         let current = batches.into_iter().filter_map(|batch| batch.current);
-        let ended = current.filter(|(segment, next)| segment.ends_before(*next)).map(|(segment, _)| segment).collect();
+        let ended = current.filter(|(segment, left)| segment.ends_without(left)).map(|(segment, _)| segment).collect();
         if line.runs == 0 {
             self.lines.remove(&source);
         }
@@ -307,8 +370,8 @@ mod tests {
 
     /// Host and segment of the next run.
     fn next(queue: &mut Queue) -> Option<(u8, u8)> {
-        match queue.next(|_, _| true)? {
-            Next::Run { address, segment, .. } => {
+        match queue.next(Instant::now(), |_, _| true)? {
+            Next::Run(Run { address, segment, .. }) => {
                 let IpAddr::V4(ip) = address.ip() else { panic!() };
                 Some((ip.octets()[3], segment.offered.id.as_bytes()[0]))
             }
@@ -331,7 +394,7 @@ mod tests {
         assert_eq!(queue.drop_source(address(1).ip()).0, 2);
         (0..2).for_each(|_| queue.ended(address(1).ip()));
         (0..2).for_each(|_| queue.ended(address(2).ip()));
-        assert!(queue.lines.is_empty() && queue.turns.is_empty());
+        assert!(queue.is_empty());
     }
 
     #[test]
@@ -362,7 +425,7 @@ mod tests {
         queue.push(address(1), Content::One(Some(offered), 0)).unwrap();
         let mut runs = Vec::new();
         let mut last = Vec::new();
-        while let Some(Next::Run { blocks, segment, .. }) = queue.next(|_, _| true) {
+        while let Some(Next::Run(Run { blocks, segment, .. })) = queue.next(Instant::now(), |_, _| true) {
             runs.push(blocks);
             queue.ended(address(1).ip());
             last.push(segment.run_ended());
@@ -375,8 +438,8 @@ mod tests {
     fn a_segment_that_has_begun_ends_with_its_source() {
         let mut queue = Queue::new(LIMITS);
         let large = || Content::One(Some(Offered::described(&descriptor(1, 65_536 * 70), false).unwrap()), 10);
-        let begin = |queue: &mut Queue| match queue.next(|_, _| true) {
-            Some(Next::Run { segment, .. }) => segment,
+        let begin = |queue: &mut Queue| match queue.next(Instant::now(), |_, _| true) {
+            Some(Next::Run(Run { segment, .. })) => segment,
             other => panic!("{other:?}"),
         };
         queue.push(address(1), large()).unwrap();
@@ -389,8 +452,55 @@ mod tests {
         assert!(!begin(&mut queue).run_ended());
         assert_eq!(queue.drop_source(address(1).ip()).1.len(), 1);
         queue.ended(address(1).ip());
-        assert!(queue.lines.is_empty() && queue.turns.is_empty());
-        assert_eq!((queue.len(), queue.bytes), (0, 0));
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn slow_sources_come_last_and_one_run_at_a_time_while_others_wait() {
+        let now = Instant::now();
+        let mut queue = Queue::new(LIMITS);
+        [1, 2, 3].into_iter().for_each(|host| queue.push(address(host), many(host * 10..host * 10 + 3)).unwrap());
+        [1, 2].into_iter().for_each(|host| queue.slow(address(host).ip(), now));
+        let taken: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
+        assert_eq!(taken, [(3, 30), (3, 31), (1, 10), (2, 20)]);
+        queue.drop_source(address(2).ip());
+        queue.drop_source(address(3).ip());
+        assert_eq!(next(&mut queue), Some((1, 11)), "nobody else waits");
+        queue.ended(address(1).ip());
+        queue.push(address(2), many(20..21)).unwrap();
+        assert_eq!(next(&mut queue), None, "each has one");
+        assert!(queue.next(now + SLOW_TIME, |_, _| true).is_some(), "it is not for ever");
+    }
+
+    #[test]
+    fn what_is_left_of_a_run_waits_behind_all_else_of_its_source_and_ends_once() {
+        let mut queue = Queue::new(LIMITS);
+        let offered = Offered::described(&descriptor(1, 65_536 * 70), false).unwrap();
+        queue.push(address(1), Content::One(Some(offered), 0)).unwrap();
+        queue.push(address(1), many(5..6)).unwrap();
+        let next = |queue: &mut Queue| match queue.next(Instant::now(), |_, _| true) {
+            Some(Next::Run(run)) => {
+                queue.ended(address(1).ip());
+                run
+            }
+            other => panic!("{other:?}"),
+        };
+        let first = next(&mut queue);
+        let segment = Arc::clone(&first.segment);
+        assert!(!first.again);
+        queue.put_back(first, 7..32);
+        for blocks in [32..64, 64..70] {
+            assert_eq!(next(&mut queue).blocks, blocks);
+            assert!(!segment.run_ended());
+        }
+        assert_eq!(next(&mut queue).segment.offered.id.as_bytes()[0], 5);
+        let left = next(&mut queue);
+        assert_eq!((left.blocks.clone(), left.again), (7..32, true));
+        // It may also go with its source.
+        queue.put_back(left, 7..32);
+        let ended = queue.drop_source(address(1).ip()).1;
+        assert!(ended.len() == 1 && Arc::ptr_eq(&ended[0], &segment));
+        assert!(queue.is_empty());
     }
 
     #[test]
@@ -401,9 +511,9 @@ mod tests {
         queue.push(address(1), many(200..201)).unwrap();
         let mut steps = 0;
         loop {
-            match queue.next(|_, offered| offered.id.as_bytes()[0] == 200) {
+            match queue.next(Instant::now(), |_, offered| offered.id.as_bytes()[0] == 200) {
                 Some(Next::Skipped) => steps += 1,
-                Some(Next::Run { segment, .. }) => break assert_eq!(segment.offered.id.as_bytes()[0], 200),
+                Some(Next::Run(Run { segment, .. })) => break assert_eq!(segment.offered.id.as_bytes()[0], 200),
                 other => panic!("{other:?}"),
             }
         }
