@@ -3,18 +3,23 @@
 //!
 //! An offer is answered at once and from memory; what follows from it waits in a queue for each source, and the sources
 //! take turns. Version 1.0 says enough to verify every block, version 2.0 says nothing that would: those segments are
-//! kept blind, and what contains poisoning is all in `sources` and in how complaints are judged in `desk`.
+//! kept blind, and what contains poisoning is all in `sources` and `copies`.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `desk` | what an offer leads to: decisions without sockets |
 //! | `queue`, `sources` | what waits; who may offer how much |
+//! | `copies` | who gave what is held unproven, and who may complain about it |
+//! | `in_flight`, `fetches` | what is being fetched; what follows from how it went |
 //! | `offered` | an offered segment: what is wanted of it, and the check of its blocks |
 //! | `records` | hashes and secrets of version 1.0 offers, on disk |
 //! | `pull` | the task that fetches |
 //! | `status` | what it did |
 
+mod copies;
 mod desk;
+mod fetches;
+mod in_flight;
 mod offered;
 mod pull;
 mod queue;

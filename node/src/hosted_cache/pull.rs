@@ -70,10 +70,13 @@ pub(super) async fn pull(cache: Arc<Inner>, stop: CancellationToken) {
     runs.shutdown().await;
 }
 
-/// Whether the rest of a run is worth a try.
+/// What came of a block.
 #[derive(Debug, PartialEq, Eq)]
-enum Rest {
-    GoOn,
+enum Came {
+    Kept,
+    /// Nothing that can be kept.
+    Missing,
+    /// The same, and the rest of the run is not worth a try.
     GiveUp,
     /// The run waited for its host too long.
     TooSlow,
@@ -97,18 +100,21 @@ impl Inner {
         let mut time = self.run_time;
         for index in segment.offered.wanted(&self.store, blocks.clone()) {
             if self.paused_until().is_some() {
-                self.desk().fetch_again(address, &segment.offered.id);
+                self.desk().fetch_again(&segment.offered.id);
+                segment.fall_short();
                 break;
             }
             let is_open =
                 self.on.load(Ordering::Relaxed) && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
-            if !is_open {
-                break;
-            }
-            match self.block(address, segment, index, &mut time).await {
-                Rest::GoOn => {}
-                Rest::GiveUp => break,
-                Rest::TooSlow => return Some(index..blocks.end),
+            let came = if is_open { self.block(address, segment, index, &mut time).await } else { Came::GiveUp };
+            match came {
+                Came::Kept => {}
+                Came::TooSlow => return Some(index..blocks.end),
+                Came::Missing => segment.fall_short(),
+                Came::GiveUp => {
+                    segment.fall_short();
+                    break;
+                }
             }
         }
         None
@@ -121,22 +127,22 @@ impl Inner {
         segment: &Arc<Fetching>,
         index: BlockIndex,
         time: &mut Duration,
-    ) -> Rest {
+    ) -> Came {
         let since = Moment::now();
         let asked = timeout(*time, self.ask(address, segment, index)).await;
         *time = time.saturating_sub(since.elapsed());
-        let Ok(answer) = asked else { return Rest::TooSlow };
+        let Ok(answer) = asked else { return Came::TooSlow };
         match answer {
             Ok(Answer::Block(block, _)) => self.keep(address, segment, index, block).await,
             Ok(Answer::Empty) => {
                 self.desk().counted.pull_failed("empty");
-                Rest::GoOn
+                Came::Missing
             }
             Ok(_) => {
                 let mut desk = self.desk();
                 desk.counted.pull_failed("unexpected");
                 desk.strike(address.ip(), Instant::now());
-                Rest::GiveUp
+                Came::GiveUp
             }
             Err(error) => self.failed(address, &error).await,
         }
@@ -159,7 +165,7 @@ impl Inner {
         segment: &Arc<Fetching>,
         index: BlockIndex,
         block: EncryptedBlock,
-    ) -> Rest {
+    ) -> Came {
         let size = block.data.len() as u64;
         let (cache, fetching) = (Arc::clone(self), Arc::clone(segment));
         let kept = tokio::task::spawn_blocking(move || fetching.offered.keep(&cache.store, index, &block)).await;
@@ -169,31 +175,34 @@ impl Inner {
         match kept {
             Ok(Kept::Yes) => {
                 desk.counted.pulled(segment.offered.tag, size);
-                Rest::GoOn
+                if segment.keep() {
+                    desk.first_kept(address.ip(), segment, now);
+                }
+                Came::Kept
             }
             Ok(Kept::Wrong) => {
                 desk.counted.pull_failed("wrong");
                 desk.strike(address.ip(), now);
-                Rest::GoOn
+                Came::Missing
             }
             Ok(Kept::Refused(AppendError::Malformed(error))) => {
                 tracing::debug!(source = %address, segment = %segment.offered.id, %error, "an offered segment does not fit");
                 desk.counted.pull_failed("contradiction");
-                Rest::GiveUp
+                Came::GiveUp
             }
             Ok(Kept::Refused(AppendError::Refused(_))) => {
                 desk.counted.pull_failed("cache");
-                desk.fetch_again(address, &segment.offered.id);
+                desk.fetch_again(&segment.offered.id);
                 drop(desk);
                 self.pause(CACHE_PAUSE);
-                Rest::GiveUp
+                Came::GiveUp
             }
             // The runtime shuts down.
-            Err(_) => Rest::GiveUp,
+            Err(_) => Came::GiveUp,
         }
     }
 
-    async fn failed(&self, address: SocketAddr, error: &ExchangeError) -> Rest {
+    async fn failed(&self, address: SocketAddr, error: &ExchangeError) -> Came {
         tracing::debug!(source = %address, %error, "an offered block cannot be fetched");
         let now = Instant::now();
         {
@@ -203,7 +212,7 @@ impl Inner {
                 ExchangeError::Local(_) => {}
                 ExchangeError::Rejected(_) | ExchangeError::TooLarge { .. } | ExchangeError::Incompatible { .. } => {
                     desk.strike(address.ip(), now);
-                    return Rest::GoOn;
+                    return Came::Missing;
                 }
                 ExchangeError::Connect(_)
                 | ExchangeError::TimedOut(_)
@@ -214,6 +223,6 @@ impl Inner {
         if matches!(error, ExchangeError::Local(_)) {
             sleep(LOCAL_PAUSE).await;
         }
-        Rest::GiveUp
+        Came::GiveUp
     }
 }

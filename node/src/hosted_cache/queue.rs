@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 use std::vec;
 
@@ -81,6 +81,10 @@ pub(super) struct Fetching {
     pub(super) offered: Offered,
     /// Runs of it that have not ended.
     runs: AtomicU32,
+    /// Blocks that were fetched and kept.
+    kept: AtomicU32,
+    /// Whether a run ended without all its blocks.
+    fell_short: AtomicBool,
 }
 
 /// What comes next.
@@ -131,7 +135,7 @@ impl Content {
 }
 
 impl Line {
-    fn next(&mut self, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Taken {
+    fn next(&mut self, mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool) -> Taken {
         let mut taken = Taken::default();
         for _ in 0..LOOK {
             let Some(batch) = self.batches.front_mut() else { break };
@@ -146,7 +150,7 @@ impl Line {
             taken.segments += 1;
             self.segments -= 1;
             let address = batch.address;
-            let admits = |offered: &Offered| admits(address, offered);
+            let begin = |mut offered| admits(address, &mut offered).then(|| Fetching::begin(offered));
             match &mut batch.content {
                 Content::Recorded(id) => {
                     taken.next = id.take().map(|id| Next::Record { address, id });
@@ -154,11 +158,11 @@ impl Line {
                 }
                 Content::One(segment, bytes) => {
                     taken.bytes += *bytes;
-                    batch.current = segment.take().filter(admits).map(Fetching::begin);
+                    batch.current = segment.take().and_then(begin);
                 }
                 Content::Many(segments) => {
                     let offered = segments.next().and_then(|waiting| waiting.offered());
-                    batch.current = offered.filter(admits).map(Fetching::begin);
+                    batch.current = offered.and_then(begin);
                 }
             }
         }
@@ -187,13 +191,34 @@ impl Fetching {
     fn begin(offered: Offered) -> (Arc<Self>, Range<BlockIndex>) {
         let blocks = offered.listed();
         let runs = AtomicU32::new(runs(&blocks));
-        (Arc::new(Self { offered, runs }), blocks)
+        (Arc::new(Self { offered, runs, kept: AtomicU32::new(0), fell_short: AtomicBool::new(false) }), blocks)
     }
 
     /// Gives up the runs of blocks that were left. Returns whether all others have ended.
     fn ends_without(&self, left: &Range<BlockIndex>) -> bool {
+        self.fall_short();
         let runs = runs(left);
         self.runs.fetch_sub(runs, Ordering::AcqRel) == runs
+    }
+
+    /// A block was kept. Returns whether it is the first one.
+    pub(super) fn keep(&self) -> bool {
+        self.kept.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// Blocks that were kept.
+    pub(super) fn kept(&self) -> u32 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// A run ends without all its blocks.
+    pub(super) fn fall_short(&self) {
+        self.fell_short.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a run ended without all its blocks.
+    pub(super) fn fell_short(&self) -> bool {
+        self.fell_short.load(Ordering::Relaxed)
     }
 
     /// Whether the run that just ended was the last one.
@@ -275,7 +300,11 @@ impl Queue {
 
     /// Takes out what comes next, source by source, the slow ones last; `admits` says of a segment whether it is to be
     /// fetched at all. [`Self::ended`] has to follow for every run and every record.
-    pub(super) fn next(&mut self, now: Instant, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Option<Next> {
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool,
+    ) -> Option<Next> {
         let next = self.next_of(false, now, &mut admits);
         if next.is_none() && !self.slow.is_empty() { self.next_of(true, now, &mut admits) } else { next }
     }
@@ -284,7 +313,7 @@ impl Queue {
         &mut self,
         slow: bool,
         now: Instant,
-        mut admits: impl FnMut(SocketAddr, &Offered) -> bool,
+        mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool,
     ) -> Option<Next> {
         for _ in 0..self.turns.len() {
             let source = self.turns.pop_front()?;
