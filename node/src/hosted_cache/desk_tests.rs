@@ -47,6 +47,24 @@ impl Bench {
         }
     }
 
+    fn next_run(&mut self) -> Run {
+        match self.desk.next(self.now) {
+            Some(Next::Run(run)) => run,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Hosts and first blocks of all runs that follow. Each ends at once.
+    fn all_runs(&mut self) -> Vec<(u8, BlockIndex)> {
+        let mut runs = Vec::new();
+        while let Some(Next::Run(run)) = self.desk.next(self.now) {
+            let SocketAddr::V4(address) = run.address else { panic!() };
+            runs.push((address.ip().octets()[3], run.blocks.start));
+            self.desk.run_ended(run.address.ip(), &run.segment, self.now);
+        }
+        runs
+    }
+
     fn end(&mut self, host: u8, segment: &Arc<Fetching>) {
         self.desk.run_ended(address(host).ip(), segment, self.now);
     }
@@ -128,8 +146,62 @@ fn another_host_stands_in_for_one_that_gave_nothing() {
         }
         bench.end(host, &segment);
     }
-    assert_eq!(hosts, [1, 2]);
+    assert_eq!(hosts, [1, 3, 2], "the newest first");
     assert_eq!(bench.desk.status(bench.now).pulled_segments, 1);
+}
+
+#[test]
+fn many_hosts_that_give_nothing_do_not_shut_out_the_one_that_has_it() {
+    for position in [1, 7, 19] {
+        let mut bench = Bench::new();
+        bench.offer(0, vec![descriptor(1)]);
+        let (_, first) = bench.next().unwrap();
+        for host in 1..20 {
+            bench.offer(if host == position { 99 } else { host }, vec![descriptor(1)]);
+            assert!(bench.next().is_none());
+        }
+        // Whoever was early among so many offers again.
+        bench.offer(99, vec![descriptor(1)]);
+        assert!(bench.next().is_none());
+        bench.end(0, &first);
+        let mut tried = 0;
+        while let Some((host, segment)) = bench.next() {
+            tried += 1;
+            if host == 99 {
+                bench.give(host, &segment, 0..1);
+            }
+            bench.end(host, &segment);
+        }
+        assert_eq!((bench.held(&descriptor(1)), tried), (vec![99], 1));
+        assert!(bench.desk.is_empty());
+    }
+}
+
+#[test]
+fn a_segment_of_a_slow_host_goes_to_another_one_that_offered_it() {
+    let mut bench = Bench::new();
+    bench.offer(1, vec![large(1, 150)]);
+    let mut runs = vec![bench.next_run()];
+    bench.offer(2, vec![large(1, 100)]);
+    runs.extend((0..2).map(|_| bench.next_run()));
+    for run in runs {
+        assert_eq!(run.address, address(1));
+        let left = run.blocks.clone();
+        bench.desk.run_too_slow(run, left, bench.now);
+    }
+    assert_eq!(bench.all_runs(), [(2, 0), (2, 32), (2, 64), (2, 96)]);
+    assert!(bench.desk.is_empty());
+}
+
+#[test]
+fn a_segment_of_a_slow_host_goes_to_another_one_that_offers_it_now() {
+    let mut bench = Bench::new();
+    bench.offer(1, vec![large(1, 100)]);
+    let run = bench.next_run();
+    bench.desk.run_too_slow(run, 5..32, bench.now);
+    bench.offer(2, vec![large(1, 100)]);
+    assert_eq!(bench.all_runs(), [(1, 32), (2, 0), (2, 32), (2, 64), (2, 96)]);
+    assert!(bench.desk.is_empty());
 }
 
 #[test]

@@ -16,6 +16,7 @@ impl Desk {
     pub(super) fn next(&mut self, now: Instant) -> Option<Next> {
         let Self { queue, sources, copies, store, in_flight, counted, .. } = self;
         let mut shut = None;
+        let mut overtaken = Vec::new();
         let next = queue.next(now, |address, offered| {
             let source = address.ip();
             if let Err(reason) = sources.admit(source, now) {
@@ -40,12 +41,16 @@ impl Desk {
                     return false;
                 }
             }
-            let begins = in_flight.begin(address, offered, held == Held::Nothing);
-            if !begins {
-                counted.ignore("duplicate", 1);
+            let Err(segment) = in_flight.begin(address, offered, held == Held::Nothing) else { return true };
+            counted.ignore("duplicate", 1);
+            if std::mem::take(&mut segment.is_slow) {
+                overtaken.push((segment.from.ip(), offered.id));
             }
-            begins
+            false
         });
+        for (source, id) in overtaken {
+            self.drop_segment(source, &id, now);
+        }
         if let Some((source, reason)) = shut {
             self.give_up(source, reason.as_str(), now);
         }
@@ -100,17 +105,33 @@ impl Desk {
         }
     }
 
-    /// A run took too long. What is left of it is fetched once more, when nothing else of its source waits.
+    /// A run took too long. What is left of it is fetched once more, when nothing else of its source waits, unless
+    /// somebody else has the segment.
     pub(super) fn run_too_slow(&mut self, run: Run, left: Range<BlockIndex>, now: Instant) {
         let source = run.address.ip();
         self.counted.pull_failed("slow");
         self.queue.slow(source, now);
-        if run.again {
+        let in_flight = self.in_flight.get_mut(&run.segment.offered.id);
+        let has_others = in_flight.is_some_and(|segment| {
+            segment.is_slow = true;
+            !segment.others.is_empty()
+        });
+        if run.again || has_others {
+            if has_others {
+                self.drop_segment(source, &run.segment.offered.id, now);
+            }
             run.segment.fall_short();
             return self.run_ended(source, &run.segment, now);
         }
         self.queue.ended(source);
         self.queue.put_back(run, left);
+    }
+
+    /// Fetches no more of a segment from a slow source than what is under way.
+    fn drop_segment(&mut self, source: IpAddr, id: &SegmentId, now: Instant) {
+        if let Some(ended) = self.queue.drop_segment(source, id) {
+            self.segment_ended(source, &ended, now);
+        }
     }
 
     fn segment_ended(&mut self, source: IpAddr, segment: &Fetching, now: Instant) {

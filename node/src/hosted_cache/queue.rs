@@ -353,6 +353,15 @@ impl Queue {
         }
     }
 
+    /// Forgets what is left of a segment that has begun. Returns it if it thereby ends.
+    pub(super) fn drop_segment(&mut self, source: IpAddr, id: &SegmentId) -> Option<Arc<Fetching>> {
+        let batches = &mut self.lines.get_mut(&source)?.batches;
+        let current =
+            batches.iter_mut().filter_map(|batch| batch.current.take_if(|(segment, _)| segment.offered.id == *id));
+        // All are looked at.
+        current.filter(|(segment, left)| segment.ends_without(left)).map(|(segment, _)| segment).last()
+    }
+
     /// Forgets what waits for a source. Returns how many segments that were, and those that had begun and thereby end.
     pub(super) fn drop_source(&mut self, source: IpAddr) -> (usize, Vec<Arc<Fetching>>) {
         let Some(line) = self.lines.get_mut(&source) else { return (0, Vec::new()) };
