@@ -56,6 +56,14 @@ pub(super) struct NewRecord {
     pub(super) segment_information: Bytes,
 }
 
+/// The retrieval server is where the offer came from ([MS-PCHC] 3.1.5), at the port that it names.
+pub(super) fn retrieval_address(from: SocketAddr, offer: &Offer) -> SocketAddr {
+    let mut address = from;
+    address.set_ip(from.ip().to_canonical());
+    address.set_port(offer.port());
+    address
+}
+
 impl Desk {
     pub(super) fn new(settings: config::HostedCache, store: Store, known: Vec<SegmentId>, now: Instant) -> Self {
         let number = |count: std::num::NonZeroU32| count.get() as usize;
@@ -78,20 +86,17 @@ impl Desk {
         }
     }
 
-    /// Takes an offer that came from an address. `is_on` says whether offers are to lead to anything at all. With the
+    /// Takes an offer that came from an address. `refused` says why offers from there lead to nothing at all. With the
     /// answer comes what is to be written to disk.
     pub(super) fn take(
         &mut self,
         from: SocketAddr,
         offer: Offer,
-        is_on: bool,
+        refused: Option<Refused>,
         now: Instant,
     ) -> (Response, Option<NewRecord>) {
-        // The retrieval server is where the offer came from ([MS-PCHC] 3.1.5), at the port that it names.
-        let mut address = from;
-        address.set_ip(from.ip().to_canonical());
-        address.set_port(offer.port());
-        let refusal = self.refusal(address, is_on, now);
+        let address = retrieval_address(from, &offer);
+        let refusal = refused.or_else(|| self.refusal(address, now));
         match offer {
             Offer::Batched(offer) => {
                 self.counted.offers.batched_offer += 1;
@@ -112,10 +117,8 @@ impl Desk {
     }
 
     /// Why nothing is taken from a source now.
-    fn refusal(&mut self, address: SocketAddr, is_on: bool, now: Instant) -> Option<Refused> {
-        if !is_on {
-            Some("disabled")
-        } else if !self.settings.takes_from(address.ip()) {
+    fn refusal(&mut self, address: SocketAddr, now: Instant) -> Option<Refused> {
+        if !self.settings.takes_from(address.ip()) {
             Some("source")
         } else if address.port() == 0 {
             Some("port")

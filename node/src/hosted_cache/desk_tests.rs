@@ -30,7 +30,7 @@ impl Bench {
 
     fn offer(&mut self, host: u8, segments: Vec<SegmentDescriptor>) {
         let offer = Offer::Batched(BatchedOffer { port: 80, segments });
-        let (response, record) = self.desk.take(address(host), offer, true, self.now);
+        let (response, record) = self.desk.take(address(host), offer, None, self.now);
         assert!(response == Response::Ok && record.is_none());
     }
 
@@ -211,7 +211,7 @@ fn a_host_that_is_given_up_takes_nothing_of_others_along() {
     bench.offer(2, vec![descriptor(0), descriptor(30)]);
     let (host, first) = bench.next().unwrap();
     assert_eq!(host, 1);
-    (0..3).for_each(|_| bench.desk.unreachable(address(1).ip(), bench.now));
+    (0..3).for_each(|_| bench.desk.failed(address(1).ip(), "unreachable", bench.now));
     bench.end(1, &first);
     let rest: Vec<_> = std::iter::from_fn(|| bench.next()).map(|(host, segment)| (host, segment.offered.id)).collect();
     assert_eq!(rest, [(2, descriptor(0).segment_id), (2, descriptor(30).segment_id)]);
@@ -225,7 +225,7 @@ fn a_quarter_of_a_million_segments_wait_without_one_being_lost() {
         let segments = (0..128).map(|index| descriptor(number * 128 + index)).collect();
         let bytes = Offer::Batched(BatchedOffer { port: 80, segments }).emit().into();
         let offer = Offer::parse(Version::V2, &bytes).unwrap();
-        assert_eq!(bench.desk.take(address(1), offer, true, bench.now).0, Response::Ok);
+        assert_eq!(bench.desk.take(address(1), offer, None, bench.now).0, Response::Ok);
     }
     let status = bench.desk.status(bench.now);
     assert_eq!((status.queued, status.segments_offered), (256_000, 256_000));

@@ -75,10 +75,10 @@ impl Desk {
         }
     }
 
-    /// A source could not be reached.
-    pub(super) fn unreachable(&mut self, source: IpAddr, now: Instant) {
+    /// A source could not be reached, or has nothing of what it offered.
+    pub(super) fn failed(&mut self, source: IpAddr, reason: &'static str, now: Instant) {
         if self.sources.failed(source, now) {
-            self.give_up(source, "unreachable", now);
+            self.give_up(source, reason, now);
         }
     }
 
@@ -102,6 +102,9 @@ impl Desk {
         self.queue.ended(source);
         if segment.run_ended() {
             self.segment_ended(source, segment, now);
+            if segment.is_empty() {
+                self.failed(source, "empty", now);
+            }
         }
     }
 

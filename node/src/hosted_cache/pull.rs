@@ -24,6 +24,8 @@ const CACHE_PAUSE: Duration = Duration::from_secs(5);
 const LOCAL_PAUSE: Duration = Duration::from_millis(100);
 /// A busy host is asked again after so long.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// A run ends after so many answers in a row without a block.
+const MAX_EMPTY_IN_A_ROW: u32 = 2;
 /// How long a run waits for its host, all in all: far more than its blocks take on any network, and no host holds a
 /// place for longer.
 pub(super) const RUN_TIME: Duration = Duration::from_secs(20);
@@ -75,8 +77,10 @@ pub(super) async fn pull(cache: Arc<Inner>, stop: CancellationToken) {
 enum Came {
     Kept,
     /// Nothing that can be kept.
-    Missing,
-    /// The same, and the rest of the run is not worth a try.
+    Wrong,
+    /// The host has not got it.
+    Empty,
+    /// Nothing, and the rest of the run is not worth a try.
     GiveUp,
     /// The run waited for its host too long.
     TooSlow,
@@ -98,19 +102,28 @@ impl Inner {
     async fn blocks(self: &Arc<Self>, run: &Run) -> Option<Range<BlockIndex>> {
         let Run { address, ref segment, ref blocks, .. } = *run;
         let mut time = self.run_time;
+        let mut empty_in_a_row = 0;
         for index in segment.offered.wanted(&self.store, blocks.clone()) {
             if self.paused_until().is_some() {
                 self.desk().fetch_again(&segment.offered.id);
                 segment.fall_short();
                 break;
             }
-            let is_open =
-                self.on.load(Ordering::Relaxed) && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
+            let is_open = !segment.is_hopeless()
+                && self.on.load(Ordering::Relaxed)
+                && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
             let came = if is_open { self.block(address, segment, index, &mut time).await } else { Came::GiveUp };
             match came {
-                Came::Kept => {}
+                Came::Kept => empty_in_a_row = 0,
                 Came::TooSlow => return Some(index..blocks.end),
-                Came::Missing => segment.fall_short(),
+                Came::Wrong => segment.fall_short(),
+                Came::Empty => {
+                    segment.miss();
+                    empty_in_a_row += 1;
+                    if empty_in_a_row == MAX_EMPTY_IN_A_ROW {
+                        break;
+                    }
+                }
                 Came::GiveUp => {
                     segment.fall_short();
                     break;
@@ -136,7 +149,7 @@ impl Inner {
             Ok(Answer::Block(block, _)) => self.keep(address, segment, index, block).await,
             Ok(Answer::Empty) => {
                 self.desk().counted.pull_failed("empty");
-                Came::Missing
+                Came::Empty
             }
             Ok(_) => {
                 let mut desk = self.desk();
@@ -183,7 +196,7 @@ impl Inner {
             Ok(Kept::Wrong) => {
                 desk.counted.pull_failed("wrong");
                 desk.strike(address.ip(), now);
-                Came::Missing
+                Came::Wrong
             }
             Ok(Kept::Refused(AppendError::Malformed(error))) => {
                 tracing::debug!(source = %address, segment = %segment.offered.id, %error, "an offered segment does not fit");
@@ -212,12 +225,12 @@ impl Inner {
                 ExchangeError::Local(_) => {}
                 ExchangeError::Rejected(_) | ExchangeError::TooLarge { .. } | ExchangeError::Incompatible { .. } => {
                     desk.strike(address.ip(), now);
-                    return Came::Missing;
+                    return Came::Wrong;
                 }
                 ExchangeError::Connect(_)
                 | ExchangeError::TimedOut(_)
                 | ExchangeError::Http(_)
-                | ExchangeError::Status(_) => desk.unreachable(address.ip(), now),
+                | ExchangeError::Status(_) => desk.failed(address.ip(), "unreachable", now),
             }
         }
         if matches!(error, ExchangeError::Local(_)) {

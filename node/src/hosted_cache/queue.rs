@@ -14,6 +14,8 @@ use super::offered::{Offered, Waiting};
 
 /// Blocks that are fetched one after the other, so that several runs of a large segment go side by side.
 const RUN: u32 = 32;
+/// So many answers without a block are enough of a segment of which no block came.
+const MAX_EMPTY: u32 = 16;
 /// Segments that are looked at in one go.
 const LOOK: usize = 256;
 /// A source whose run took too long is slow for so long: others come first, and it gets one run at a time beside them.
@@ -83,6 +85,8 @@ pub(super) struct Fetching {
     runs: AtomicU32,
     /// Blocks that were fetched and kept.
     kept: AtomicU32,
+    /// Answers without a block.
+    empty: AtomicU32,
     /// Whether a run ended without all its blocks.
     fell_short: AtomicBool,
 }
@@ -191,7 +195,8 @@ impl Fetching {
     fn begin(offered: Offered) -> (Arc<Self>, Range<BlockIndex>) {
         let blocks = offered.listed();
         let runs = AtomicU32::new(runs(&blocks));
-        (Arc::new(Self { offered, runs, kept: AtomicU32::new(0), fell_short: AtomicBool::new(false) }), blocks)
+        let (kept, empty, fell_short) = Default::default();
+        (Arc::new(Self { offered, runs, kept, empty, fell_short }), blocks)
     }
 
     /// Gives up the runs of blocks that were left. Returns whether all others have ended.
@@ -209,6 +214,22 @@ impl Fetching {
     /// Blocks that were kept.
     pub(super) fn kept(&self) -> u32 {
         self.kept.load(Ordering::Relaxed)
+    }
+
+    /// An answer was without a block.
+    pub(super) fn miss(&self) {
+        self.empty.fetch_add(1, Ordering::Relaxed);
+        self.fall_short();
+    }
+
+    /// Whether its host answers, but has no block of it so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept() == 0 && self.empty.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether its host was asked in vain often enough.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.kept() == 0 && self.empty.load(Ordering::Relaxed) >= MAX_EMPTY
     }
 
     /// A run ends without all its blocks.

@@ -9,7 +9,8 @@ const MAX_SOURCES: usize = 65_536;
 /// So many strikes in [`STRIKE_TIME`] put a source out for as long.
 const MAX_STRIKES: u32 = 16;
 const STRIKE_TIME: Duration = Duration::from_secs(10 * 60);
-/// A source that cannot be reached so many times in a row is no longer asked, until it makes another offer.
+/// A source that cannot be reached, or has nothing of what it offered, so many times in a row is no longer asked, until
+/// it makes another offer.
 const MAX_FAILURES: u32 = 3;
 /// The period of the quota of bytes.
 const QUOTA_TIME: Duration = Duration::from_secs(60 * 60);
@@ -112,7 +113,7 @@ impl Sources {
         true
     }
 
-    /// It could not be reached. Returns whether it is to be given up.
+    /// It could not be reached, or had nothing of a segment that it offered. Returns whether it is to be given up.
     pub(super) fn failed(&mut self, ip: IpAddr, now: Instant) -> bool {
         let Some(source) = self.source(ip, now) else { return false };
         source.failures += 1;

@@ -384,13 +384,16 @@ async fn refused_sources_are_answered_ok_and_nothing_follows() {
     let without_port = Offer::Batched(BatchedOffer { port: 0, segments: vec![segment] });
     assert_eq!(hosted.post(host.ip, &without_port.emit()).await.1, Some(Response::Ok));
     assert_eq!(hosted.settled(3).await.ignored["port"], 1);
+    let of_itself = Offer::Batched(BatchedOffer { port: hosted.address().port(), segments: vec![segment] });
+    assert_eq!(hosted.post(Ipv4Addr::LOCALHOST, &of_itself.emit()).await.1, Some(Response::Ok));
+    assert_eq!(hosted.settled(4).await.ignored["own"], 1);
     hosted.node.set_enabled(false);
     hosted.offer(&host, &[segment]).await;
-    assert_eq!(hosted.settled(4).await.ignored["disabled"], 1);
+    assert_eq!(hosted.settled(5).await.ignored["disabled"], 1);
     assert_eq!(blocks.asked(), 0);
     hosted.node.set_enabled(true);
     hosted.offer(&host, &[segment]).await;
-    assert_eq!(hosted.settled(5).await.pulled_blocks, 1);
+    assert_eq!(hosted.settled(6).await.pulled_blocks, 1);
 }
 
 #[tokio::test]
