@@ -2,6 +2,7 @@
 //! retrieval. Rows of [MS-PCHC] 3.1 and what design says of poisoning.
 #![allow(clippy::unwrap_used)]
 
+mod messages;
 mod support;
 
 use std::net::Ipv4Addr;
