@@ -119,15 +119,17 @@ impl Desk {
             segment.is_slow = true;
             !segment.others.is_empty()
         });
-        if run.again || has_others {
-            if has_others {
-                self.drop_segment(source, &run.segment.offered.id, now);
-            }
-            run.segment.fall_short();
-            return self.run_ended(source, &run.segment, now);
+        if has_others {
+            self.drop_segment(source, &run.segment.offered.id, now);
         }
-        self.queue.ended(source);
-        self.queue.put_back(run, left);
+        let waits = if run.again || has_others { Err(run) } else { self.queue.put_back(run, left) };
+        match waits {
+            Ok(()) => self.queue.ended(source),
+            Err(run) => {
+                run.segment.fall_short();
+                self.run_ended(source, &run.segment, now);
+            }
+        }
     }
 
     /// Fetches no more of a segment from a slow source than what is under way.
