@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -12,9 +11,11 @@ use peerdist_protocol::hosted_cache::{
     BatchedOffer, ContentTag, Ignored, InitialOffer, Offer, Response, SegmentDescriptor, SegmentInfo,
 };
 
-use super::offered::{Held, Offered, Waiting, held, size_in_memory};
-use super::queue::{Content, Fetching, Next, Queue, QueueLimits};
-use super::sources::{Givers, Sources};
+use super::copies::{Copies, Refused};
+use super::in_flight::InFlight;
+use super::offered::{Offered, Waiting, held, size_in_memory};
+use super::queue::{Content, Queue, QueueLimits};
+use super::sources::Sources;
 use super::status::HostedCacheStatus;
 use crate::config;
 use crate::store::Store;
@@ -23,21 +24,19 @@ use crate::store::Store;
 const MAX_WAITING_BYTES: usize = 64 << 20;
 /// Segments whose hashes are known.
 const MAX_KNOWN: usize = 131_072;
-/// Other hosts that are remembered for a segment while it is fetched from one.
-const MAX_OTHERS: usize = 4;
 
 /// What offers change. There is one lock around it.
 #[derive(Debug)]
 pub(super) struct Desk {
     settings: config::HostedCache,
     pub(super) store: Store,
-    queue: Queue,
+    pub(super) queue: Queue,
     pub(super) sources: Sources,
-    givers: Givers,
+    pub(super) copies: Copies,
     /// Segments whose complete lists of hashes are known.
     known: HashMap<SegmentId, Known>,
-    /// Segments that are fetched now, and who else offered them meanwhile.
-    in_flight: HashMap<SegmentId, Vec<SocketAddr>>,
+    /// Segments that are fetched now.
+    pub(super) in_flight: InFlight,
     pub(super) counted: HostedCacheStatus,
 }
 
@@ -57,6 +56,14 @@ pub(super) struct NewRecord {
     pub(super) segment_information: Bytes,
 }
 
+/// The retrieval server is where the offer came from ([MS-PCHC] 3.1.5), at the port that it names.
+pub(super) fn retrieval_address(from: SocketAddr, offer: &Offer) -> SocketAddr {
+    let mut address = from;
+    address.set_ip(from.ip().to_canonical());
+    address.set_port(offer.port());
+    address
+}
+
 impl Desk {
     pub(super) fn new(settings: config::HostedCache, store: Store, known: Vec<SegmentId>, now: Instant) -> Self {
         let number = |count: std::num::NonZeroU32| count.get() as usize;
@@ -72,27 +79,24 @@ impl Desk {
             settings,
             store,
             queue,
-            givers: Givers::new(now),
+            copies: Copies::new(now),
             known,
-            in_flight: HashMap::new(),
+            in_flight: InFlight::default(),
             counted: HostedCacheStatus::default(),
         }
     }
 
-    /// Takes an offer that came from an address. `is_on` says whether offers are to lead to anything at all. With the
+    /// Takes an offer that came from an address. `refused` says why offers from there lead to nothing at all. With the
     /// answer comes what is to be written to disk.
     pub(super) fn take(
         &mut self,
         from: SocketAddr,
         offer: Offer,
-        is_on: bool,
+        refused: Option<Refused>,
         now: Instant,
     ) -> (Response, Option<NewRecord>) {
-        // The retrieval server is where the offer came from ([MS-PCHC] 3.1.5), at the port that it names.
-        let mut address = from;
-        address.set_ip(from.ip().to_canonical());
-        address.set_port(offer.port());
-        let refusal = self.refusal(address, is_on, now);
+        let address = retrieval_address(from, &offer);
+        let refusal = refused.or_else(|| self.refusal(address, now));
         match offer {
             Offer::Batched(offer) => {
                 self.counted.offers.batched_offer += 1;
@@ -113,10 +117,8 @@ impl Desk {
     }
 
     /// Why nothing is taken from a source now.
-    fn refusal(&mut self, address: SocketAddr, is_on: bool, now: Instant) -> Option<&'static str> {
-        if !is_on {
-            Some("disabled")
-        } else if !self.settings.takes_from(address.ip()) {
+    fn refusal(&mut self, address: SocketAddr, now: Instant) -> Option<Refused> {
+        if !self.settings.takes_from(address.ip()) {
             Some("source")
         } else if address.port() == 0 {
             Some("port")
@@ -130,7 +132,7 @@ impl Desk {
         self.counted.tags.entry(name).or_default().offers += 1;
     }
 
-    fn batched(&mut self, address: SocketAddr, offer: &BatchedOffer, refusal: Option<&'static str>) {
+    fn batched(&mut self, address: SocketAddr, offer: &BatchedOffer, refusal: Option<Refused>) {
         self.count_tags(&offer.segments);
         if let Some(reason) = refusal {
             return self.counted.ignore(reason, offer.segments.len() as u64);
@@ -180,21 +182,13 @@ impl Desk {
     }
 
     /// Whether a segment is to be fetched: if so, whether the offer is a complaint; if not, why.
-    fn judge(&self, source: IpAddr, descriptor: &SegmentDescriptor) -> Result<bool, &'static str> {
+    fn judge(&self, source: IpAddr, descriptor: &SegmentDescriptor) -> Result<bool, Refused> {
         let block_count = descriptor.block_count().map_err(|ignored| ignored.as_str())?;
-        self.judge_held(source, &descriptor.segment_id, block_count)
+        let id = &descriptor.segment_id;
+        self.copies.judge_held(held(&self.store, id, block_count), source, id)
     }
 
-    fn judge_held(&self, source: IpAddr, id: &SegmentId, block_count: u32) -> Result<bool, &'static str> {
-        match held(&self.store, id, block_count) {
-            Held::Partly => Ok(false),
-            Held::Bound => Err("held"),
-            Held::Blind if self.givers.has_given(source, id) => Err("repeated"),
-            Held::Blind => Ok(true),
-        }
-    }
-
-    fn initial(&mut self, address: SocketAddr, offer: &InitialOffer, refusal: Option<&'static str>) -> Response {
+    fn initial(&mut self, address: SocketAddr, offer: &InitialOffer, refusal: Option<Refused>) -> Response {
         let id = offer.segment_id;
         if refusal.is_none() && !self.known.contains_key(&id) {
             return Response::Interested;
@@ -226,7 +220,7 @@ impl Desk {
         &mut self,
         address: SocketAddr,
         offer: SegmentInfo,
-        refusal: Option<&'static str>,
+        refusal: Option<Refused>,
         now: Instant,
     ) -> Option<NewRecord> {
         // The buffer that the whole message was read into is not kept.
@@ -241,12 +235,7 @@ impl Desk {
             }
         };
         let record = self.remember(&offered, &offer, now);
-        let verdict = match self.judge_held(address.ip(), &offered.id, offered.block_count) {
-            // What is held blind can be proven now.
-            Ok(_) | Err("repeated") if offered.is_bound() => Ok(false),
-            verdict => verdict,
-        };
-        let reason = match verdict {
+        let reason = match self.copies.judge(&self.store, address.ip(), &offered) {
             Err(reason) => {
                 if reason == "repeated" {
                     self.strike(address.ip(), now);
@@ -266,7 +255,7 @@ impl Desk {
         record
     }
 
-    fn read(&self, offer: &SegmentInfo) -> Result<Offered, &'static str> {
+    fn read(&self, offer: &SegmentInfo) -> Result<Offered, Refused> {
         let segment = offer.segment().map_err(|ignored| ignored.as_str())?;
         if self.settings.blind {
             return Ok(Offered::blind(&segment, offer.content_tag));
@@ -318,103 +307,10 @@ impl Desk {
         self.known.extract_if(|id, known| is_gone(id, known)).map(|(id, _)| id).collect()
     }
 
-    /// What is to be fetched next.
-    pub(super) fn next(&mut self, now: Instant) -> Option<Next> {
-        let Self { queue, sources, givers, store, in_flight, counted, .. } = self;
-        let mut shut = None;
-        let next = queue.next(|address, offered| {
-            let source = address.ip();
-            if let Err(reason) = sources.admit(source, now) {
-                shut = Some((source, reason));
-                counted.ignore(reason.as_str(), 1);
-                return false;
-            }
-            let is_wanted = match offered.held(store) {
-                Held::Partly => true,
-                Held::Bound => false,
-                Held::Blind => offered.is_bound() || offered.complaint && !givers.has_given(source, &offered.id),
-            };
-            if !is_wanted {
-                counted.ignore("duplicate", 1);
-                return false;
-            }
-            match in_flight.entry(offered.id) {
-                Entry::Vacant(vacant) => {
-                    vacant.insert(Vec::new());
-                    true
-                }
-                Entry::Occupied(mut others) => {
-                    // It is being fetched from somebody else: who stands in if that comes to nothing.
-                    if others.get().len() < MAX_OTHERS && !others.get().contains(&address) {
-                        others.get_mut().push(address);
-                    }
-                    counted.ignore("duplicate", 1);
-                    false
-                }
-            }
-        });
-        if let Some((source, reason)) = shut {
-            self.give_up(source, reason.as_str(), now);
-        }
-        next
-    }
-
-    /// Forgets what waits for a source.
-    pub(super) fn give_up(&mut self, source: IpAddr, reason: &'static str, now: Instant) {
-        let (segments, ended) = self.queue.drop_source(source);
-        self.counted.ignore(reason, segments as u64);
-        for segment in ended {
-            self.segment_ended(source, &segment, now);
-        }
-    }
-
-    /// A source sent something wrong, or complains about what it gave.
-    pub(super) fn strike(&mut self, source: IpAddr, now: Instant) {
-        self.counted.strikes += 1;
-        if self.sources.strike(source, now) {
-            tracing::info!(%source, "nothing is taken from this host for ten minutes: too much of it was wrong");
-            self.give_up(source, "strikes", now);
-        }
-    }
-
-    /// A source could not be reached.
-    pub(super) fn unreachable(&mut self, source: IpAddr, now: Instant) {
-        if self.sources.failed(source, now) {
-            self.give_up(source, "unreachable", now);
-        }
-    }
-
-    /// The cache takes no blocks now: a segment that is being fetched is to wait once more.
-    pub(super) fn fetch_again(&mut self, address: SocketAddr, id: &SegmentId) {
-        if let Some(others) = self.in_flight.get_mut(id)
-            && !others.contains(&address)
-        {
-            others.insert(0, address);
-        }
-    }
-
-    /// A run has ended.
-    pub(super) fn run_ended(&mut self, source: IpAddr, segment: &Arc<Fetching>, now: Instant) {
-        self.queue.ended(source);
-        if segment.run_ended() {
-            self.segment_ended(source, segment, now);
-        }
-    }
-
-    fn segment_ended(&mut self, source: IpAddr, segment: &Fetching, now: Instant) {
-        let offered = &segment.offered;
-        let others = self.in_flight.remove(&offered.id).unwrap_or_default();
-        if offered.held(&self.store) != Held::Partly {
-            self.givers.gave(source, &offered.id, now);
-            return self.counted.completed(offered.tag);
-        }
-        let size = size_in_memory(offered);
-        for address in others {
-            // The first one that has it all makes duplicates of the rest.
-            if self.queue.push(address, Content::One(Some(offered.clone()), size)).is_err() {
-                self.counted.ignore("queue_full", 1);
-            }
-        }
+    /// Whether nothing waits and nothing is being fetched.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.in_flight.is_empty()
     }
 
     /// The numbers of now.
@@ -429,134 +325,5 @@ impl Desk {
 }
 
 #[cfg(test)]
-mod tests {
-    use peerdist_protocol::content::{CryptoAlgoId, EncryptedBlock};
-    use peerdist_protocol::hosted_cache::Version;
-    use tempfile::TempDir;
-
-    use super::super::offered::Kept;
-    use super::*;
-    use crate::store::StoreConfig;
-
-    /// Dropped in this order.
-    struct Bench {
-        desk: Desk,
-        now: Instant,
-        _directory: TempDir,
-    }
-
-    impl Bench {
-        fn new() -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            let store = Store::open(&StoreConfig::new(directory.path().join("cache"))).unwrap();
-            let now = Instant::now();
-            let desk = Desk::new(config::HostedCache::default(), store, Vec::new(), now);
-            Self { desk, now, _directory: directory }
-        }
-
-        fn offer(&mut self, host: u8, segments: Vec<SegmentDescriptor>) {
-            let offer = Offer::Batched(BatchedOffer { port: 80, segments });
-            let (response, record) = self.desk.take(address(host), offer, true, self.now);
-            assert!(response == Response::Ok && record.is_none());
-        }
-
-        /// The next run, passing over what is not admitted.
-        fn next(&mut self) -> Option<(u8, Arc<Fetching>)> {
-            loop {
-                match self.desk.next(self.now)? {
-                    Next::Run { address: SocketAddr::V4(address), segment, .. } => {
-                        return Some((address.ip().octets()[3], segment));
-                    }
-                    Next::Skipped => {}
-                    other => panic!("{other:?}"),
-                }
-            }
-        }
-
-        fn end(&mut self, host: u8, segment: &Arc<Fetching>) {
-            self.desk.run_ended(address(host).ip(), segment, self.now);
-        }
-
-        fn keep(&self, segment: &Fetching) {
-            let block = EncryptedBlock { algorithm: CryptoAlgoId::None, iv: [0; 16], data: vec![1; 1000].into() };
-            assert!(matches!(segment.offered.keep(&self.desk.store, 0, &block), Kept::Yes));
-        }
-    }
-
-    fn address(host: u8) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, host], 80))
-    }
-
-    fn descriptor(number: u32) -> SegmentDescriptor {
-        let mut id = [7; 32];
-        id[..4].copy_from_slice(&number.to_be_bytes());
-        SegmentDescriptor {
-            block_size: 1000,
-            segment_size: 1000,
-            content_tag: ContentTag::WEBIO,
-            hash_algorithm: 4,
-            segment_id: SegmentId::from_slice(&id).unwrap(),
-        }
-    }
-
-    #[test]
-    fn a_segment_that_several_hosts_offer_at_once_is_fetched_from_one() {
-        let mut bench = Bench::new();
-        (1..=3).for_each(|host| bench.offer(host, vec![descriptor(1)]));
-        let (host, segment) = bench.next().unwrap();
-        assert_eq!(host, 1);
-        assert!(bench.next().is_none());
-        bench.keep(&segment);
-        bench.end(1, &segment);
-        assert!(bench.next().is_none(), "the others offered what was not there yet: that is no complaint");
-        let status = bench.desk.status(bench.now);
-        assert_eq!((status.pulled_segments, status.complaints, status.queued), (1, 0, 0));
-        assert!(bench.desk.in_flight.is_empty());
-    }
-
-    #[test]
-    fn another_host_stands_in_for_one_that_gave_nothing() {
-        let mut bench = Bench::new();
-        (1..=3).for_each(|host| bench.offer(host, vec![descriptor(1)]));
-        let mut hosts = Vec::new();
-        while let Some((host, segment)) = bench.next() {
-            hosts.push(host);
-            assert!(bench.next().is_none());
-            if host == 2 {
-                bench.keep(&segment);
-            }
-            bench.end(host, &segment);
-        }
-        assert_eq!(hosts, [1, 2]);
-        assert_eq!(bench.desk.status(bench.now).pulled_segments, 1);
-    }
-
-    #[test]
-    fn a_host_that_is_given_up_takes_nothing_of_others_along() {
-        let mut bench = Bench::new();
-        bench.offer(1, (0..20).map(descriptor).collect());
-        bench.offer(2, vec![descriptor(0), descriptor(30)]);
-        let (host, first) = bench.next().unwrap();
-        assert_eq!(host, 1);
-        (0..3).for_each(|_| bench.desk.unreachable(address(1).ip(), bench.now));
-        bench.end(1, &first);
-        let rest: Vec<_> =
-            std::iter::from_fn(|| bench.next()).map(|(host, segment)| (host, segment.offered.id)).collect();
-        assert_eq!(rest, [(2, descriptor(0).segment_id), (2, descriptor(30).segment_id)]);
-        assert_eq!(bench.desk.status(bench.now).ignored["unreachable"], 19);
-    }
-
-    #[test]
-    fn a_quarter_of_a_million_segments_wait_without_one_being_lost() {
-        let mut bench = Bench::new();
-        for number in 0..2000 {
-            let segments = (0..128).map(|index| descriptor(number * 128 + index)).collect();
-            let bytes = Offer::Batched(BatchedOffer { port: 80, segments }).emit().into();
-            let offer = Offer::parse(Version::V2, &bytes).unwrap();
-            assert_eq!(bench.desk.take(address(1), offer, true, bench.now).0, Response::Ok);
-        }
-        let status = bench.desk.status(bench.now);
-        assert_eq!((status.queued, status.segments_offered), (256_000, 256_000));
-        assert_eq!((status.tags["WebIO"].offers, status.ignored.len()), (2000, 0));
-    }
-}
+#[path = "desk_tests.rs"]
+mod tests;

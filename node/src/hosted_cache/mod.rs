@@ -3,24 +3,33 @@
 //!
 //! An offer is answered at once and from memory; what follows from it waits in a queue for each source, and the sources
 //! take turns. Version 1.0 says enough to verify every block, version 2.0 says nothing that would: those segments are
-//! kept blind, and what contains poisoning is all in `sources` and in how complaints are judged in `desk`.
+//! kept blind, and what contains poisoning is all in `sources` and `copies`.
 //!
 //! | module | what it does |
 //! |---|---|
 //! | `desk` | what an offer leads to: decisions without sockets |
 //! | `queue`, `sources` | what waits; who may offer how much |
+//! | `copies` | who gave what is held unproven, and who may complain about it |
+//! | `in_flight`, `fetches` | what is being fetched; what follows from how it went |
 //! | `offered` | an offered segment: what is wanted of it, and the check of its blocks |
+//! | `own` | whether an offer names this host itself |
 //! | `records` | hashes and secrets of version 1.0 offers, on disk |
 //! | `pull` | the task that fetches |
 //! | `status` | what it did |
 
+mod copies;
 mod desk;
+mod fetches;
+mod in_flight;
 mod offered;
+mod own;
 mod pull;
 mod queue;
 mod records;
 mod sources;
 mod status;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -38,7 +47,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::store::Store;
-use desk::{Desk, NewRecord};
+use desk::{Desk, NewRecord, retrieval_address};
+use own::Own;
 use records::Records;
 pub use status::{HostedCacheStatus, OfferListener, Offers, TagStatus};
 
@@ -54,9 +64,12 @@ struct Inner {
     store: Store,
     client: Client,
     records: Records,
+    own: Own,
     desk: Mutex<Desk>,
     /// Whether offers are taken and blocks fetched.
     on: Arc<AtomicBool>,
+    /// How long a run waits for its host.
+    run_time: Duration,
     /// Runs of blocks that are being fetched.
     pulling: AtomicU64,
     /// No block is fetched before.
@@ -70,11 +83,29 @@ struct Inner {
 
 impl HostedCache {
     /// Starts to fetch what will be offered, into a store. While `on` is false nothing is fetched, and offers come to
-    /// nothing. Reads the list of the records in the store's directory.
+    /// nothing; so do those that name `retrieval`, where this host itself serves. Reads the list of the records in the
+    /// store's directory.
     ///
     /// # Errors
     /// Where the directory of the records cannot be used.
-    pub fn start(settings: config::HostedCache, store: Store, client: Client, on: Arc<AtomicBool>) -> io::Result<Self> {
+    pub fn start(
+        settings: config::HostedCache,
+        store: Store,
+        client: Client,
+        on: Arc<AtomicBool>,
+        retrieval: Vec<SocketAddr>,
+    ) -> io::Result<Self> {
+        Self::start_with(settings, store, client, on, retrieval, pull::RUN_TIME)
+    }
+
+    fn start_with(
+        settings: config::HostedCache,
+        store: Store,
+        client: Client,
+        on: Arc<AtomicBool>,
+        retrieval: Vec<SocketAddr>,
+        run_time: Duration,
+    ) -> io::Result<Self> {
         let records = Records::open(store.dir())?;
         let known = records.list()?;
         let now = Instant::now();
@@ -85,7 +116,9 @@ impl HostedCache {
             store,
             client,
             records,
+            own: Own(retrieval),
             on,
+            run_time,
             pulling: AtomicU64::new(0),
             resume_at: Mutex::default(),
             wake: Notify::new(),
@@ -105,8 +138,14 @@ impl HostedCache {
     /// Takes an offer from an address. Answers from memory.
     #[must_use]
     pub fn take(&self, from: SocketAddr, offer: Offer) -> Response {
-        let is_on = self.0.on.load(Ordering::Relaxed);
-        let (response, record) = self.0.desk().take(from, offer, is_on, Instant::now());
+        let refused = if !self.0.on.load(Ordering::Relaxed) {
+            Some("disabled")
+        } else if self.0.own.includes(retrieval_address(from, &offer)) {
+            Some("own")
+        } else {
+            None
+        };
+        let (response, record) = self.0.desk().take(from, offer, refused, Instant::now());
         if let Some(record) = record
             && let Err(error) = self.0.unwritten.try_send(record)
         {

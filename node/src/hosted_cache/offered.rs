@@ -23,7 +23,7 @@ pub(super) struct Offered {
     block_size: u32,
     segment_size: u32,
     pub(super) tag: ContentTag,
-    /// Whether it was complete when it was offered: then somebody says that what is held is no good.
+    /// Whether somebody says with it that what is held is no good: it is complete, or of another number of blocks.
     pub(super) complaint: bool,
     /// Its hashes and its secret where they are known and to be used.
     pub(super) proof: Option<Box<Segment>>,
@@ -32,12 +32,17 @@ pub(super) struct Offered {
 /// How much of a segment is held already.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Held {
+    Nothing,
     /// Not all of it.
     Partly,
+    /// Something of it, unproven, as if it had another number of blocks: one of the two is wrong.
+    Differently,
     /// All of it, but not all of it is proven.
     Blind,
     /// All of it, proven.
     Bound,
+    /// Something of it, and proof that it has another number of blocks.
+    Otherwise,
 }
 
 /// What a block came to.
@@ -148,12 +153,16 @@ impl Offered {
 
 /// How much of a segment the store holds.
 pub(super) fn held(store: &Store, id: &SegmentId, block_count: u32) -> Held {
-    if store.blocks_for(id, Audience::Branch).len() < block_count {
-        Held::Partly
-    } else if store.availability(id).is_some_and(|held| held.complete) {
+    let Some(held) = store.held(id) else { return Held::Nothing };
+    if held.block_count != block_count {
+        return if held.bound.is_empty() { Held::Differently } else { Held::Otherwise };
+    }
+    if held.bound.len() >= block_count {
         Held::Bound
-    } else {
+    } else if store.blocks_for(id, Audience::Branch).len() >= block_count {
         Held::Blind
+    } else {
+        Held::Partly
     }
 }
 

@@ -10,12 +10,12 @@ use peerdist_protocol::content::{BlockIndex, CryptoAlgoId, EncryptedBlock};
 use peerdist_protocol::retrieval::{Answer, Exchange};
 use peerdist_transport::retrieval::client::ExchangeError;
 use tokio::task::{JoinSet, yield_now};
-use tokio::time::{Instant as Moment, sleep, sleep_until};
+use tokio::time::{Instant as Moment, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::Inner;
 use super::offered::Kept;
-use super::queue::{Fetching, Next};
+use super::queue::{Fetching, Next, Run};
 use crate::store::AppendError;
 
 /// After the cache took no block, none is fetched for so long.
@@ -24,6 +24,11 @@ const CACHE_PAUSE: Duration = Duration::from_secs(5);
 const LOCAL_PAUSE: Duration = Duration::from_millis(100);
 /// A busy host is asked again after so long.
 const BUSY_PAUSE: Duration = Duration::from_millis(500);
+/// A run ends after so many answers in a row without a block.
+const MAX_EMPTY_IN_A_ROW: u32 = 2;
+/// How long a run waits for its host, all in all: far more than its blocks take on any network, and no host holds a
+/// place for longer.
+pub(super) const RUN_TIME: Duration = Duration::from_secs(20);
 /// How often records of segments that are gone are looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
@@ -37,8 +42,8 @@ pub(super) async fn pull(cache: Arc<Inner>, stop: CancellationToken) {
         while runs.len() < max_runs && resume_at.is_none() && cache.on.load(Ordering::Relaxed) {
             let next = cache.desk().next(Instant::now());
             match next {
-                Some(Next::Run { address, segment, blocks }) => {
-                    runs.spawn(Arc::clone(&cache).run(address, segment, blocks));
+                Some(Next::Run(run)) => {
+                    runs.spawn(Arc::clone(&cache).run(run));
                 }
                 Some(Next::Record { address, id }) => {
                     let cache = Arc::clone(&cache);
@@ -67,53 +72,104 @@ pub(super) async fn pull(cache: Arc<Inner>, stop: CancellationToken) {
     runs.shutdown().await;
 }
 
-/// Whether the rest of a run is worth a try.
+/// What came of a block.
 #[derive(Debug, PartialEq, Eq)]
-enum Rest {
-    GoOn,
+enum Came {
+    Kept,
+    /// Nothing that can be kept.
+    Wrong,
+    /// The host has not got it.
+    Empty,
+    /// Nothing, and the rest of the run is not worth a try.
     GiveUp,
+    /// The run waited for its host too long.
+    TooSlow,
 }
 
 impl Inner {
-    async fn run(self: Arc<Self>, address: SocketAddr, segment: Arc<Fetching>, blocks: Range<BlockIndex>) {
+    async fn run(self: Arc<Self>, run: Run) {
         self.pulling.fetch_add(1, Ordering::Relaxed);
-        for index in segment.offered.wanted(&self.store, blocks) {
-            if self.paused_until().is_some() {
-                self.desk().fetch_again(address, &segment.offered.id);
-                break;
-            }
-            let is_open =
-                self.on.load(Ordering::Relaxed) && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
-            if !is_open || self.block(address, &segment, index).await == Rest::GiveUp {
-                break;
-            }
-        }
+        let left = self.blocks(&run).await;
         self.pulling.fetch_sub(1, Ordering::Relaxed);
-        self.desk().run_ended(address.ip(), &segment, Instant::now());
+        let now = Instant::now();
+        match left {
+            Some(left) => self.desk().run_too_slow(run, left, now),
+            None => self.desk().run_ended(run.address.ip(), &run.segment, now),
+        }
     }
 
-    async fn block(self: &Arc<Self>, address: SocketAddr, segment: &Arc<Fetching>, index: BlockIndex) -> Rest {
-        let exchange = Exchange::get_block(segment.offered.id, index, CryptoAlgoId::Aes128);
-        let mut answer = self.client.exchange(address, &exchange).await;
-        if segment.offered.block_count == 1 && matches!(answer, Ok(Answer::Empty)) {
-            // Who offers a segment of one block has it: the host was busy.
-            sleep(BUSY_PAUSE).await;
-            answer = self.client.exchange(address, &exchange).await;
+    /// Fetches the blocks of a run. Returns those that are left where it took too long.
+    async fn blocks(self: &Arc<Self>, run: &Run) -> Option<Range<BlockIndex>> {
+        let Run { address, ref segment, ref blocks, .. } = *run;
+        let mut time = self.run_time;
+        let mut empty_in_a_row = 0;
+        for index in segment.offered.wanted(&self.store, blocks.clone()) {
+            if self.paused_until().is_some() {
+                self.desk().fetch_again(&segment.offered.id);
+                segment.fall_short();
+                break;
+            }
+            let is_open = !segment.is_hopeless()
+                && self.on.load(Ordering::Relaxed)
+                && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
+            let came = if is_open { self.block(address, segment, index, &mut time).await } else { Came::GiveUp };
+            match came {
+                Came::Kept => empty_in_a_row = 0,
+                Came::TooSlow => return Some(index..blocks.end),
+                Came::Wrong => segment.fall_short(),
+                Came::Empty => {
+                    segment.miss();
+                    empty_in_a_row += 1;
+                    if empty_in_a_row == MAX_EMPTY_IN_A_ROW {
+                        break;
+                    }
+                }
+                Came::GiveUp => {
+                    segment.fall_short();
+                    break;
+                }
+            }
         }
+        None
+    }
+
+    /// Fetches a block and takes the time that this took from `time`.
+    async fn block(
+        self: &Arc<Self>,
+        address: SocketAddr,
+        segment: &Arc<Fetching>,
+        index: BlockIndex,
+        time: &mut Duration,
+    ) -> Came {
+        let since = Moment::now();
+        let asked = timeout(*time, self.ask(address, segment, index)).await;
+        *time = time.saturating_sub(since.elapsed());
+        let Ok(answer) = asked else { return Came::TooSlow };
         match answer {
             Ok(Answer::Block(block, _)) => self.keep(address, segment, index, block).await,
             Ok(Answer::Empty) => {
                 self.desk().counted.pull_failed("empty");
-                Rest::GoOn
+                Came::Empty
             }
             Ok(_) => {
                 let mut desk = self.desk();
                 desk.counted.pull_failed("unexpected");
                 desk.strike(address.ip(), Instant::now());
-                Rest::GiveUp
+                Came::GiveUp
             }
             Err(error) => self.failed(address, &error).await,
         }
+    }
+
+    async fn ask(&self, address: SocketAddr, segment: &Fetching, index: BlockIndex) -> Result<Answer, ExchangeError> {
+        let exchange = Exchange::get_block(segment.offered.id, index, CryptoAlgoId::Aes128);
+        let answer = self.client.exchange(address, &exchange).await;
+        if segment.offered.block_count > 1 || !matches!(answer, Ok(Answer::Empty)) {
+            return answer;
+        }
+        // Who offers a segment of one block has it: the host was busy.
+        sleep(BUSY_PAUSE).await;
+        self.client.exchange(address, &exchange).await
     }
 
     async fn keep(
@@ -122,7 +178,7 @@ impl Inner {
         segment: &Arc<Fetching>,
         index: BlockIndex,
         block: EncryptedBlock,
-    ) -> Rest {
+    ) -> Came {
         let size = block.data.len() as u64;
         let (cache, fetching) = (Arc::clone(self), Arc::clone(segment));
         let kept = tokio::task::spawn_blocking(move || fetching.offered.keep(&cache.store, index, &block)).await;
@@ -132,31 +188,34 @@ impl Inner {
         match kept {
             Ok(Kept::Yes) => {
                 desk.counted.pulled(segment.offered.tag, size);
-                Rest::GoOn
+                if segment.keep() {
+                    desk.first_kept(address.ip(), segment, now);
+                }
+                Came::Kept
             }
             Ok(Kept::Wrong) => {
                 desk.counted.pull_failed("wrong");
                 desk.strike(address.ip(), now);
-                Rest::GoOn
+                Came::Wrong
             }
             Ok(Kept::Refused(AppendError::Malformed(error))) => {
                 tracing::debug!(source = %address, segment = %segment.offered.id, %error, "an offered segment does not fit");
                 desk.counted.pull_failed("contradiction");
-                Rest::GiveUp
+                Came::GiveUp
             }
             Ok(Kept::Refused(AppendError::Refused(_))) => {
                 desk.counted.pull_failed("cache");
-                desk.fetch_again(address, &segment.offered.id);
+                desk.fetch_again(&segment.offered.id);
                 drop(desk);
                 self.pause(CACHE_PAUSE);
-                Rest::GiveUp
+                Came::GiveUp
             }
             // The runtime shuts down.
-            Err(_) => Rest::GiveUp,
+            Err(_) => Came::GiveUp,
         }
     }
 
-    async fn failed(&self, address: SocketAddr, error: &ExchangeError) -> Rest {
+    async fn failed(&self, address: SocketAddr, error: &ExchangeError) -> Came {
         tracing::debug!(source = %address, %error, "an offered block cannot be fetched");
         let now = Instant::now();
         {
@@ -166,17 +225,17 @@ impl Inner {
                 ExchangeError::Local(_) => {}
                 ExchangeError::Rejected(_) | ExchangeError::TooLarge { .. } | ExchangeError::Incompatible { .. } => {
                     desk.strike(address.ip(), now);
-                    return Rest::GoOn;
+                    return Came::Wrong;
                 }
                 ExchangeError::Connect(_)
                 | ExchangeError::TimedOut(_)
                 | ExchangeError::Http(_)
-                | ExchangeError::Status(_) => desk.unreachable(address.ip(), now),
+                | ExchangeError::Status(_) => desk.failed(address.ip(), "unreachable", now),
             }
         }
         if matches!(error, ExchangeError::Local(_)) {
             sleep(LOCAL_PAUSE).await;
         }
-        Rest::GiveUp
+        Came::GiveUp
     }
 }

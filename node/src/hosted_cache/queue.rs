@@ -4,7 +4,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use std::vec;
 
 use peerdist_protocol::content::{BlockIndex, SegmentId};
@@ -13,8 +14,16 @@ use super::offered::{Offered, Waiting};
 
 /// Blocks that are fetched one after the other, so that several runs of a large segment go side by side.
 const RUN: u32 = 32;
+/// So many answers without a block are enough of a segment of which no block came.
+const MAX_EMPTY: u32 = 16;
 /// Segments that are looked at in one go.
 const LOOK: usize = 256;
+/// A source whose run took too long is slow for so long: others come first, and it gets one run at a time beside them.
+const SLOW_TIME: Duration = Duration::from_secs(10 * 60);
+/// Slow sources that are remembered.
+const MAX_SLOW: usize = 65_536;
+/// Runs that took too long and wait to go on.
+const MAX_LEFT: usize = 4096;
 
 /// How much may wait.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +45,10 @@ pub(super) struct Queue {
     lines: HashMap<IpAddr, Line>,
     /// The sources for which something waits, the next one first.
     turns: VecDeque<IpAddr>,
+    /// The sources that are slow, and until when.
+    slow: HashMap<IpAddr, Instant>,
+    /// Runs that took too long and wait to go on.
+    left: usize,
     segments: usize,
     bytes: usize,
 }
@@ -54,8 +67,10 @@ struct Batch {
     /// Where it is fetched.
     address: SocketAddr,
     content: Content,
-    /// The segment whose runs are being given away, and its next block.
-    current: Option<(Arc<Fetching>, BlockIndex)>,
+    /// The segment whose runs are being given away, and its blocks that are left.
+    current: Option<(Arc<Fetching>, Range<BlockIndex>)>,
+    /// Whether the blocks that are left are those of a run that took too long.
+    again: bool,
 }
 
 #[derive(Debug)]
@@ -72,17 +87,33 @@ pub(super) struct Fetching {
     pub(super) offered: Offered,
     /// Runs of it that have not ended.
     runs: AtomicU32,
+    /// Blocks that were fetched and kept.
+    kept: AtomicU32,
+    /// Answers without a block.
+    empty: AtomicU32,
+    /// Whether a run ended without all its blocks.
+    fell_short: AtomicBool,
 }
 
 /// What comes next.
 #[derive(Debug)]
 pub(super) enum Next {
     /// Blocks to fetch.
-    Run { address: SocketAddr, segment: Arc<Fetching>, blocks: Range<BlockIndex> },
+    Run(Run),
     /// Hashes to read from disk.
     Record { address: SocketAddr, id: SegmentId },
     /// Nothing yet, but more waits: much of it was not admitted.
     Skipped,
+}
+
+/// Blocks to fetch one after the other.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub(super) address: SocketAddr,
+    pub(super) segment: Arc<Fetching>,
+    pub(super) blocks: Range<BlockIndex>,
+    /// Whether they are the rest of a run that took too long.
+    pub(super) again: bool,
 }
 
 /// What was taken out of a line.
@@ -112,7 +143,7 @@ impl Content {
 }
 
 impl Line {
-    fn next(&mut self, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Taken {
+    fn next(&mut self, mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool) -> Taken {
         let mut taken = Taken::default();
         for _ in 0..LOOK {
             let Some(batch) = self.batches.front_mut() else { break };
@@ -127,7 +158,7 @@ impl Line {
             taken.segments += 1;
             self.segments -= 1;
             let address = batch.address;
-            let admits = |offered: &Offered| admits(address, offered);
+            let begin = |mut offered| admits(address, &mut offered).then(|| Fetching::begin(offered));
             match &mut batch.content {
                 Content::Recorded(id) => {
                     taken.next = id.take().map(|id| Next::Record { address, id });
@@ -135,11 +166,11 @@ impl Line {
                 }
                 Content::One(segment, bytes) => {
                     taken.bytes += *bytes;
-                    batch.current = segment.take().filter(admits).map(Fetching::begin);
+                    batch.current = segment.take().and_then(begin);
                 }
                 Content::Many(segments) => {
                     let offered = segments.next().and_then(|waiting| waiting.offered());
-                    batch.current = offered.filter(admits).map(Fetching::begin);
+                    batch.current = offered.and_then(begin);
                 }
             }
         }
@@ -154,28 +185,70 @@ impl Line {
 }
 
 impl Batch {
+    /// Whether it is what is left of a run that took too long.
+    fn is_left(&self) -> bool {
+        self.again && self.current.is_some()
+    }
+
     fn next_run(&mut self) -> Option<Next> {
-        let (segment, from) = self.current.take()?;
-        let end = segment.offered.listed().end;
-        let to = end.min(from + RUN);
-        if to < end {
-            self.current = Some((Arc::clone(&segment), to));
+        let (segment, left) = self.current.take()?;
+        let to = left.end.min(left.start + RUN);
+        if to < left.end {
+            self.current = Some((Arc::clone(&segment), to..left.end));
         }
-        Some(Next::Run { address: self.address, segment, blocks: from..to })
+        Some(Next::Run(Run { address: self.address, segment, blocks: left.start..to, again: self.again }))
     }
 }
 
 impl Fetching {
-    fn begin(offered: Offered) -> (Arc<Self>, BlockIndex) {
+    fn begin(offered: Offered) -> (Arc<Self>, Range<BlockIndex>) {
         let blocks = offered.listed();
-        let runs = AtomicU32::new((blocks.end - blocks.start).div_ceil(RUN));
-        (Arc::new(Self { offered, runs }), blocks.start)
+        let runs = AtomicU32::new(runs(&blocks));
+        let (kept, empty, fell_short) = Default::default();
+        (Arc::new(Self { offered, runs, kept, empty, fell_short }), blocks)
     }
 
-    /// Gives up the runs from a block on. Returns whether all others have ended.
-    fn ends_before(&self, next: BlockIndex) -> bool {
-        let runs = (self.offered.listed().end - next).div_ceil(RUN);
+    /// Gives up the runs of blocks that were left. Returns whether all others have ended.
+    fn ends_without(&self, left: &Range<BlockIndex>) -> bool {
+        self.fall_short();
+        let runs = runs(left);
         self.runs.fetch_sub(runs, Ordering::AcqRel) == runs
+    }
+
+    /// A block was kept. Returns whether it is the first one.
+    pub(super) fn keep(&self) -> bool {
+        self.kept.fetch_add(1, Ordering::Relaxed) == 0
+    }
+
+    /// Blocks that were kept.
+    pub(super) fn kept(&self) -> u32 {
+        self.kept.load(Ordering::Relaxed)
+    }
+
+    /// An answer was without a block.
+    pub(super) fn miss(&self) {
+        self.empty.fetch_add(1, Ordering::Relaxed);
+        self.fall_short();
+    }
+
+    /// Whether its host answers, but has no block of it so far.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kept() == 0 && self.empty.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether its host was asked in vain often enough.
+    pub(super) fn is_hopeless(&self) -> bool {
+        self.kept() == 0 && self.empty.load(Ordering::Relaxed) >= MAX_EMPTY
+    }
+
+    /// A run ends without all its blocks.
+    pub(super) fn fall_short(&self) {
+        self.fell_short.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a run ended without all its blocks.
+    pub(super) fn fell_short(&self) -> bool {
+        self.fell_short.load(Ordering::Relaxed)
     }
 
     /// Whether the run that just ended was the last one.
@@ -184,14 +257,25 @@ impl Fetching {
     }
 }
 
+fn runs(blocks: &Range<BlockIndex>) -> u32 {
+    blocks.end.saturating_sub(blocks.start).div_ceil(RUN)
+}
+
 impl Queue {
     pub(super) fn new(limits: QueueLimits) -> Self {
-        Self { limits, lines: HashMap::new(), turns: VecDeque::new(), segments: 0, bytes: 0 }
+        let (lines, turns, slow) = Default::default();
+        Self { limits, lines, turns, slow, left: 0, segments: 0, bytes: 0 }
     }
 
     /// Segments that wait.
     pub(super) fn len(&self) -> usize {
         self.segments
+    }
+
+    /// Whether nothing waits and nothing that was taken out goes on.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.lines.is_empty() && self.turns.is_empty() && (self.segments, self.bytes, self.left) == (0, 0, 0)
     }
 
     /// How many more segments fit in for a source.
@@ -213,22 +297,65 @@ impl Queue {
         }
         self.segments += segments;
         self.bytes += bytes;
+        let batch = Batch { address, content, current: None, again: false };
+        self.line_up(source, batch).segments += segments;
+        Ok(())
+    }
+
+    /// A run took too long: its source is slow from now on.
+    pub(super) fn slow(&mut self, source: IpAddr, now: Instant) {
+        if self.slow.len() >= MAX_SLOW {
+            self.slow.retain(|_, until| *until > now);
+        }
+        if self.slow.len() < MAX_SLOW {
+            self.slow.insert(source, now + SLOW_TIME);
+        }
+    }
+
+    /// What is left of a run waits behind all else of its source. Gives the run back where too much of that waits.
+    pub(super) fn put_back(&mut self, run: Run, left: Range<BlockIndex>) -> Result<(), Run> {
+        if self.left >= MAX_LEFT {
+            return Err(run);
+        }
+        self.left += 1;
+        let Run { address, segment, .. } = run;
+        let batch = Batch { address, content: Content::One(None, 0), current: Some((segment, left)), again: true };
+        self.line_up(address.ip(), batch);
+        Ok(())
+    }
+
+    fn line_up(&mut self, source: IpAddr, batch: Batch) -> &mut Line {
         let line = self.lines.entry(source).or_default();
         if line.batches.is_empty() {
             self.turns.push_back(source);
         }
-        line.segments += segments;
-        line.batches.push_back(Batch { address, content, current: None });
-        Ok(())
+        line.batches.push_back(batch);
+        line
     }
 
-    /// Takes out what comes next, source by source; `admits` says of a segment whether it is to be fetched at all.
-    /// [`Self::ended`] has to follow for every run and every record.
-    pub(super) fn next(&mut self, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Option<Next> {
+    /// Takes out what comes next, source by source, the slow ones last; `admits` says of a segment whether it is to be
+    /// fetched at all. [`Self::ended`] has to follow for every run and every record.
+    pub(super) fn next(
+        &mut self,
+        now: Instant,
+        mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool,
+    ) -> Option<Next> {
+        let next = self.next_of(false, now, &mut admits);
+        if next.is_none() && !self.slow.is_empty() { self.next_of(true, now, &mut admits) } else { next }
+    }
+
+    fn next_of(
+        &mut self,
+        slow: bool,
+        now: Instant,
+        mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool,
+    ) -> Option<Next> {
         for _ in 0..self.turns.len() {
             let source = self.turns.pop_front()?;
             let Some(line) = self.lines.get_mut(&source) else { continue };
-            if line.runs >= self.limits.runs_per_source {
+            let max_runs = if slow && !self.turns.is_empty() { 1 } else { self.limits.runs_per_source };
+            let is_slow = self.slow.get(&source).is_some_and(|until| *until > now);
+            if is_slow != slow || line.runs >= max_runs {
                 self.turns.push_back(source);
                 continue;
             }
@@ -236,7 +363,10 @@ impl Queue {
             self.segments -= taken.segments;
             self.bytes -= taken.bytes;
             let next = taken.next;
-            if matches!(next, Some(Next::Run { .. } | Next::Record { .. })) {
+            if matches!(&next, Some(Next::Run(run)) if run.again) {
+                self.left -= 1;
+            }
+            if matches!(next, Some(Next::Run(_) | Next::Record { .. })) {
                 line.runs += 1;
             }
             if !line.batches.is_empty() {
@@ -261,6 +391,19 @@ impl Queue {
         }
     }
 
+    /// Forgets what is left of a segment that has begun. Returns it if it thereby ends.
+    pub(super) fn drop_segment(&mut self, source: IpAddr, id: &SegmentId) -> Option<Arc<Fetching>> {
+        let mut ended = None;
+        for batch in &mut self.lines.get_mut(&source)?.batches {
+            let is_left = batch.is_left();
+            if let Some((segment, blocks)) = batch.current.take_if(|(segment, _)| segment.offered.id == *id) {
+                self.left -= usize::from(is_left);
+                ended = segment.ends_without(&blocks).then_some(segment).or(ended);
+            }
+        }
+        ended
+    }
+
     /// Forgets what waits for a source. Returns how many segments that were, and those that had begun and thereby end.
     pub(super) fn drop_source(&mut self, source: IpAddr) -> (usize, Vec<Arc<Fetching>>) {
         let Some(line) = self.lines.get_mut(&source) else { return (0, Vec::new()) };
@@ -268,8 +411,9 @@ impl Queue {
         self.segments -= segments;
         let batches = std::mem::take(&mut line.batches);
         self.bytes -= batches.iter().map(|batch| batch.content.bytes()).sum::<usize>();
+        self.left -= batches.iter().filter(|batch| batch.is_left()).count();
         let current = batches.into_iter().filter_map(|batch| batch.current);
-        let ended = current.filter(|(segment, next)| segment.ends_before(*next)).map(|(segment, _)| segment).collect();
+        let ended = current.filter(|(segment, left)| segment.ends_without(left)).map(|(segment, _)| segment).collect();
         if line.runs == 0 {
             self.lines.remove(&source);
         }
@@ -279,135 +423,5 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod tests {
-    use peerdist_protocol::hosted_cache::{ContentTag, SegmentDescriptor};
-
-    use super::*;
-
-    const LIMITS: QueueLimits = QueueLimits { segments: 10, segments_per_source: 6, bytes: 1000, runs_per_source: 2 };
-
-    fn address(host: u8) -> SocketAddr {
-        SocketAddr::from(([192, 0, 2, host], 80))
-    }
-
-    fn descriptor(number: u8, segment_size: u32) -> SegmentDescriptor {
-        SegmentDescriptor {
-            block_size: segment_size.min(65_536),
-            segment_size,
-            content_tag: ContentTag::BITS,
-            hash_algorithm: 1,
-            segment_id: SegmentId::from_slice(&[number; 32]).unwrap(),
-        }
-    }
-
-    fn many(numbers: Range<u8>) -> Content {
-        let waiting: Vec<_> = numbers.filter_map(|number| Waiting::new(&descriptor(number, 1000), false)).collect();
-        Content::Many(waiting.into_iter())
-    }
-
-    /// Host and segment of the next run.
-    fn next(queue: &mut Queue) -> Option<(u8, u8)> {
-        match queue.next(|_, _| true)? {
-            Next::Run { address, segment, .. } => {
-                let IpAddr::V4(ip) = address.ip() else { panic!() };
-                Some((ip.octets()[3], segment.offered.id.as_bytes()[0]))
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn sources_take_turns_and_each_has_its_own_limit_of_runs() {
-        let mut queue = Queue::new(LIMITS);
-        queue.push(address(1), many(0..5)).unwrap();
-        queue.push(address(2), many(10..12)).unwrap();
-        assert_eq!(queue.len(), 7);
-        let taken: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
-        assert_eq!(taken, [(1, 0), (2, 10), (1, 1), (2, 11)]);
-        queue.ended(address(1).ip());
-        assert_eq!(next(&mut queue), Some((1, 2)));
-        assert_eq!(next(&mut queue), None);
-        assert_eq!(queue.len(), 2);
-        assert_eq!(queue.drop_source(address(1).ip()).0, 2);
-        (0..2).for_each(|_| queue.ended(address(1).ip()));
-        (0..2).for_each(|_| queue.ended(address(2).ip()));
-        assert!(queue.lines.is_empty() && queue.turns.is_empty());
-    }
-
-    #[test]
-    fn it_is_bounded_in_all_by_source_and_in_bytes() {
-        let mut queue = Queue::new(LIMITS);
-        assert_eq!(queue.push(address(1), many(0..7)), Err(Full));
-        queue.push(address(1), many(0..6)).unwrap();
-        assert_eq!((queue.room(address(1).ip()), queue.room(address(2).ip())), (0, 4));
-        assert_eq!(queue.push(address(1), many(0..1)), Err(Full));
-        assert_eq!(queue.push(address(2), many(0..5)), Err(Full));
-        queue.push(address(2), many(0..2)).unwrap();
-        let one = || Content::One(Some(Offered::described(&descriptor(9, 1000), false).unwrap()), 600);
-        queue.push(address(3), one()).unwrap();
-        assert_eq!(queue.push(address(3), one()), Err(Full));
-        while let Some((host, _)) = next(&mut queue) {
-            queue.ended(address(host).ip());
-        }
-        assert_eq!((queue.len(), queue.bytes), (0, 0));
-        queue.push(address(3), one()).unwrap();
-        queue.drop_source(address(3).ip());
-        assert_eq!((queue.len(), queue.bytes), (0, 0));
-    }
-
-    #[test]
-    fn a_large_segment_is_fetched_in_runs_and_ends_once() {
-        let mut queue = Queue::new(LIMITS);
-        let offered = Offered::described(&descriptor(1, 65_536 * 70), false).unwrap();
-        queue.push(address(1), Content::One(Some(offered), 0)).unwrap();
-        let mut runs = Vec::new();
-        let mut last = Vec::new();
-        while let Some(Next::Run { blocks, segment, .. }) = queue.next(|_, _| true) {
-            runs.push(blocks);
-            queue.ended(address(1).ip());
-            last.push(segment.run_ended());
-        }
-        assert_eq!(runs, [0..32, 32..64, 64..70]);
-        assert_eq!(last, [false, false, true]);
-    }
-
-    #[test]
-    fn a_segment_that_has_begun_ends_with_its_source() {
-        let mut queue = Queue::new(LIMITS);
-        let large = || Content::One(Some(Offered::described(&descriptor(1, 65_536 * 70), false).unwrap()), 10);
-        let begin = |queue: &mut Queue| match queue.next(|_, _| true) {
-            Some(Next::Run { segment, .. }) => segment,
-            other => panic!("{other:?}"),
-        };
-        queue.push(address(1), large()).unwrap();
-        let segment = begin(&mut queue);
-        assert!(queue.drop_source(address(1).ip()).1.is_empty(), "a run is under way");
-        assert!(segment.run_ended());
-        queue.ended(address(1).ip());
-
-        queue.push(address(1), large()).unwrap();
-        assert!(!begin(&mut queue).run_ended());
-        assert_eq!(queue.drop_source(address(1).ip()).1.len(), 1);
-        queue.ended(address(1).ip());
-        assert!(queue.lines.is_empty() && queue.turns.is_empty());
-        assert_eq!((queue.len(), queue.bytes), (0, 0));
-    }
-
-    #[test]
-    fn what_is_not_admitted_is_passed_over_in_bounded_steps() {
-        let limits = QueueLimits { segments: 1000, segments_per_source: 1000, ..LIMITS };
-        let mut queue = Queue::new(limits);
-        (0..4).for_each(|_| queue.push(address(1), many(0..200)).unwrap());
-        queue.push(address(1), many(200..201)).unwrap();
-        let mut steps = 0;
-        loop {
-            match queue.next(|_, offered| offered.id.as_bytes()[0] == 200) {
-                Some(Next::Skipped) => steps += 1,
-                Some(Next::Run { segment, .. }) => break assert_eq!(segment.offered.id.as_bytes()[0], 200),
-                other => panic!("{other:?}"),
-            }
-        }
-        assert!(steps >= 3, "{steps}");
-        assert_eq!(queue.len(), 0);
-    }
-}
+#[path = "queue_tests.rs"]
+mod tests;

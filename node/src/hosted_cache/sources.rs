@@ -1,18 +1,16 @@
 //! What is known of the hosts that make offers: whose offers are taken, and how much of them.
 
-use std::collections::{HashMap, HashSet};
-use std::hash::{BuildHasher as _, RandomState};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
-
-use peerdist_protocol::content::SegmentId;
 
 /// Sources that are remembered.
 const MAX_SOURCES: usize = 65_536;
 /// So many strikes in [`STRIKE_TIME`] put a source out for as long.
 const MAX_STRIKES: u32 = 16;
 const STRIKE_TIME: Duration = Duration::from_secs(10 * 60);
-/// A source that cannot be reached so many times in a row is no longer asked, until it makes another offer.
+/// A source that cannot be reached, or has nothing of what it offered, so many times in a row is no longer asked, until
+/// it makes another offer.
 const MAX_FAILURES: u32 = 3;
 /// The period of the quota of bytes.
 const QUOTA_TIME: Duration = Duration::from_secs(60 * 60);
@@ -115,7 +113,7 @@ impl Sources {
         true
     }
 
-    /// It could not be reached. Returns whether it is to be given up.
+    /// It could not be reached, or had nothing of a segment that it offered. Returns whether it is to be given up.
     pub(super) fn failed(&mut self, ip: IpAddr, now: Instant) -> bool {
         let Some(source) = self.source(ip, now) else { return false };
         source.failures += 1;
@@ -144,41 +142,6 @@ impl Sources {
         let source = self.sources.entry(ip).or_insert_with(|| Source::new(now));
         source.refresh(now);
         Some(source)
-    }
-}
-
-/// Who gave which segment, so that nobody complains again and again: hashes of both, in two generations.
-#[derive(Debug)]
-pub(super) struct Givers {
-    hasher: RandomState,
-    recent: HashSet<u64>,
-    older: HashSet<u64>,
-    since: Instant,
-}
-
-impl Givers {
-    /// What one generation holds at most, and for how long.
-    const MAX: usize = 262_144;
-    const TIME: Duration = Duration::from_secs(30 * 60);
-
-    pub(super) fn new(now: Instant) -> Self {
-        Self { hasher: RandomState::new(), recent: HashSet::new(), older: HashSet::new(), since: now }
-    }
-
-    pub(super) fn gave(&mut self, source: IpAddr, id: &SegmentId, now: Instant) {
-        if self.recent.len() >= Self::MAX || now.saturating_duration_since(self.since) >= Self::TIME {
-            self.older = std::mem::take(&mut self.recent);
-            self.since = now;
-        }
-        self.recent.insert(self.hasher.hash_one((source, id)));
-    }
-
-    pub(super) fn has_given(&self, source: IpAddr, id: &SegmentId) -> bool {
-        if self.recent.is_empty() && self.older.is_empty() {
-            return false;
-        }
-        let hash = self.hasher.hash_one((source, id));
-        self.recent.contains(&hash) || self.older.contains(&hash)
     }
 }
 
@@ -243,19 +206,5 @@ mod tests {
         assert_eq!(sources.admit(ip(1), now), Ok(()));
         assert_eq!(sources.admit(SOURCE, now + QUOTA_TIME), Ok(()));
         assert_eq!(sources.sources.len(), 1);
-    }
-
-    #[test]
-    fn who_gave_what_is_remembered_for_a_while() {
-        let start = Instant::now();
-        let mut givers = Givers::new(start);
-        let id = |number: u8| SegmentId::from_slice(&[number; 32]).unwrap();
-        givers.gave(SOURCE, &id(1), start);
-        assert!(givers.has_given(SOURCE, &id(1)));
-        assert!(!givers.has_given(SOURCE, &id(2)) && !givers.has_given("::1".parse().unwrap(), &id(1)));
-        givers.gave(SOURCE, &id(2), start + Givers::TIME);
-        assert!(givers.has_given(SOURCE, &id(1)) && givers.has_given(SOURCE, &id(2)));
-        givers.gave(SOURCE, &id(3), start + Givers::TIME * 2);
-        assert!(!givers.has_given(SOURCE, &id(1)) && givers.has_given(SOURCE, &id(2)));
     }
 }

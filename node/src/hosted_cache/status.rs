@@ -33,9 +33,10 @@ pub struct HostedCacheStatus {
     pub pulled_bytes: u64,
     /// Fetches of blocks that failed, by reason. `empty` counts blocks that the offering host does not have, or not yet.
     pub pulls_failed: BTreeMap<&'static str, u64>,
-    /// Offers of segments that were complete already: somebody says that what is held is no good.
+    /// Offers of segments that were complete already or have another number of blocks: somebody says that what is held is
+    /// no good.
     pub complaints: u64,
-    /// Answers that were wrong, and complaints about what the same host gave.
+    /// Answers that were wrong, and offers of what the same host gave and is held.
     pub strikes: u64,
     /// Hosts that nothing is taken from now because of their strikes.
     pub sources_out: u64,

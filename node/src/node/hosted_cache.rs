@@ -32,6 +32,7 @@ impl Role {
     ) -> Result<(Self, Vec<Listener>), StartError> {
         let (node, settings) = (&config.node, &config.hosted_cache);
         let mut offers = Vec::new();
+        let own = retrieval.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let shares_port = settings.http_port != 0 && settings.http_port == node.port;
         if shares_port {
             offers.extend(retrieval.iter().filter_map(|listener| described(listener, Version::V2)));
@@ -53,7 +54,7 @@ impl Role {
         }
         // Its connections are not those of local readers.
         let client = Client::new(client_limits(config));
-        let cache = HostedCache::start(settings.clone(), store.clone(), client, Arc::clone(on));
+        let cache = HostedCache::start(settings.clone(), store.clone(), client, Arc::clone(on), own);
         Ok((Self { cache: cache.map_err(StartError::Offered)?, listeners: offers }, listeners))
     }
 

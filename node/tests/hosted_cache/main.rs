@@ -2,6 +2,7 @@
 //! retrieval. Rows of [MS-PCHC] 3.1 and what design says of poisoning.
 #![allow(clippy::unwrap_used)]
 
+mod messages;
 mod support;
 
 use std::net::Ipv4Addr;
@@ -327,16 +328,43 @@ async fn a_second_offer_of_a_complete_blind_segment_is_a_complaint_and_the_newes
     for segment in sample.v2.segments() {
         assert_eq!(hosted.get(segment.id(), 0).await, Some(sample.sealed(segment, 0, CryptoAlgoId::Aes128)));
     }
-    // Who gave what he complains about is not believed again, and is not heard for long.
-    let asked = liar.blocks.asked();
+    // Who gave what is held cannot complain about it, and is not heard for long.
+    let asked = honest.blocks.asked();
     for _ in 0..17 {
-        hosted.offer(&liar, &segments).await;
+        hosted.offer(&honest, &segments).await;
     }
     let status = hosted.settled(count * 19).await;
-    assert_eq!((liar.blocks.asked() - asked, status.strikes, status.sources_out), (0, 16, 1));
+    assert_eq!((honest.blocks.asked() - asked, status.strikes, status.sources_out), (0, 16, 1));
     assert_eq!((status.ignored["repeated"], status.ignored["strikes"]), (16 * count, count));
-    hosted.offer(&honest, &[descriptor(200, 10)]).await;
+    hosted.offer(&liar, &[descriptor(200, 10)]).await;
     hosted.until("another host to be heard", |status| status.pulls_failed.get("empty") == Some(&1)).await;
+}
+
+#[tokio::test]
+async fn a_false_number_of_blocks_and_liars_who_complain_do_not_win_for_good() {
+    let hosted = Hosted::start(|_| {}).await;
+    let truth = descriptor(1, BLOCK * 3);
+    let liar = Host::start(2, Blocks::default()).await;
+    let honest = Host::start(3, Blocks::default()).await;
+    let right = |index: u32| opaque(65_536, CryptoAlgoId::Aes128, 1 + u64::from(index));
+    for index in 0..3 {
+        let wrong = opaque(65_536, CryptoAlgoId::Aes128, 99 + u64::from(index));
+        liar.blocks.insert(truth.segment_id, index, BlkTail::from(&wrong));
+        honest.blocks.insert(truth.segment_id, index, BlkTail::from(&right(index)));
+    }
+    let mut pulled = 0;
+    // Blocks that are offered, and how many of them are fetched.
+    let rounds = [(&honest, 3, 3), (&liar, 1, 1), (&honest, 3, 3), (&liar, 3, 0), (&liar, 2, 0)];
+    for (host, blocks, more) in rounds {
+        hosted.offer(host, &[descriptor(1, BLOCK * blocks)]).await;
+        pulled += more;
+        hosted.until("the round to end", |status| status.pulled_blocks == pulled && status.pulling == 0).await;
+    }
+    let status = hosted.settled(pulled + 2).await;
+    assert_eq!((status.ignored["complained"], status.strikes), (2, 0));
+    for index in 0..3 {
+        assert_eq!(hosted.get(truth.segment_id, index).await, Some(right(index)));
+    }
 }
 
 #[tokio::test]
@@ -357,13 +385,16 @@ async fn refused_sources_are_answered_ok_and_nothing_follows() {
     let without_port = Offer::Batched(BatchedOffer { port: 0, segments: vec![segment] });
     assert_eq!(hosted.post(host.ip, &without_port.emit()).await.1, Some(Response::Ok));
     assert_eq!(hosted.settled(3).await.ignored["port"], 1);
+    let of_itself = Offer::Batched(BatchedOffer { port: hosted.address().port(), segments: vec![segment] });
+    assert_eq!(hosted.post(Ipv4Addr::LOCALHOST, &of_itself.emit()).await.1, Some(Response::Ok));
+    assert_eq!(hosted.settled(4).await.ignored["own"], 1);
     hosted.node.set_enabled(false);
     hosted.offer(&host, &[segment]).await;
-    assert_eq!(hosted.settled(4).await.ignored["disabled"], 1);
+    assert_eq!(hosted.settled(5).await.ignored["disabled"], 1);
     assert_eq!(blocks.asked(), 0);
     hosted.node.set_enabled(true);
     hosted.offer(&host, &[segment]).await;
-    assert_eq!(hosted.settled(5).await.pulled_blocks, 1);
+    assert_eq!(hosted.settled(6).await.pulled_blocks, 1);
 }
 
 #[tokio::test]

@@ -1,0 +1,171 @@
+//! What is fetched next, and what follows from how it went.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::Instant;
+
+use peerdist_protocol::content::{BlockIndex, SegmentId};
+
+use super::desk::Desk;
+use super::offered::{Held, Offered, size_in_memory};
+use super::queue::{Content, Fetching, Next, Run};
+
+impl Desk {
+    /// What is to be fetched next.
+    pub(super) fn next(&mut self, now: Instant) -> Option<Next> {
+        let Self { queue, sources, copies, store, in_flight, counted, .. } = self;
+        let mut shut = None;
+        let mut overtaken = Vec::new();
+        let next = queue.next(now, |address, offered| {
+            let source = address.ip();
+            if let Err(reason) = sources.admit(source, now) {
+                shut = Some((source, reason));
+                counted.ignore(reason.as_str(), 1);
+                return false;
+            }
+            let held = offered.held(store);
+            let complaint = match copies.judge(store, source, offered) {
+                // It was no complaint when it was made: somebody else gave the segment since then.
+                Ok(true) if held == Held::Blind && !offered.complaint => Err("duplicate"),
+                Err("held" | "repeated" | "complained") => Err("duplicate"),
+                verdict => verdict,
+            };
+            match complaint {
+                Ok(complaint) => {
+                    counted.complaints += u64::from(complaint && !offered.complaint);
+                    offered.complaint = complaint;
+                }
+                Err(reason) => {
+                    counted.ignore(reason, 1);
+                    return false;
+                }
+            }
+            let Err(segment) = in_flight.begin(address, offered, held == Held::Nothing) else { return true };
+            counted.ignore("duplicate", 1);
+            if std::mem::take(&mut segment.is_slow) {
+                overtaken.push((segment.from.ip(), offered.id));
+            }
+            false
+        });
+        for (source, id) in overtaken {
+            self.drop_segment(source, &id, now);
+        }
+        if let Some((source, reason)) = shut {
+            self.give_up(source, reason.as_str(), now);
+        }
+        next
+    }
+
+    /// Forgets what waits for a source.
+    pub(super) fn give_up(&mut self, source: IpAddr, reason: &'static str, now: Instant) {
+        let (segments, ended) = self.queue.drop_source(source);
+        self.counted.ignore(reason, segments as u64);
+        for segment in ended {
+            self.segment_ended(source, &segment, now);
+        }
+    }
+
+    /// A source sent something wrong, or offers again what it gave.
+    pub(super) fn strike(&mut self, source: IpAddr, now: Instant) {
+        self.counted.strikes += 1;
+        if self.sources.strike(source, now) {
+            tracing::info!(%source, "nothing is taken from this host for ten minutes: too much of it was wrong");
+            self.give_up(source, "strikes", now);
+        }
+    }
+
+    /// A source could not be reached, or has nothing of what it offered.
+    pub(super) fn failed(&mut self, source: IpAddr, reason: &'static str, now: Instant) {
+        if self.sources.failed(source, now) {
+            self.give_up(source, reason, now);
+        }
+    }
+
+    /// The cache takes no blocks now: a segment that is being fetched is to wait once more.
+    pub(super) fn fetch_again(&mut self, id: &SegmentId) {
+        if let Some(segment) = self.in_flight.get_mut(id) {
+            segment.again = true;
+        }
+    }
+
+    /// The first block of a segment was kept: the copy is no longer what it was.
+    pub(super) fn first_kept(&mut self, source: IpAddr, segment: &Fetching, now: Instant) {
+        let offered = &segment.offered;
+        let was_empty = self.in_flight.get_mut(&offered.id).is_some_and(|segment| segment.was_empty);
+        let is_sole = !offered.complaint && (was_empty || self.copies.is_giver(source, &offered.id));
+        self.copies.set_giver(is_sole.then_some(source), &offered.id, now);
+    }
+
+    /// A run has ended.
+    pub(super) fn run_ended(&mut self, source: IpAddr, segment: &Arc<Fetching>, now: Instant) {
+        self.queue.ended(source);
+        if segment.run_ended() {
+            self.segment_ended(source, segment, now);
+            if segment.is_empty() {
+                self.failed(source, "empty", now);
+            }
+        }
+    }
+
+    /// A run took too long. What is left of it is fetched once more, when nothing else of its source waits, unless
+    /// somebody else has the segment.
+    pub(super) fn run_too_slow(&mut self, run: Run, left: Range<BlockIndex>, now: Instant) {
+        let source = run.address.ip();
+        self.counted.pull_failed("slow");
+        self.queue.slow(source, now);
+        let in_flight = self.in_flight.get_mut(&run.segment.offered.id);
+        let has_others = in_flight.is_some_and(|segment| {
+            segment.is_slow = true;
+            !segment.others.is_empty()
+        });
+        if has_others {
+            self.drop_segment(source, &run.segment.offered.id, now);
+        }
+        let waits = if run.again || has_others { Err(run) } else { self.queue.put_back(run, left) };
+        match waits {
+            Ok(()) => self.queue.ended(source),
+            Err(run) => {
+                run.segment.fall_short();
+                self.run_ended(source, &run.segment, now);
+            }
+        }
+    }
+
+    /// Fetches no more of a segment from a slow source than what is under way.
+    fn drop_segment(&mut self, source: IpAddr, id: &SegmentId, now: Instant) {
+        if let Some(ended) = self.queue.drop_segment(source, id) {
+            self.segment_ended(source, &ended, now);
+        }
+    }
+
+    fn segment_ended(&mut self, source: IpAddr, segment: &Fetching, now: Instant) {
+        let offered = &segment.offered;
+        let Some(ended) = self.in_flight.end(&offered.id) else { return };
+        let is_whole = !segment.fell_short() && matches!(offered.held(&self.store), Held::Blind | Held::Bound);
+        if offered.complaint && segment.kept() > 0 && !ended.again {
+            self.copies.complained(source, &offered.id, now);
+            if is_whole {
+                self.copies.set_giver(Some(source), &offered.id, now);
+            }
+        }
+        if is_whole {
+            self.counted.completed(offered.tag);
+        } else if ended.again {
+            self.wait_again(ended.from, offered.clone());
+        }
+        for (address, other) in ended.others {
+            // The first one that has it all makes duplicates of the rest.
+            if !is_whole || other.block_count != offered.block_count {
+                self.wait_again(address, other);
+            }
+        }
+    }
+
+    fn wait_again(&mut self, address: SocketAddr, offered: Offered) {
+        let size = size_in_memory(&offered);
+        if self.queue.push(address, Content::One(Some(offered), size)).is_err() {
+            self.counted.ignore("queue_full", 1);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+use peerdist_protocol::hosted_cache::{ContentTag, SegmentDescriptor};
+
+use super::*;
+
+const LIMITS: QueueLimits = QueueLimits { segments: 10, segments_per_source: 6, bytes: 1000, runs_per_source: 2 };
+
+fn address(host: u8) -> SocketAddr {
+    SocketAddr::from(([192, 0, 2, host], 80))
+}
+
+fn descriptor(number: u8, segment_size: u32) -> SegmentDescriptor {
+    SegmentDescriptor {
+        block_size: segment_size.min(65_536),
+        segment_size,
+        content_tag: ContentTag::BITS,
+        hash_algorithm: 1,
+        segment_id: SegmentId::from_slice(&[number; 32]).unwrap(),
+    }
+}
+
+fn many(numbers: Range<u8>) -> Content {
+    let waiting: Vec<_> = numbers.filter_map(|number| Waiting::new(&descriptor(number, 1000), false)).collect();
+    Content::Many(waiting.into_iter())
+}
+
+/// Host and segment of the next run.
+fn next(queue: &mut Queue) -> Option<(u8, u8)> {
+    match queue.next(Instant::now(), |_, _| true)? {
+        Next::Run(Run { address, segment, .. }) => {
+            let IpAddr::V4(ip) = address.ip() else { panic!() };
+            Some((ip.octets()[3], segment.offered.id.as_bytes()[0]))
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn sources_take_turns_and_each_has_its_own_limit_of_runs() {
+    let mut queue = Queue::new(LIMITS);
+    queue.push(address(1), many(0..5)).unwrap();
+    queue.push(address(2), many(10..12)).unwrap();
+    assert_eq!(queue.len(), 7);
+    let taken: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
+    assert_eq!(taken, [(1, 0), (2, 10), (1, 1), (2, 11)]);
+    queue.ended(address(1).ip());
+    assert_eq!(next(&mut queue), Some((1, 2)));
+    assert_eq!(next(&mut queue), None);
+    assert_eq!(queue.len(), 2);
+    assert_eq!(queue.drop_source(address(1).ip()).0, 2);
+    (0..2).for_each(|_| queue.ended(address(1).ip()));
+    (0..2).for_each(|_| queue.ended(address(2).ip()));
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn it_is_bounded_in_all_by_source_and_in_bytes() {
+    let mut queue = Queue::new(LIMITS);
+    assert_eq!(queue.push(address(1), many(0..7)), Err(Full));
+    queue.push(address(1), many(0..6)).unwrap();
+    assert_eq!((queue.room(address(1).ip()), queue.room(address(2).ip())), (0, 4));
+    assert_eq!(queue.push(address(1), many(0..1)), Err(Full));
+    assert_eq!(queue.push(address(2), many(0..5)), Err(Full));
+    queue.push(address(2), many(0..2)).unwrap();
+    let one = || Content::One(Some(Offered::described(&descriptor(9, 1000), false).unwrap()), 600);
+    queue.push(address(3), one()).unwrap();
+    assert_eq!(queue.push(address(3), one()), Err(Full));
+    while let Some((host, _)) = next(&mut queue) {
+        queue.ended(address(host).ip());
+    }
+    assert_eq!((queue.len(), queue.bytes), (0, 0));
+    queue.push(address(3), one()).unwrap();
+    queue.drop_source(address(3).ip());
+    assert_eq!((queue.len(), queue.bytes), (0, 0));
+}
+
+#[test]
+fn a_large_segment_is_fetched_in_runs_and_ends_once() {
+    let mut queue = Queue::new(LIMITS);
+    let offered = Offered::described(&descriptor(1, 65_536 * 70), false).unwrap();
+    queue.push(address(1), Content::One(Some(offered), 0)).unwrap();
+    let mut runs = Vec::new();
+    let mut last = Vec::new();
+    while let Some(Next::Run(Run { blocks, segment, .. })) = queue.next(Instant::now(), |_, _| true) {
+        runs.push(blocks);
+        queue.ended(address(1).ip());
+        last.push(segment.run_ended());
+    }
+    assert_eq!(runs, [0..32, 32..64, 64..70]);
+    assert_eq!(last, [false, false, true]);
+}
+
+#[test]
+fn a_segment_that_has_begun_ends_with_its_source() {
+    let mut queue = Queue::new(LIMITS);
+    let large = || Content::One(Some(Offered::described(&descriptor(1, 65_536 * 70), false).unwrap()), 10);
+    let begin = |queue: &mut Queue| match queue.next(Instant::now(), |_, _| true) {
+        Some(Next::Run(Run { segment, .. })) => segment,
+        other => panic!("{other:?}"),
+    };
+    queue.push(address(1), large()).unwrap();
+    let segment = begin(&mut queue);
+    assert!(queue.drop_source(address(1).ip()).1.is_empty(), "a run is under way");
+    assert!(segment.run_ended());
+    queue.ended(address(1).ip());
+
+    queue.push(address(1), large()).unwrap();
+    assert!(!begin(&mut queue).run_ended());
+    assert_eq!(queue.drop_source(address(1).ip()).1.len(), 1);
+    queue.ended(address(1).ip());
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn slow_sources_come_last_and_one_run_at_a_time_while_others_wait() {
+    let now = Instant::now();
+    let mut queue = Queue::new(LIMITS);
+    [1, 2, 3].into_iter().for_each(|host| queue.push(address(host), many(host * 10..host * 10 + 3)).unwrap());
+    [1, 2].into_iter().for_each(|host| queue.slow(address(host).ip(), now));
+    let taken: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
+    assert_eq!(taken, [(3, 30), (3, 31), (1, 10), (2, 20)]);
+    queue.drop_source(address(2).ip());
+    queue.drop_source(address(3).ip());
+    assert_eq!(next(&mut queue), Some((1, 11)), "nobody else waits");
+    queue.ended(address(1).ip());
+    queue.push(address(2), many(20..21)).unwrap();
+    assert_eq!(next(&mut queue), None, "each has one");
+    assert!(queue.next(now + SLOW_TIME, |_, _| true).is_some(), "it is not for ever");
+}
+
+#[test]
+fn what_is_left_of_a_run_waits_behind_all_else_of_its_source_and_ends_once() {
+    let mut queue = Queue::new(LIMITS);
+    let offered = Offered::described(&descriptor(1, 65_536 * 70), false).unwrap();
+    queue.push(address(1), Content::One(Some(offered), 0)).unwrap();
+    queue.push(address(1), many(5..6)).unwrap();
+    let next = |queue: &mut Queue| match queue.next(Instant::now(), |_, _| true) {
+        Some(Next::Run(run)) => {
+            queue.ended(address(1).ip());
+            run
+        }
+        other => panic!("{other:?}"),
+    };
+    let first = next(&mut queue);
+    let segment = Arc::clone(&first.segment);
+    assert!(!first.again);
+    queue.put_back(first, 7..32).unwrap();
+    for blocks in [32..64, 64..70] {
+        assert_eq!(next(&mut queue).blocks, blocks);
+        assert!(!segment.run_ended());
+    }
+    assert_eq!(next(&mut queue).segment.offered.id.as_bytes()[0], 5);
+    let left = next(&mut queue);
+    assert_eq!((left.blocks.clone(), left.again), (7..32, true));
+    // It may also go with its source.
+    queue.put_back(left, 7..32).unwrap();
+    assert_eq!(queue.left, 1);
+    let ended = queue.drop_source(address(1).ip()).1;
+    assert!(ended.len() == 1 && Arc::ptr_eq(&ended[0], &segment));
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn runs_that_wait_to_go_on_are_bounded() {
+    let limits = QueueLimits { segments: 10_000, segments_per_source: 10_000, runs_per_source: 10_000, ..LIMITS };
+    let mut queue = Queue::new(limits);
+    let mut runs = Vec::new();
+    for _ in 0..=MAX_LEFT / 200 {
+        queue.push(address(1), many(0..200)).unwrap();
+        while let Some(Next::Run(run)) = queue.next(Instant::now(), |_, _| true) {
+            runs.push(run);
+        }
+    }
+    let count = runs.len();
+    let waiting = runs.into_iter().filter_map(|run| queue.put_back(run, 0..1).ok()).count();
+    assert!(count > MAX_LEFT && waiting == MAX_LEFT);
+}
+
+#[test]
+fn what_is_not_admitted_is_passed_over_in_bounded_steps() {
+    let limits = QueueLimits { segments: 1000, segments_per_source: 1000, ..LIMITS };
+    let mut queue = Queue::new(limits);
+    (0..4).for_each(|_| queue.push(address(1), many(0..200)).unwrap());
+    queue.push(address(1), many(200..201)).unwrap();
+    let mut steps = 0;
+    loop {
+        match queue.next(Instant::now(), |_, offered| offered.id.as_bytes()[0] == 200) {
+            Some(Next::Skipped) => steps += 1,
+            Some(Next::Run(Run { segment, .. })) => break assert_eq!(segment.offered.id.as_bytes()[0], 200),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(steps >= 3, "{steps}");
+    assert_eq!(queue.len(), 0);
+}
