@@ -15,6 +15,8 @@ use super::offered::{Offered, Waiting};
 const RUN: u32 = 32;
 /// Segments that are looked at in one go.
 const LOOK: usize = 256;
+/// Sources for which something may wait.
+const MAX_LINES: usize = 65_536;
 
 /// How much may wait.
 #[derive(Debug, Clone, Copy)]
@@ -34,7 +36,7 @@ pub(super) struct QueueLimits {
 pub(super) struct Queue {
     limits: QueueLimits,
     lines: HashMap<IpAddr, Line>,
-    /// The sources for which something waits, the next one first.
+    /// The sources for which a run can begin, the next one first; some that were dropped among them.
     turns: VecDeque<IpAddr>,
     segments: usize,
     bytes: usize,
@@ -46,6 +48,8 @@ struct Line {
     batches: VecDeque<Batch>,
     segments: usize,
     runs: usize,
+    /// Whether it is among the turns.
+    has_turn: bool,
 }
 
 /// What came with one offer.
@@ -112,9 +116,11 @@ impl Content {
 }
 
 impl Line {
-    fn next(&mut self, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Taken {
+    /// Looks at so many segments and batches at most.
+    fn next(&mut self, look: &mut usize, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Taken {
         let mut taken = Taken::default();
-        for _ in 0..LOOK {
+        while *look > 0 {
+            *look -= 1;
             let Some(batch) = self.batches.front_mut() else { break };
             if let Some(run) = batch.next_run() {
                 taken.next = Some(run);
@@ -145,9 +151,6 @@ impl Line {
         }
         while self.batches.front().is_some_and(|batch| batch.current.is_none() && batch.content.segments() == 0) {
             self.batches.pop_front();
-        }
-        if taken.next.is_none() && !self.batches.is_empty() {
-            taken.next = Some(Next::Skipped);
         }
         taken
     }
@@ -211,53 +214,58 @@ impl Queue {
         if segments == 0 {
             return Ok(());
         }
+        if self.lines.len() >= MAX_LINES && !self.lines.contains_key(&source) {
+            return Err(Full);
+        }
         self.segments += segments;
         self.bytes += bytes;
         let line = self.lines.entry(source).or_default();
-        if line.batches.is_empty() {
-            self.turns.push_back(source);
-        }
         line.segments += segments;
         line.batches.push_back(Batch { address, content, current: None });
+        self.settle(source);
         Ok(())
+    }
+
+    /// Gives a source its turn where a run of it can begin, and forgets it where nothing is left of it.
+    fn settle(&mut self, source: IpAddr) {
+        let Some(line) = self.lines.get_mut(&source) else { return };
+        if line.has_turn {
+            return;
+        }
+        if !line.batches.is_empty() && line.runs < self.limits.runs_per_source {
+            line.has_turn = true;
+            self.turns.push_back(source);
+        } else if line.batches.is_empty() && line.runs == 0 {
+            self.lines.remove(&source);
+        }
     }
 
     /// Takes out what comes next, source by source; `admits` says of a segment whether it is to be fetched at all.
     /// [`Self::ended`] has to follow for every run and every record.
     pub(super) fn next(&mut self, mut admits: impl FnMut(SocketAddr, &Offered) -> bool) -> Option<Next> {
-        for _ in 0..self.turns.len() {
+        let mut look = LOOK;
+        while look > 0 {
             let source = self.turns.pop_front()?;
+            look -= 1;
             let Some(line) = self.lines.get_mut(&source) else { continue };
-            if line.runs >= self.limits.runs_per_source {
-                self.turns.push_back(source);
-                continue;
-            }
-            let taken = line.next(&mut admits);
+            line.has_turn = false;
+            let taken = line.next(&mut look, &mut admits);
             self.segments -= taken.segments;
             self.bytes -= taken.bytes;
-            let next = taken.next;
-            if matches!(next, Some(Next::Run { .. } | Next::Record { .. })) {
-                line.runs += 1;
-            }
-            if !line.batches.is_empty() {
-                self.turns.push_back(source);
-            } else if line.runs == 0 {
-                self.lines.remove(&source);
-            }
-            if next.is_some() {
-                return next;
+            line.runs += usize::from(taken.next.is_some());
+            self.settle(source);
+            if taken.next.is_some() {
+                return taken.next;
             }
         }
-        None
+        (!self.turns.is_empty()).then_some(Next::Skipped)
     }
 
     /// A run, or the reading of a record, has ended.
     pub(super) fn ended(&mut self, source: IpAddr) {
         if let Some(line) = self.lines.get_mut(&source) {
             line.runs = line.runs.saturating_sub(1);
-            if line.runs == 0 && line.batches.is_empty() {
-                self.lines.remove(&source);
-            }
+            self.settle(source);
         }
     }
 
@@ -270,10 +278,7 @@ impl Queue {
         self.bytes -= batches.iter().map(|batch| batch.content.bytes()).sum::<usize>();
         let current = batches.into_iter().filter_map(|batch| batch.current);
         let ended = current.filter(|(segment, next)| segment.ends_before(*next)).map(|(segment, _)| segment).collect();
-        if line.runs == 0 {
-            self.lines.remove(&source);
-        }
-        self.turns.retain(|waiting| *waiting != source);
+        self.settle(source);
         (segments, ended)
     }
 }
@@ -389,6 +394,7 @@ mod tests {
         assert!(!begin(&mut queue).run_ended());
         assert_eq!(queue.drop_source(address(1).ip()).1.len(), 1);
         queue.ended(address(1).ip());
+        assert_eq!(next(&mut queue), None);
         assert!(queue.lines.is_empty() && queue.turns.is_empty());
         assert_eq!((queue.len(), queue.bytes), (0, 0));
     }
@@ -409,5 +415,30 @@ mod tests {
         }
         assert!(steps >= 3, "{steps}");
         assert_eq!(queue.len(), 0);
+    }
+
+    #[test]
+    fn many_sources_without_anything_that_is_admitted_are_passed_over_in_bounded_steps() {
+        let limits = QueueLimits { segments: 10_000, ..LIMITS };
+        let mut queue = Queue::new(limits);
+        let source = |number: u16| SocketAddr::from(([10, 0, number.to_be_bytes()[0], number.to_be_bytes()[1]], 80));
+        (0..2000).for_each(|number| queue.push(source(number), many(0..1)).unwrap());
+        (0..1000).for_each(|number| drop(queue.drop_source(source(number).ip())));
+        let mut steps = 0;
+        loop {
+            let mut looked = 0;
+            let next = queue.next(|_, _| {
+                looked += 1;
+                false
+            });
+            assert!(looked <= LOOK, "{looked}");
+            match next {
+                Some(Next::Skipped) => steps += 1,
+                None => break,
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(steps >= 2000 / LOOK, "{steps}");
+        assert!(queue.lines.is_empty() && queue.turns.is_empty());
     }
 }
