@@ -339,6 +339,20 @@ mod certificates {
     }
 
     #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let files = Files::of(&Authority::new().issue(&["localhost"]));
+        let [chain, key, fifo] = ["chain.pem", "key.pem", "fifo"].map(|name| files.path(name));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for (chain, key) in [(&chain, &fifo), (&fifo, &key), (&files.path("."), &key)] {
+            let (done, waiting) = std::sync::mpsc::channel();
+            let [chain, key] = [chain, key].map(Clone::clone);
+            std::thread::spawn(move || done.send(Certificate::load(&chain, &key).unwrap_err().to_string()));
+            let error = waiting.recv_timeout(FOREVER).unwrap();
+            assert!(error.ends_with(": not a regular file"), "{error}");
+        }
+    }
+
+    #[test]
     fn keys_of_every_usual_kind_and_form_are_understood() {
         for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
             let key = KeyPair::generate_for(algorithm).unwrap();
