@@ -319,6 +319,25 @@ mod refusals {
     }
 
     #[tokio::test]
+    async fn a_body_in_very_many_pieces_is_refused() {
+        let cache = HostedCache::start().await;
+        let offer = Offer::parse(Version::V2, &vectors("batched_offer_max_128").remove(0).bytes).unwrap().emit();
+        let pieces = |size: usize| {
+            let pieces =
+                offer.chunks(size).map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+            [
+                head(Version::V2, "Transfer-Encoding: chunked\r\n"),
+                pieces.collect::<Vec<_>>().concat(),
+                b"0\r\n\r\n".to_vec(),
+            ]
+            .concat()
+        };
+        answered(&mut connect(cache.shared).await, &pieces(16), OK).await;
+        refused(connect(cache.shared).await, &pieces(1), 413).await;
+        cache.answers_good_offers().await;
+    }
+
+    #[tokio::test]
     async fn a_second_message_behind_the_first_spoils_both() {
         let cache = HostedCache::start().await;
         let initial = initial_offer().emit();

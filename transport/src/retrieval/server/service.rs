@@ -4,8 +4,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
@@ -16,27 +16,24 @@ use super::connection::Progress;
 use super::listener::{Resource, Visit};
 use super::{BlockSource, Shared};
 
-/// The client went away or broke HTTP before its request was whole; there is nobody to answer.
-type Gone = Box<dyn std::error::Error + Send + Sync>;
+/// The most pieces that a message may come in: chunks, or what is read from the socket at once.
+const MAX_PIECES: usize = 1024;
 
+/// Without an answer the client went away or broke HTTP before its request was whole; there is nobody to answer.
 pub(super) async fn answer<S: BlockSource>(
     shared: Arc<Shared<S>>,
     progress: Arc<Progress>,
     visit: Visit,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Gone> {
+) -> hyper::Result<Response<AnswerBody>> {
     progress.headers_read();
     shared.counters.update(|counters| counters.requests += 1);
     let resource = match accept_head(&shared, visit, &request) {
         Ok(resource) => resource,
         Err(status) => return Ok(refuse(&shared, progress, status)),
     };
-    let message = match Limited::new(request.into_body(), resource.max_size()).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return Ok(refuse(&shared, progress, StatusCode::PAYLOAD_TOO_LARGE));
-        }
-        Err(error) => return Err(error),
+    let Some(message) = read(request.into_body(), resource.max_size()).await? else {
+        return Ok(refuse(&shared, progress, StatusCode::PAYLOAD_TOO_LARGE));
     };
     progress.request_read();
     if let Resource::Offers(version, offers) = resource {
@@ -65,6 +62,21 @@ pub(super) async fn answer<S: BlockSource>(
         }
     };
     Ok(Response::new(AnswerBody { chunks: [head.into(), tail], progress }))
+}
+
+/// Reads a message: `None` where it has more bytes, or comes in more pieces, than are taken.
+async fn read(mut body: Incoming, max_size: usize) -> hyper::Result<Option<Bytes>> {
+    let mut message = BytesMut::new();
+    for _ in 0..MAX_PIECES {
+        let Some(frame) = body.frame().await.transpose()? else { return Ok(Some(message.freeze())) };
+        // What is no data are trailers.
+        let data = frame.into_data().unwrap_or_default();
+        if message.len() + data.len() > max_size {
+            break;
+        }
+        message.extend_from_slice(&data);
+    }
+    Ok(None)
 }
 
 /// The order of refusals is that of what a client got wrong first: path, method, length.
