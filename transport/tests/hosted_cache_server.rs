@@ -338,6 +338,23 @@ mod refusals {
     }
 
     #[tokio::test]
+    async fn what_else_is_expected_than_to_go_on_is_refused() {
+        let cache = HostedCache::start().await;
+        let offer = batched_offer().emit();
+        let expecting = |what: &str| {
+            let headers = format!("Expect: {what}\r\nContent-Length: {}\r\n", offer.len());
+            [head(Version::V2, &headers), offer.clone()].concat()
+        };
+        refused(connect(cache.shared).await, &expecting("junk"), 417).await;
+        refused(connect(cache.shared).await, &expecting("100-continue\r\nExpect: tea"), 417).await;
+        let mut raw = connect(cache.shared).await;
+        raw.send(&expecting("100-Continue")).await;
+        let status = raw.receive().await.unwrap().status();
+        let status = if status == 100 { raw.receive().await.unwrap().status() } else { status };
+        assert_eq!(status, 200);
+    }
+
+    #[tokio::test]
     async fn a_second_message_behind_the_first_spoils_both() {
         let cache = HostedCache::start().await;
         let initial = initial_offer().emit();

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
 use peerdist_protocol::hosted_cache::Offer;
 use peerdist_protocol::retrieval::{BlockLookup, Decision, Lookup, decide};
@@ -79,7 +79,7 @@ async fn read(mut body: Incoming, max_size: usize) -> hyper::Result<Option<Bytes
     Ok(None)
 }
 
-/// The order of refusals is that of what a client got wrong first: path, method, length.
+/// The order of refusals is that of what a client got wrong first: path, method, length, Expect.
 fn accept_head<'a, S>(
     shared: &'a Shared<S>,
     visit: Visit,
@@ -95,6 +95,10 @@ fn accept_head<'a, S>(
     }
     if request.body().size_hint().lower() > resource.max_size() as u64 {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
+    }
+    // Nothing else can be expected of us; hyper sees to this one.
+    if headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(StatusCode::EXPECTATION_FAILED);
     }
     Ok(resource)
 }
