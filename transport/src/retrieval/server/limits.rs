@@ -20,6 +20,8 @@ pub struct ServerLimits {
     pub connections_per_source: usize,
     /// Answers at a time that carry something ([MS-PCCRR] 3.2.1). Further requests get empty answers.
     pub uploads: usize,
+    /// Such answers at a time to one address.
+    pub uploads_per_source: usize,
     /// TLS handshakes at a time. Further connections to TLS ports are closed as they come.
     pub handshakes: usize,
     /// TLS handshakes at a time with one address. A client may begin one for each of many offers.
@@ -45,6 +47,7 @@ impl Default for ServerLimits {
             connections: 512,
             connections_per_source: 128,
             uploads: 64,
+            uploads_per_source: 64,
             handshakes: 512,
             handshakes_per_source: 32,
             handshake_time: Duration::from_secs(5),

@@ -21,7 +21,6 @@ use futures_util::future::join_all;
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::retrieval::BlkTail;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -69,7 +68,7 @@ struct Shared<S> {
     /// Those of [`Self::slots`] that listeners for offers alone may have.
     offer_slots: Arc<Slots>,
     handshakes: Arc<Slots>,
-    uploads: Arc<Semaphore>,
+    uploads: Arc<Slots>,
     counters: Counters,
 }
 
@@ -100,8 +99,7 @@ impl<S: BlockSource> Server<S> {
         Self::build(source, limits, Some(offers))
     }
 
-    fn build(source: Arc<S>, mut limits: ServerLimits, offers: Option<Offers>) -> Self {
-        limits.uploads = limits.uploads.min(Semaphore::MAX_PERMITS);
+    fn build(source: Arc<S>, limits: ServerLimits, offers: Option<Offers>) -> Self {
         let slots = |most, per_source| Arc::new(Slots::new(most, per_source));
         let ServerLimits { connections, connections_per_source, .. } = limits;
         let shared = Shared {
@@ -110,7 +108,7 @@ impl<S: BlockSource> Server<S> {
             slots: slots(connections, connections_per_source),
             offer_slots: slots(connections.div_ceil(2), connections_per_source),
             handshakes: slots(limits.handshakes, limits.handshakes_per_source),
-            uploads: Arc::new(Semaphore::new(limits.uploads)),
+            uploads: slots(limits.uploads, limits.uploads_per_source),
             limits,
             counters: Counters::default(),
         };
@@ -120,10 +118,10 @@ impl<S: BlockSource> Server<S> {
     /// What was done so far.
     #[must_use]
     pub fn counters(&self) -> ServerCounters {
-        let Shared { limits, slots, uploads, counters, .. } = &*self.shared;
+        let Shared { slots, uploads, counters, .. } = &*self.shared;
         ServerCounters {
             open_connections: slots.taken() as u64,
-            uploads: limits.uploads.saturating_sub(uploads.available_permits()) as u64,
+            uploads: uploads.taken() as u64,
             ..counters.snapshot()
         }
     }

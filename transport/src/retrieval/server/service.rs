@@ -1,5 +1,6 @@
 //! One request: from its headers to the body of its answer ([MS-PCCRR] 3.2.5, [MS-PCHC] 3.1.5).
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,6 +14,7 @@ use peerdist_protocol::hosted_cache::Offer;
 use peerdist_protocol::retrieval::{BlockLookup, Decision, Lookup, decide};
 
 use super::connection::Progress;
+use super::limits::Slots;
 use super::listener::{Resource, Visit};
 use super::{BlockSource, Shared};
 
@@ -55,7 +57,7 @@ pub(super) async fn answer<S: BlockSource>(
             shared.counters.update(|counters| counters.replies += 1);
             (reply, Bytes::new())
         }
-        Decision::Lookup(lookup) => look_up(&shared, &progress, lookup).await,
+        Decision::Lookup(lookup) => look_up(&shared, &progress, visit.from.ip(), lookup).await,
         Decision::Discard(reason) => {
             shared.counters.discarded(&reason);
             return Ok(refuse(&shared, progress, StatusCode::BAD_REQUEST));
@@ -103,13 +105,18 @@ fn accept_head<'a, S>(
     Ok(resource)
 }
 
-/// Steps 3 and 4 of [MS-PCCRR] 3.2.5.2 to 3.2.5.4: without a permit the answer is empty, and at once.
-async fn look_up<S: BlockSource>(shared: &Shared<S>, progress: &Progress, lookup: Lookup) -> (Vec<u8>, Bytes) {
-    let Ok(permit) = Arc::clone(&shared.uploads).try_acquire_owned() else {
+/// Steps 3 and 4 of [MS-PCCRR] 3.2.5.2 to 3.2.5.4: without a slot the answer is empty, and at once.
+async fn look_up<S: BlockSource>(
+    shared: &Shared<S>,
+    progress: &Progress,
+    source: IpAddr,
+    lookup: Lookup,
+) -> (Vec<u8>, Bytes) {
+    let Ok(slot) = Slots::take(&shared.uploads, source) else {
         shared.counters.update(|counters| counters.busy += 1);
         return (lookup.empty_answer(), Bytes::new());
     };
-    progress.uploads(permit);
+    progress.uploads(slot);
     match lookup {
         Lookup::Block(lookup) => look_up_block(shared, lookup).await,
         Lookup::BlockList(lookup) => {
