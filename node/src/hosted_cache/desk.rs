@@ -9,9 +9,10 @@ use std::time::Instant;
 use bytes::Bytes;
 use peerdist_protocol::content::SegmentId;
 use peerdist_protocol::hosted_cache::{
-    BatchedOffer, ContentTag, Ignored, InitialOffer, Offer, Response, SegmentDescriptor, SegmentInfo,
+    BatchedOffer, Ignored, InitialOffer, Offer, Response, SegmentDescriptor, SegmentInfo,
 };
 
+use super::known::KnownSegments;
 use super::offered::{Held, Offered, Waiting, held, size_in_memory};
 use super::queue::{Content, Fetching, Next, Queue, QueueLimits};
 use super::sources::{Givers, Sources};
@@ -21,8 +22,6 @@ use crate::store::Store;
 
 /// Bytes of hashes that wait to be used.
 const MAX_WAITING_BYTES: usize = 64 << 20;
-/// Segments whose hashes are known.
-const MAX_KNOWN: usize = 131_072;
 /// Other hosts that are remembered for a segment while it is fetched from one.
 const MAX_OTHERS: usize = 4;
 
@@ -34,31 +33,14 @@ pub(super) struct Desk {
     queue: Queue,
     pub(super) sources: Sources,
     givers: Givers,
-    /// Segments whose complete lists of hashes are known.
-    known: HashMap<SegmentId, Known>,
+    known: KnownSegments,
     /// Segments that are fetched now, and who else offered them meanwhile.
     in_flight: HashMap<SegmentId, Vec<SocketAddr>>,
     pub(super) counted: HostedCacheStatus,
 }
 
-/// That the hashes of a segment are known.
-#[derive(Debug)]
-struct Known {
-    since: Instant,
-    /// The segment while it is not on disk yet.
-    unwritten: Option<Offered>,
-}
-
-/// A record to be written.
-#[derive(Debug)]
-pub(super) struct NewRecord {
-    pub(super) id: SegmentId,
-    pub(super) tag: ContentTag,
-    pub(super) segment_information: Bytes,
-}
-
 impl Desk {
-    pub(super) fn new(settings: config::HostedCache, store: Store, known: Vec<SegmentId>, now: Instant) -> Self {
+    pub(super) fn new(settings: config::HostedCache, store: Store, known: KnownSegments, now: Instant) -> Self {
         let number = |count: std::num::NonZeroU32| count.get() as usize;
         let queue = Queue::new(QueueLimits {
             segments: number(settings.max_queued),
@@ -66,7 +48,6 @@ impl Desk {
             bytes: MAX_WAITING_BYTES,
             runs_per_source: number(settings.max_pulls_per_source),
         });
-        let known = known.into_iter().take(MAX_KNOWN).map(|id| (id, Known { since: now, unwritten: None })).collect();
         Self {
             sources: Sources::new(settings.max_bytes_per_source),
             settings,
@@ -80,14 +61,14 @@ impl Desk {
     }
 
     /// Takes an offer that came from an address. `is_on` says whether offers are to lead to anything at all. With the
-    /// answer comes what is to be written to disk.
+    /// answer comes the segment whose record is to be written.
     pub(super) fn take(
         &mut self,
         from: SocketAddr,
         offer: Offer,
         is_on: bool,
         now: Instant,
-    ) -> (Response, Option<NewRecord>) {
+    ) -> (Response, Option<Offered>) {
         // The retrieval server is where the offer came from ([MS-PCHC] 3.1.5), at the port that it names.
         let mut address = from;
         address.set_ip(from.ip().to_canonical());
@@ -196,7 +177,7 @@ impl Desk {
 
     fn initial(&mut self, address: SocketAddr, offer: &InitialOffer, refusal: Option<&'static str>) -> Response {
         let id = offer.segment_id;
-        if refusal.is_none() && !self.known.contains_key(&id) {
+        if refusal.is_none() && !self.known.contains(&id) {
             return Response::Interested;
         }
         let reason = if refusal.is_some() {
@@ -205,8 +186,7 @@ impl Desk {
             None
         } else {
             self.counted.segments_offered += 1;
-            let unwritten = self.known.get(&id).and_then(|known| known.unwritten.clone());
-            let content = match unwritten {
+            let content = match self.known.unwritten(&id) {
                 Some(offered) => Content::One(Some(offered), 0),
                 None => Content::Recorded(Some(id)),
             };
@@ -228,7 +208,7 @@ impl Desk {
         offer: SegmentInfo,
         refusal: Option<&'static str>,
         now: Instant,
-    ) -> Option<NewRecord> {
+    ) -> Option<Offered> {
         // The buffer that the whole message was read into is not kept.
         let segment_information = Bytes::copy_from_slice(&offer.segment_information);
         let offer = SegmentInfo { segment_information, ..offer };
@@ -240,7 +220,8 @@ impl Desk {
                 return None;
             }
         };
-        let record = self.remember(&offered, &offer, now);
+        // A segment of which nothing came yet takes nothing on disk.
+        let record = self.store.held(&offered.id).and_then(|_| self.remember(&offered, address.ip(), now));
         let verdict = match self.judge_held(address.ip(), &offered.id, offered.block_count) {
             // What is held blind can be proven now.
             Ok(_) | Err("repeated") if offered.is_bound() => Ok(false),
@@ -274,25 +255,18 @@ impl Desk {
         Offered::verified(segment, offer.content_tag).map_err(|error| Ignored::from(error).as_str())
     }
 
-    /// Remembers a complete list of hashes.
-    fn remember(&mut self, offered: &Offered, offer: &SegmentInfo, now: Instant) -> Option<NewRecord> {
-        if !offered.is_bound() || self.known.len() >= MAX_KNOWN {
-            return None;
-        }
-        let Entry::Vacant(vacant) = self.known.entry(offered.id) else { return None };
-        vacant.insert(Known { since: now, unwritten: Some(offered.clone()) });
-        let segment_information = offer.segment_information.clone();
-        Some(NewRecord { id: offered.id, tag: offer.content_tag, segment_information })
+    /// Remembers the hashes of a segment of which something is held, where they are complete. Returns the segment where
+    /// its record is to be written.
+    pub(super) fn remember(&mut self, offered: &Offered, source: IpAddr, now: Instant) -> Option<Offered> {
+        self.known.remember(offered, source, self.store.limit_now(), now).then(|| offered.clone())
     }
 
     /// A record is on disk, or could not be written.
     pub(super) fn recorded(&mut self, id: &SegmentId, is_written: bool) {
         if is_written {
-            if let Some(known) = self.known.get_mut(id) {
-                known.unwritten = None;
-            }
+            self.known.written(id);
         } else {
-            self.known.remove(id);
+            self.known.forget(id);
         }
     }
 
@@ -300,7 +274,7 @@ impl Desk {
     pub(super) fn record_read(&mut self, address: SocketAddr, id: &SegmentId, record: Option<Offered>) {
         self.queue.ended(address.ip());
         let Some(offered) = record else {
-            self.known.remove(id);
+            self.known.forget(id);
             return self.counted.ignore("record", 1);
         };
         let size = size_in_memory(&offered);
@@ -312,10 +286,7 @@ impl Desk {
     /// The segments that are known since before `then` and of which nothing is held. They are forgotten.
     pub(super) fn forget_before(&mut self, then: Instant) -> Vec<SegmentId> {
         let store = &self.store;
-        let is_gone = |id: &SegmentId, known: &Known| {
-            known.since <= then && known.unwritten.is_none() && store.held(id).is_none()
-        };
-        self.known.extract_if(|id, known| is_gone(id, known)).map(|(id, _)| id).collect()
+        self.known.forget_before(then, |id| store.held(id).is_none())
     }
 
     /// What is to be fetched next.
@@ -431,7 +402,7 @@ impl Desk {
 #[cfg(test)]
 mod tests {
     use peerdist_protocol::content::{CryptoAlgoId, EncryptedBlock};
-    use peerdist_protocol::hosted_cache::Version;
+    use peerdist_protocol::hosted_cache::{ContentTag, Version};
     use tempfile::TempDir;
 
     use super::super::offered::Kept;
@@ -450,7 +421,7 @@ mod tests {
             let directory = tempfile::tempdir().unwrap();
             let store = Store::open(&StoreConfig::new(directory.path().join("cache"))).unwrap();
             let now = Instant::now();
-            let desk = Desk::new(config::HostedCache::default(), store, Vec::new(), now);
+            let desk = Desk::new(config::HostedCache::default(), store, KnownSegments::default(), now);
             Self { desk, now, _directory: directory }
         }
 

@@ -10,11 +10,12 @@
 //! | `desk` | what an offer leads to: decisions without sockets |
 //! | `queue`, `sources` | what waits; who may offer how much |
 //! | `offered` | an offered segment: what is wanted of it, and the check of its blocks |
-//! | `records` | hashes and secrets of version 1.0 offers, on disk |
+//! | `known`, `records` | of which segments hashes and secrets are known; these on disk |
 //! | `pull` | the task that fetches |
 //! | `status` | what it did |
 
 mod desk;
+mod known;
 mod offered;
 mod pull;
 mod queue;
@@ -38,7 +39,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::store::Store;
-use desk::{Desk, NewRecord};
+use desk::Desk;
+use known::KnownSegments;
+use offered::Offered;
 use records::Records;
 pub use status::{HostedCacheStatus, OfferListener, Offers, TagStatus};
 
@@ -63,7 +66,7 @@ struct Inner {
     resume_at: Mutex<Option<Moment>>,
     /// Tells the task that fetches that there is something to do.
     wake: Notify,
-    unwritten: mpsc::Sender<NewRecord>,
+    unwritten: mpsc::Sender<Offered>,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -76,8 +79,8 @@ impl HostedCache {
     /// Where the directory of the records cannot be used.
     pub fn start(settings: config::HostedCache, store: Store, client: Client, on: Arc<AtomicBool>) -> io::Result<Self> {
         let records = Records::open(store.dir())?;
-        let known = records.list()?;
         let now = Instant::now();
+        let known = KnownSegments::new(records.list()?, now);
         let (unwritten, to_write) = mpsc::channel(MAX_UNWRITTEN);
         let inner = Arc::new(Inner {
             desk: Mutex::new(Desk::new(settings.clone(), store.clone(), known, now)),
@@ -107,11 +110,8 @@ impl HostedCache {
     pub fn take(&self, from: SocketAddr, offer: Offer) -> Response {
         let is_on = self.0.on.load(Ordering::Relaxed);
         let (response, record) = self.0.desk().take(from, offer, is_on, Instant::now());
-        if let Some(record) = record
-            && let Err(error) = self.0.unwritten.try_send(record)
-        {
-            // The disk does not keep up: the hashes are used now and not remembered.
-            self.0.desk().recorded(&error.into_inner().id, false);
+        if let Some(record) = record {
+            self.0.record(record);
         }
         self.0.wake.notify_one();
         response
@@ -170,7 +170,7 @@ impl Inner {
 }
 
 /// Writes records as they come, and those that are left once it is told to stop.
-async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<NewRecord>, stop: CancellationToken) {
+async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<Offered>, stop: CancellationToken) {
     loop {
         let record = tokio::select! {
             biased;
@@ -185,12 +185,20 @@ async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<NewRecord
 }
 
 impl Inner {
-    fn write_record(&self, NewRecord { id, tag, segment_information }: &NewRecord) {
-        let written = self.records.write(id, *tag, segment_information);
-        if let Err(error) = &written {
-            tracing::warn!(segment = %id, %error, "the hashes of an offered segment cannot be kept");
+    /// Has the record of a segment written.
+    fn record(&self, offered: Offered) {
+        if let Err(error) = self.unwritten.try_send(offered) {
+            // The disk does not keep up: the hashes are used now and not remembered.
+            self.desk().recorded(&error.into_inner().id, false);
         }
-        self.desk().recorded(id, written.is_ok());
+    }
+
+    fn write_record(&self, offered: &Offered) {
+        let written = self.records.write(offered);
+        if let Err(error) = &written {
+            tracing::warn!(segment = %offered.id, %error, "the hashes of an offered segment cannot be kept");
+        }
+        self.desk().recorded(&offered.id, written.is_ok());
     }
 }
 

@@ -132,6 +132,11 @@ impl Inner {
         match kept {
             Ok(Kept::Yes) => {
                 desk.counted.pulled(segment.offered.tag, size);
+                let record = desk.remember(&segment.offered, address.ip(), now);
+                drop(desk);
+                if let Some(record) = record {
+                    self.record(record);
+                }
                 Rest::GoOn
             }
             Ok(Kept::Wrong) => {
