@@ -150,7 +150,7 @@ pub struct HostedCache {
     pub max_queued: NonZeroU32,
     /// Offered segments of one client that wait to be fetched.
     pub max_queued_per_source: NonZeroU32,
-    /// Bytes that are fetched from one client in an hour.
+    /// Bytes that are fetched from one client in an hour, and half of the cache's size at most.
     #[serde(with = "value::bytes")]
     pub max_bytes_per_source: u64,
 }

@@ -48,8 +48,10 @@ impl Desk {
             bytes: MAX_WAITING_BYTES,
             runs_per_source: number(settings.max_pulls_per_source),
         });
+        // Or one source could have all that others gave make way within the hour.
+        let max_bytes = settings.max_bytes_per_source.min(store.stats().limit / 2);
         Self {
-            sources: Sources::new(settings.max_bytes_per_source),
+            sources: Sources::new(max_bytes),
             settings,
             store,
             queue,
@@ -407,7 +409,7 @@ mod tests {
 
     use super::super::offered::Kept;
     use super::*;
-    use crate::store::StoreConfig;
+    use crate::store::{Limits, SizeLimit, StoreConfig};
 
     /// Dropped in this order.
     struct Bench {
@@ -419,7 +421,9 @@ mod tests {
     impl Bench {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
-            let store = Store::open(&StoreConfig::new(directory.path().join("cache"))).unwrap();
+            let limits = Limits { size: SizeLimit::Bytes(16 << 20), keep_free: 0, ..Limits::default() };
+            let store = StoreConfig { limits, ..StoreConfig::new(directory.path().join("cache")) };
+            let store = Store::open(&store).unwrap();
             let now = Instant::now();
             let desk = Desk::new(config::HostedCache::default(), store, KnownSegments::default(), now);
             Self { desk, now, _directory: directory }
@@ -515,6 +519,18 @@ mod tests {
             std::iter::from_fn(|| bench.next()).map(|(host, segment)| (host, segment.offered.id)).collect();
         assert_eq!(rest, [(2, descriptor(0).segment_id), (2, descriptor(30).segment_id)]);
         assert_eq!(bench.desk.status(bench.now).ignored["unreachable"], 19);
+    }
+
+    #[test]
+    fn one_host_fills_no_more_than_half_of_the_cache_in_an_hour() {
+        let mut bench = Bench::new();
+        let half = bench.desk.store.stats().limit / 2;
+        bench.desk.sources.sent(address(1).ip(), half - 1, bench.now);
+        bench.offer(1, vec![descriptor(1)]);
+        bench.desk.sources.sent(address(1).ip(), 1, bench.now);
+        bench.offer(1, vec![descriptor(2)]);
+        let status = bench.desk.status(bench.now);
+        assert_eq!((status.queued, status.ignored.get("quota")), (1, Some(&1)));
     }
 
     #[test]
