@@ -120,7 +120,43 @@ impl fmt::Display for OfferVersion {
     }
 }
 
-value::as_text!(ServerName, OfferVersion);
+/// A subnet, written as `"192.0.2.0/24"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet(pub IpNet);
+
+/// The text is no subnet.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ParseSubnetError {
+    /// An address alone.
+    #[error("a subnet has a prefix length: \"{0}\" is this address alone")]
+    NoLength(IpNet),
+    /// Anything else.
+    #[error("a subnet is an address and a prefix length, as in \"192.0.2.0/24\" or \"2001:db8::/32\"")]
+    Other,
+}
+
+impl FromStr for Subnet {
+    type Err = ParseSubnetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| match text.parse::<IpAddr>() {
+            Ok(address) => ParseSubnetError::NoLength(address.into()),
+            Err(_) => ParseSubnetError::Other,
+        })
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+value::as_text! {
+    ServerName: "a host name or an IP address in quotes",
+    OfferVersion: "\"1.0\" or \"2.0\", in quotes",
+    Subnet: "a subnet in quotes such as \"192.0.2.0/24\"",
+}
 
 /// `[hosted_cache]`: which offers a hosted cache takes, and how much of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,9 +173,9 @@ pub struct HostedCache {
     /// Whether segments of version 1.0 offers are kept unverified.
     pub blind: bool,
     /// The sources whose offers are taken; none means all.
-    pub allow: Vec<IpNet>,
+    pub allow: Vec<Subnet>,
     /// The sources whose offers are refused in any case.
-    pub deny: Vec<IpNet>,
+    pub deny: Vec<Subnet>,
     /// Blocks on their way to clients at once.
     pub max_uploads: NonZeroU32,
     /// Blocks fetched from clients at once.
@@ -180,7 +216,7 @@ impl HostedCache {
     #[must_use]
     pub fn takes_from(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        let is_in = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&source));
+        let is_in = |nets: &[Subnet]| nets.iter().any(|net| net.0.contains(&source));
         (self.allow.is_empty() || is_in(&self.allow)) && !is_in(&self.deny)
     }
 }

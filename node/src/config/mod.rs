@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
-pub use hosted::{Fallback, HostedCache, HostedClient, OfferVersion, ServerName};
+pub use hosted::{Fallback, HostedCache, HostedClient, OfferVersion, ServerName, Subnet};
 pub use sections::{
     Cache, CacheSize, Control, Discovery, Fetch, Interfaces, Log, LogFilter, MIN_CACHE_SIZE, Mode, Node, Retrieval,
     SocketMode,

@@ -70,8 +70,8 @@ fn bad_values_are_shown_where_they_stand() {
         ("[control]\nadmin_mode = \"1777\"", (2, 14)),
         ("[control]\nmax_staged_per_user = -1", (2, 23)),
         ("[hosted_client]\nversion = \"3.0\"", (2, 11)),
-        ("[hosted_client]\nservers = [\"cache\", \"http://cache\"]", (2, 11)),
-        ("[hosted_client]\nservers = [\"cache:80\"]", (2, 11)),
+        ("[hosted_client]\nservers = [\"cache\", \"http://cache\"]", (2, 21)),
+        ("[hosted_client]\nservers = [\"cache:80\"]", (2, 12)),
         ("[hosted_cache]\nallow = [\"192.0.2.0/33\"]", (2, 10)),
         ("[hosted_cache]\nmax_pulls = 0", (2, 13)),
         ("[log]\nfilter = \"a=b=c\"", (2, 10)),
@@ -79,6 +79,22 @@ fn bad_values_are_shown_where_they_stand() {
     ] {
         let (line, column, message) = refusal(text);
         assert_eq!((line, column), place, "{text:?}: {message}");
+    }
+}
+
+#[test]
+fn bad_values_of_hosted_mode_are_told_what_to_write_instead() {
+    for (text, told) in [
+        ("[hosted_cache]\nallow = [\"192.0.2.1\"]", "\"192.0.2.1/32\" is this address alone"),
+        ("[hosted_cache]\ndeny = [\"2001:db8::1\"]", "\"2001:db8::1/128\" is this address alone"),
+        ("[hosted_cache]\nallow = [\"192.0.2.0/33\"]", "as in \"192.0.2.0/24\""),
+        ("[hosted_cache]\nallow = [10]", "expected a subnet in quotes"),
+        ("[hosted_client]\nversion = 1.0", "expected \"1.0\" or \"2.0\", in quotes"),
+        ("[hosted_client]\nversion = 2", "expected \"1.0\" or \"2.0\", in quotes"),
+        ("[control]\nadmin_mode = 0o600", "expected a mode in quotes such as \"0600\""),
+    ] {
+        let message = refusal(text).2;
+        assert!(message.contains(told), "{text:?}: {message}");
     }
 }
 
