@@ -358,7 +358,8 @@ mod certificates {
             let key = KeyPair::generate_for(algorithm).unwrap();
             let chain = rcgen::CertificateParams::new(["hc.example".to_owned()]).unwrap().self_signed(&key).unwrap();
             let identity = hosted_cache_support::Identity { chain: chain.pem(), key: key.serialize_pem() };
-            Files::of(&identity).load();
+            let is_ecdsa = algorithm != &rcgen::PKCS_ED25519;
+            assert_eq!(Files::of(&identity).load().has_ecdsa_key(), is_ecdsa);
         }
         // As administrators make them: RSA, in the older form of the key's file as well.
         let files = Files::of(&Authority::new().issue(&["localhost"]));
@@ -383,7 +384,7 @@ mod certificates {
             "-out",
             "chain.pem",
         ]);
-        Certificate::load(&chain, &key).unwrap();
+        assert!(!Certificate::load(&chain, &key).unwrap().has_ecdsa_key());
         openssl(&["rsa", "-traditional", "-in", "key.pem", "-out", "older.pem"]);
         assert!(fs::read_to_string(&older).unwrap().contains("BEGIN RSA PRIVATE KEY"));
         fs::set_permissions(&older, fs::Permissions::from_mode(0o600)).unwrap();

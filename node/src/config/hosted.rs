@@ -1,9 +1,11 @@
 //! The sections of hosted mode: `[hosted_client]` and `[hosted_cache]`.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -45,6 +47,37 @@ impl Default for HostedClient {
             trust: PathBuf::new(),
             fallback: Fallback::Origin,
         }
+    }
+}
+
+impl HostedClient {
+    /// What its keys say together that none of them says alone.
+    pub(super) fn contradiction(&self) -> Option<Cow<'static, str>> {
+        let Self { servers, version, retrieval_port, http_port, https_port, .. } = self;
+        let (offer_key, offer_port) = match version.0 {
+            Version::V1 => ("https_port", *https_port),
+            Version::V2 => ("http_port", *http_port),
+        };
+        let plain = |server: &ServerName| server.0.trim_end_matches('.').to_ascii_lowercase();
+        let mut names = HashSet::new();
+        let mut twice = servers.iter().filter(|server| !names.insert(plain(server)));
+        if servers.is_empty() {
+            Some("node.mode is \"hosted-client\", and hosted_client.servers names no server".into())
+        } else if let Some(server) = twice.next() {
+            Some(format!("hosted_client.servers names {server} twice").into())
+        } else if *retrieval_port == 0 {
+            Some("hosted_client.retrieval_port is 0: name the port where the hosted caches serve blocks".into())
+        } else if offer_port == 0 {
+            Some(format!("hosted_client.{offer_key} is 0: name the port where the hosted caches take offers").into())
+        } else {
+            None
+        }
+    }
+
+    /// The file of the certificates that are trusted, where it is not the system that says which.
+    #[must_use]
+    pub fn trust_file(&self) -> Option<&Path> {
+        (!self.trust.as_os_str().is_empty()).then_some(&self.trust)
     }
 }
 
@@ -212,6 +245,29 @@ impl Default for HostedCache {
 }
 
 impl HostedCache {
+    /// What its keys, and the port of `[node]`, say together that none of them says alone.
+    pub(super) fn contradiction(&self, node_port: u16) -> Option<&'static str> {
+        let https_port = if self.certificate_files().is_some() { self.https_port } else { 0 };
+        if self.http_port == 0 && https_port == 0 {
+            Some("node.mode is \"hosted-cache\", and neither version's offers can be taken")
+        } else if node_port == 0 {
+            Some("node.port is 0, which takes any free port: the clients of a hosted cache have to know it")
+        } else if https_port == self.http_port {
+            Some("hosted_cache.https_port and hosted_cache.http_port are one port: offers with TLS need their own")
+        } else if https_port == node_port {
+            Some("hosted_cache.https_port and node.port are one port: offers with TLS need their own")
+        } else {
+            None
+        }
+    }
+
+    /// The files of the certificate chain and its key, where offers of version 1.0 are taken.
+    #[must_use]
+    pub fn certificate_files(&self) -> Option<(&Path, &Path)> {
+        let are_taken = self.https_port != 0 && !self.certificate.as_os_str().is_empty();
+        are_taken.then_some((&self.certificate, &self.private_key))
+    }
+
     /// Whether offers from a source are taken.
     #[must_use]
     pub fn takes_from(&self, source: IpAddr) -> bool {

@@ -44,8 +44,8 @@ impl Role {
                 listeners.push(Listener::offers(listener));
             }
         }
-        if settings.https_port != 0 && !settings.certificate.as_os_str().is_empty() {
-            let certificate = Certificate::load(&settings.certificate, &settings.private_key)?;
+        if let Some((chain, key)) = settings.certificate_files() {
+            let certificate = Certificate::load(chain, key)?;
             for listener in listen(&node.listen, settings.https_port)? {
                 offers.extend(described(&listener, Version::V1));
                 listeners.push(Listener::offers_over_tls(listener, certificate.clone()));
