@@ -331,6 +331,7 @@ fn server_limits(retrieval: &config::Retrieval) -> ServerLimits {
         connections: retrieval.max_connections.get() as usize,
         connections_per_source: retrieval.max_connections_per_peer.get() as usize,
         uploads: retrieval.max_uploads.get() as usize,
+        uploads_per_source: retrieval.max_uploads.get() as usize,
         idle_time: retrieval.idle_timeout,
         header_time: retrieval.request_timeout,
         body_time: retrieval.request_timeout,

@@ -319,6 +319,42 @@ mod refusals {
     }
 
     #[tokio::test]
+    async fn a_body_in_very_many_pieces_is_refused() {
+        let cache = HostedCache::start().await;
+        let offer = Offer::parse(Version::V2, &vectors("batched_offer_max_128").remove(0).bytes).unwrap().emit();
+        let pieces = |size: usize| {
+            let pieces =
+                offer.chunks(size).map(|piece| [format!("{:x}\r\n", piece.len()).as_bytes(), piece, b"\r\n"].concat());
+            [
+                head(Version::V2, "Transfer-Encoding: chunked\r\n"),
+                pieces.collect::<Vec<_>>().concat(),
+                b"0\r\n\r\n".to_vec(),
+            ]
+            .concat()
+        };
+        answered(&mut connect(cache.shared).await, &pieces(16), OK).await;
+        refused(connect(cache.shared).await, &pieces(1), 413).await;
+        cache.answers_good_offers().await;
+    }
+
+    #[tokio::test]
+    async fn what_else_is_expected_than_to_go_on_is_refused() {
+        let cache = HostedCache::start().await;
+        let offer = batched_offer().emit();
+        let expecting = |what: &str| {
+            let headers = format!("Expect: {what}\r\nContent-Length: {}\r\n", offer.len());
+            [head(Version::V2, &headers), offer.clone()].concat()
+        };
+        refused(connect(cache.shared).await, &expecting("junk"), 417).await;
+        refused(connect(cache.shared).await, &expecting("100-continue\r\nExpect: tea"), 417).await;
+        let mut raw = connect(cache.shared).await;
+        raw.send(&expecting("100-Continue")).await;
+        let status = raw.receive().await.unwrap().status();
+        let status = if status == 100 { raw.receive().await.unwrap().status() } else { status };
+        assert_eq!(status, 200);
+    }
+
+    #[tokio::test]
     async fn a_second_message_behind_the_first_spoils_both() {
         let cache = HostedCache::start().await;
         let initial = initial_offer().emit();

@@ -10,7 +10,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use hosted_cache_support::{
-    Authority, Files, HostedCache, INTERESTED, batched_offer, connect, connect_tls, initial_offer, post,
+    Authority, Files, HostedCache, INTERESTED, batched_offer, connect, connect_from, connect_tls, initial_offer, post,
 };
 use peerdist_protocol::hosted_cache::Version;
 use peerdist_transport::hosted_cache::{Certificate, CertificateError};
@@ -57,7 +57,7 @@ mod strangers {
 
     #[tokio::test]
     async fn half_open_and_slow_handshakes_end_in_time() {
-        let cache = HostedCache::with(ServerLimits { header_time: 5 * SHORT, ..ServerLimits::default() }).await;
+        let cache = HostedCache::with(ServerLimits { handshake_time: 5 * SHORT, ..ServerLimits::default() }).await;
         let mut silent = connect(cache.tls).await;
         let mut stopped = connect(cache.tls).await;
         stopped.send(CLIENT_HELLO).await;
@@ -102,7 +102,7 @@ mod strangers {
 
     #[tokio::test]
     async fn handshakes_count_among_the_connections_of_their_source() {
-        let limits = ServerLimits { connections_per_source: 2, header_time: FOREVER, ..ServerLimits::default() };
+        let limits = ServerLimits { connections_per_source: 2, handshake_time: FOREVER, ..ServerLimits::default() };
         let cache = HostedCache::with(limits).await;
         let first = connect(cache.tls).await;
         let second = connect(cache.tls).await;
@@ -112,6 +112,44 @@ mod strangers {
         assert_eq!(cache.server.counters().connections_over_source_limit, 2);
         drop((first, second));
         cache.until(|counters| counters.open_connections == 0).await;
+        cache.answers_good_offers().await;
+    }
+
+    #[tokio::test]
+    async fn half_handshakes_leave_places_for_others_and_half_of_all_for_retrieval() {
+        let limits = ServerLimits {
+            connections: 6,
+            handshakes_per_source: 2,
+            handshake_time: FOREVER,
+            header_time: FOREVER,
+            ..ServerLimits::default()
+        };
+        let cache = HostedCache::with(limits).await;
+        let half = [connect(cache.tls).await, connect(cache.tls).await];
+        cache.until(|counters| counters.open_connections == 2).await;
+        assert!(connect(cache.tls).await.is_closed().await);
+        assert_eq!(cache.server.counters().connections_over_source_limit, 1);
+        // Handshakes of others have a bound of their own, and what has ended makes room.
+        let other = connect_from([127, 0, 0, 2], cache.tls).await;
+        cache.until(|counters| counters.open_connections == 3).await;
+        drop((half, other));
+        cache.until(|counters| counters.open_connections == 0).await;
+        // What is past the handshake leaves the bound of handshakes, and takes half of the connections.
+        let mut sessions = Vec::new();
+        for _ in 0..3 {
+            let mut raw = cache.connect_tls().await;
+            raw.send(&post(Version::V1, &initial_offer().emit())).await;
+            assert_eq!(raw.receive().await.unwrap().body, INTERESTED);
+            sessions.push(raw);
+        }
+        assert!(connect(cache.tls).await.is_closed().await);
+        assert!(connect(cache.plain).await.is_closed().await);
+        assert_eq!(cache.server.counters().connections_over_limit, 2);
+        let mut raw = connect(cache.shared).await;
+        raw.send(&post(Version::V2, &batched_offer().emit())).await;
+        assert_eq!(raw.receive().await.unwrap().status(), 200);
+        drop(sessions);
+        cache.until(|counters| counters.open_connections == 1).await;
         cache.answers_good_offers().await;
     }
 
@@ -142,7 +180,7 @@ mod strangers {
 
     #[tokio::test]
     async fn the_server_stops_while_a_handshake_hangs() {
-        let cache = HostedCache::with(ServerLimits { header_time: FOREVER, ..ServerLimits::default() }).await;
+        let cache = HostedCache::with(ServerLimits { handshake_time: FOREVER, ..ServerLimits::default() }).await;
         let mut hanging = connect(cache.tls).await;
         hanging.send(CLIENT_HELLO).await;
         cache.until(|counters| counters.open_connections == 1).await;
@@ -301,12 +339,27 @@ mod certificates {
     }
 
     #[test]
+    fn what_is_no_regular_file_is_refused_at_once() {
+        let files = Files::of(&Authority::new().issue(&["localhost"]));
+        let [chain, key, fifo] = ["chain.pem", "key.pem", "fifo"].map(|name| files.path(name));
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        for (chain, key) in [(&chain, &fifo), (&fifo, &key), (&files.path("."), &key)] {
+            let (done, waiting) = std::sync::mpsc::channel();
+            let [chain, key] = [chain, key].map(Clone::clone);
+            std::thread::spawn(move || done.send(Certificate::load(&chain, &key).unwrap_err().to_string()));
+            let error = waiting.recv_timeout(FOREVER).unwrap();
+            assert!(error.ends_with(": not a regular file"), "{error}");
+        }
+    }
+
+    #[test]
     fn keys_of_every_usual_kind_and_form_are_understood() {
         for algorithm in [&rcgen::PKCS_ECDSA_P256_SHA256, &rcgen::PKCS_ECDSA_P384_SHA384, &rcgen::PKCS_ED25519] {
             let key = KeyPair::generate_for(algorithm).unwrap();
             let chain = rcgen::CertificateParams::new(["hc.example".to_owned()]).unwrap().self_signed(&key).unwrap();
             let identity = hosted_cache_support::Identity { chain: chain.pem(), key: key.serialize_pem() };
-            Files::of(&identity).load();
+            let is_ecdsa = algorithm != &rcgen::PKCS_ED25519;
+            assert_eq!(Files::of(&identity).load().has_ecdsa_key(), is_ecdsa);
         }
         // As administrators make them: RSA, in the older form of the key's file as well.
         let files = Files::of(&Authority::new().issue(&["localhost"]));
@@ -331,7 +384,7 @@ mod certificates {
             "-out",
             "chain.pem",
         ]);
-        Certificate::load(&chain, &key).unwrap();
+        assert!(!Certificate::load(&chain, &key).unwrap().has_ecdsa_key());
         openssl(&["rsa", "-traditional", "-in", "key.pem", "-out", "older.pem"]);
         assert!(fs::read_to_string(&older).unwrap().contains("BEGIN RSA PRIVATE KEY"));
         fs::set_permissions(&older, fs::Permissions::from_mode(0o600)).unwrap();

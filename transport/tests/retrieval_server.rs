@@ -308,6 +308,30 @@ mod limits {
     }
 
     #[tokio::test]
+    async fn one_address_has_its_share_of_the_uploads() {
+        let limits = ServerLimits { uploads: 3, uploads_per_source: 2, ..ServerLimits::default() };
+        let running = Running::start(Memory::gated(), limits).await;
+        let mut waiting = Vec::new();
+        for count in 1..=2 {
+            let mut raw = running.connect().await;
+            raw.send(&post(&get_block(1, 0).body())).await;
+            running.until(|counters| counters.uploads == count).await;
+            waiting.push(raw);
+        }
+        assert_eq!(ask(&mut running.connect().await, &get_block(1, 0)).await, Answer::Empty);
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 2], 0).into()).unwrap();
+        let mut other = Raw(socket.connect(running.address).await.unwrap());
+        other.send(&post(&get_block(1, 0).body())).await;
+        running.until(|counters| counters.uploads == 3 && counters.busy == 1).await;
+        running.source.gate.add_permits(3);
+        for raw in waiting.iter_mut().chain([&mut other]) {
+            assert_eq!(raw.receive().await.unwrap().body.len(), 65_644);
+        }
+        running.until(|counters| counters.uploads == 0).await;
+    }
+
+    #[tokio::test]
     async fn an_upload_lasts_until_its_answer_is_written() {
         let limits = ServerLimits { uploads: 1, upload_time: 5 * SHORT, ..ServerLimits::default() };
         let running = Running::start(Memory::small(), limits).await;

@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::error::Error;
 use std::fmt::Write as _;
-use std::io::{IsTerminal, Write as _};
+use std::io::{ErrorKind, IsTerminal, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
+use peerdist_transport::hosted_cache::CertificateError;
 
 use crate::config::ConfigError;
 
@@ -142,6 +143,19 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self { status: ExitStatus::Configuration, error: FailureError::Config(Box::new(error)), help: None }
+    }
+}
+
+impl From<CertificateError> for Failure {
+    fn from(error: CertificateError) -> Self {
+        match &error {
+            CertificateError::Read { source, .. } if source.kind() == ErrorKind::PermissionDenied => {
+                Self::new(ExitStatus::NotPermitted, error)
+                    .help("the file has to be readable for the user that the daemon runs as")
+            }
+            _ => Self::new(ExitStatus::Configuration, error)
+                .help("certificate and private_key of [hosted_cache] and trust of [hosted_client] name PEM files"),
+        }
     }
 }
 

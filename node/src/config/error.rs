@@ -1,5 +1,6 @@
 //! What can be wrong with a configuration, and where in the file.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, LabeledSpan, NamedSource, SourceCode};
@@ -56,7 +57,7 @@ pub enum ConfigError {
         /// The file.
         path: PathBuf,
         /// What is wrong.
-        message: &'static str,
+        message: Cow<'static, str>,
     },
     /// Neither `$XDG_CACHE_HOME` nor `$HOME` names a directory for the user's own cache.
     #[error("no place for a cache of your own: neither XDG_CACHE_HOME nor HOME is an absolute path")]

@@ -1,9 +1,11 @@
 //! The sections of hosted mode: `[hosted_client]` and `[hosted_cache]`.
 
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt;
 use std::net::IpAddr;
 use std::num::NonZeroU32;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use ipnet::IpNet;
@@ -45,6 +47,37 @@ impl Default for HostedClient {
             trust: PathBuf::new(),
             fallback: Fallback::Origin,
         }
+    }
+}
+
+impl HostedClient {
+    /// What its keys say together that none of them says alone.
+    pub(super) fn contradiction(&self) -> Option<Cow<'static, str>> {
+        let Self { servers, version, retrieval_port, http_port, https_port, .. } = self;
+        let (offer_key, offer_port) = match version.0 {
+            Version::V1 => ("https_port", *https_port),
+            Version::V2 => ("http_port", *http_port),
+        };
+        let plain = |server: &ServerName| server.0.trim_end_matches('.').to_ascii_lowercase();
+        let mut names = HashSet::new();
+        let mut twice = servers.iter().filter(|server| !names.insert(plain(server)));
+        if servers.is_empty() {
+            Some("node.mode is \"hosted-client\", and hosted_client.servers names no server".into())
+        } else if let Some(server) = twice.next() {
+            Some(format!("hosted_client.servers names {server} twice").into())
+        } else if *retrieval_port == 0 {
+            Some("hosted_client.retrieval_port is 0: name the port where the hosted caches serve blocks".into())
+        } else if offer_port == 0 {
+            Some(format!("hosted_client.{offer_key} is 0: name the port where the hosted caches take offers").into())
+        } else {
+            None
+        }
+    }
+
+    /// The file of the certificates that are trusted, where it is not the system that says which.
+    #[must_use]
+    pub fn trust_file(&self) -> Option<&Path> {
+        (!self.trust.as_os_str().is_empty()).then_some(&self.trust)
     }
 }
 
@@ -120,7 +153,43 @@ impl fmt::Display for OfferVersion {
     }
 }
 
-value::as_text!(ServerName, OfferVersion);
+/// A subnet, written as `"192.0.2.0/24"`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subnet(pub IpNet);
+
+/// The text is no subnet.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum ParseSubnetError {
+    /// An address alone.
+    #[error("a subnet has a prefix length: \"{0}\" is this address alone")]
+    NoLength(IpNet),
+    /// Anything else.
+    #[error("a subnet is an address and a prefix length, as in \"192.0.2.0/24\" or \"2001:db8::/32\"")]
+    Other,
+}
+
+impl FromStr for Subnet {
+    type Err = ParseSubnetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        text.parse().map(Self).map_err(|_| match text.parse::<IpAddr>() {
+            Ok(address) => ParseSubnetError::NoLength(address.into()),
+            Err(_) => ParseSubnetError::Other,
+        })
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+value::as_text! {
+    ServerName: "a host name or an IP address in quotes",
+    OfferVersion: "\"1.0\" or \"2.0\", in quotes",
+    Subnet: "a subnet in quotes such as \"192.0.2.0/24\"",
+}
 
 /// `[hosted_cache]`: which offers a hosted cache takes, and how much of them.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -137,9 +206,9 @@ pub struct HostedCache {
     /// Whether segments of version 1.0 offers are kept unverified.
     pub blind: bool,
     /// The sources whose offers are taken; none means all.
-    pub allow: Vec<IpNet>,
+    pub allow: Vec<Subnet>,
     /// The sources whose offers are refused in any case.
-    pub deny: Vec<IpNet>,
+    pub deny: Vec<Subnet>,
     /// Blocks on their way to clients at once.
     pub max_uploads: NonZeroU32,
     /// Blocks fetched from clients at once.
@@ -150,7 +219,7 @@ pub struct HostedCache {
     pub max_queued: NonZeroU32,
     /// Offered segments of one client that wait to be fetched.
     pub max_queued_per_source: NonZeroU32,
-    /// Bytes that are fetched from one client in an hour.
+    /// Bytes that are fetched from one client in an hour, and half of the cache's size at most.
     #[serde(with = "value::bytes")]
     pub max_bytes_per_source: u64,
 }
@@ -176,11 +245,34 @@ impl Default for HostedCache {
 }
 
 impl HostedCache {
+    /// What its keys, and the port of `[node]`, say together that none of them says alone.
+    pub(super) fn contradiction(&self, node_port: u16) -> Option<&'static str> {
+        let https_port = if self.certificate_files().is_some() { self.https_port } else { 0 };
+        if self.http_port == 0 && https_port == 0 {
+            Some("node.mode is \"hosted-cache\", and neither version's offers can be taken")
+        } else if node_port == 0 {
+            Some("node.port is 0, which takes any free port: the clients of a hosted cache have to know it")
+        } else if https_port == self.http_port {
+            Some("hosted_cache.https_port and hosted_cache.http_port are one port: offers with TLS need their own")
+        } else if https_port == node_port {
+            Some("hosted_cache.https_port and node.port are one port: offers with TLS need their own")
+        } else {
+            None
+        }
+    }
+
+    /// The files of the certificate chain and its key, where offers of version 1.0 are taken.
+    #[must_use]
+    pub fn certificate_files(&self) -> Option<(&Path, &Path)> {
+        let are_taken = self.https_port != 0 && !self.certificate.as_os_str().is_empty();
+        are_taken.then_some((&self.certificate, &self.private_key))
+    }
+
     /// Whether offers from a source are taken.
     #[must_use]
     pub fn takes_from(&self, source: IpAddr) -> bool {
         let source = source.to_canonical();
-        let is_in = |nets: &[IpNet]| nets.iter().any(|net| net.contains(&source));
+        let is_in = |nets: &[Subnet]| nets.iter().any(|net| net.0.contains(&source));
         (self.allow.is_empty() || is_in(&self.allow)) && !is_in(&self.deny)
     }
 }

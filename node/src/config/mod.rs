@@ -8,12 +8,13 @@ mod hosted;
 mod sections;
 pub mod value;
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 pub use error::ConfigError;
-pub use hosted::{Fallback, HostedCache, HostedClient, OfferVersion, ServerName};
+pub use hosted::{Fallback, HostedCache, HostedClient, OfferVersion, ServerName, Subnet};
 pub use sections::{
     Cache, CacheSize, Control, Discovery, Fetch, Interfaces, Log, LogFilter, MIN_CACHE_SIZE, Mode, Node, Retrieval,
     SocketMode,
@@ -75,20 +76,15 @@ impl Config {
     }
 
     /// What keys say together that none of them says alone.
-    fn contradiction(&self) -> Option<&'static str> {
-        let hosted = &self.hosted_cache;
-        let has_certificate = !hosted.certificate.as_os_str().is_empty();
+    fn contradiction(&self) -> Option<Cow<'static, str>> {
+        let HostedCache { certificate, private_key, .. } = &self.hosted_cache;
+        if certificate.as_os_str().is_empty() != private_key.as_os_str().is_empty() {
+            return Some("hosted_cache.certificate and hosted_cache.private_key need each other".into());
+        }
         match self.node.mode {
-            _ if has_certificate == hosted.private_key.as_os_str().is_empty() => {
-                Some("hosted_cache.certificate and hosted_cache.private_key need each other")
-            }
-            Mode::HostedClient if self.hosted_client.servers.is_empty() => {
-                Some("node.mode is \"hosted-client\", and hosted_client.servers names no server")
-            }
-            Mode::HostedCache if hosted.http_port == 0 && (hosted.https_port == 0 || !has_certificate) => {
-                Some("node.mode is \"hosted-cache\", and neither version's offers can be taken")
-            }
-            _ => None,
+            Mode::HostedClient => self.hosted_client.contradiction(),
+            Mode::HostedCache => self.hosted_cache.contradiction(self.node.port).map(Cow::from),
+            Mode::Distributed | Mode::Client | Mode::Local => None,
         }
     }
 

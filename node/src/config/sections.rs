@@ -215,7 +215,7 @@ pub enum CacheSize {
 
 /// The text is not a cache size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a cache size is \"10 GiB\" (16 MiB or more), \"5 %\" (of the file system, 1 to 100) or \"keep 20 GiB free\"")]
+#[error("a cache size is \"10 GiB\" (16 MiB or more), \"5 %\" (of the file system, 1 to 100)")]
 pub struct ParseCacheSizeError;
 
 impl From<ParseSizeError> for ParseCacheSizeError {
@@ -419,7 +419,11 @@ impl fmt::Display for LogFilter {
     }
 }
 
-value::as_text!(CacheSize, SocketMode, LogFilter);
+value::as_text! {
+    CacheSize: "a size in quotes such as \"10 GiB\" or \"5 %\"",
+    SocketMode: "a mode in quotes such as \"0600\"",
+    LogFilter: "a level in quotes such as \"info\"",
+}
 
 pub(super) const fn count(n: u32) -> NonZeroU32 {
     match NonZeroU32::new(n) {

@@ -70,8 +70,8 @@ fn bad_values_are_shown_where_they_stand() {
         ("[control]\nadmin_mode = \"1777\"", (2, 14)),
         ("[control]\nmax_staged_per_user = -1", (2, 23)),
         ("[hosted_client]\nversion = \"3.0\"", (2, 11)),
-        ("[hosted_client]\nservers = [\"cache\", \"http://cache\"]", (2, 11)),
-        ("[hosted_client]\nservers = [\"cache:80\"]", (2, 11)),
+        ("[hosted_client]\nservers = [\"cache\", \"http://cache\"]", (2, 21)),
+        ("[hosted_client]\nservers = [\"cache:80\"]", (2, 12)),
         ("[hosted_cache]\nallow = [\"192.0.2.0/33\"]", (2, 10)),
         ("[hosted_cache]\nmax_pulls = 0", (2, 13)),
         ("[log]\nfilter = \"a=b=c\"", (2, 10)),
@@ -79,6 +79,22 @@ fn bad_values_are_shown_where_they_stand() {
     ] {
         let (line, column, message) = refusal(text);
         assert_eq!((line, column), place, "{text:?}: {message}");
+    }
+}
+
+#[test]
+fn bad_values_of_hosted_mode_are_told_what_to_write_instead() {
+    for (text, told) in [
+        ("[hosted_cache]\nallow = [\"192.0.2.1\"]", "\"192.0.2.1/32\" is this address alone"),
+        ("[hosted_cache]\ndeny = [\"2001:db8::1\"]", "\"2001:db8::1/128\" is this address alone"),
+        ("[hosted_cache]\nallow = [\"192.0.2.0/33\"]", "as in \"192.0.2.0/24\""),
+        ("[hosted_cache]\nallow = [10]", "expected a subnet in quotes"),
+        ("[hosted_client]\nversion = 1.0", "expected \"1.0\" or \"2.0\", in quotes"),
+        ("[hosted_client]\nversion = 2", "expected \"1.0\" or \"2.0\", in quotes"),
+        ("[control]\nadmin_mode = 0o600", "expected a mode in quotes such as \"0600\""),
+    ] {
+        let message = refusal(text).2;
+        assert!(message.contains(told), "{text:?}: {message}");
     }
 }
 
@@ -143,6 +159,24 @@ fn keys_that_do_not_go_together_are_refused() {
     assert!(message(no_offers).contains("neither version"));
     let config = parse(&format!("{no_offers}\ncertificate = \"cert.pem\"\nprivate_key = \"key.pem\"")).unwrap();
     assert_eq!(config.node.mode, Mode::HostedCache);
+    let ports = |node: u16, http: u16, https: u16| {
+        message(&format!(
+            "[node]\nmode = \"hosted-cache\"\nport = {node}\n[hosted_cache]\nhttp_port = {http}\nhttps_port = {https}\n\
+             certificate = \"cert.pem\"\nprivate_key = \"key.pem\""
+        ))
+    };
+    assert!(ports(0, 80, 443).starts_with("node.port is 0"));
+    assert!(ports(80, 443, 443).starts_with("hosted_cache.https_port and hosted_cache.http_port"));
+    assert!(ports(443, 80, 443).starts_with("hosted_cache.https_port and node.port"));
+    parse("[node]\nmode = \"hosted-cache\"\nport = 443").expect("without a certificate there is no TLS port");
+    let client_message = |text: &str| message(&format!("[node]\nmode = \"hosted-client\"\n[hosted_client]\n{text}"));
+    for servers in ["[\"a\", \"b\", \"A.\"]", "[\"::1\", \"b\", \"::1\"]"] {
+        assert!(client_message(&format!("servers = {servers}")).ends_with("twice"));
+    }
+    assert!(client_message("servers = [\"a\"]\nretrieval_port = 0").contains("retrieval_port is 0"));
+    assert!(client_message("servers = [\"a\"]\nhttp_port = 0").contains("http_port is 0"));
+    assert!(client_message("servers = [\"a\"]\nversion = \"1.0\"\nhttps_port = 0").contains("https_port is 0"));
+    parse("[node]\nmode = \"hosted-client\"\n[hosted_client]\nservers = [\"a\"]\nhttps_port = 0").unwrap();
     let client =
         parse("[node]\nmode = \"hosted-client\"\n[hosted_client]\nservers = [\"cache-1.example\", \"2001:db8::1\"]");
     let names: Vec<_> = client.unwrap().hosted_client.servers.iter().map(ToString::to_string).collect();

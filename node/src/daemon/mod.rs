@@ -231,6 +231,10 @@ impl Signals {
 
 /// Says what to do about the usual reasons why a node cannot start.
 fn start_failure(error: StartError, config: &Config) -> Failure {
+    let error = match error {
+        StartError::Certificate(error) => return error.into(),
+        error => error,
+    };
     let port = config.node.port;
     if let StartError::Store(StoreError::InUse { .. }) = error {
         return Failure::new(ExitStatus::CacheInUse, error)

@@ -1,18 +1,17 @@
 //! Where offers arrive: they are answered at once, from memory, and what follows from them waits in a queue.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 use bytes::Bytes;
 use peerdist_protocol::content::SegmentId;
 use peerdist_protocol::hosted_cache::{
-    BatchedOffer, ContentTag, Ignored, InitialOffer, Offer, Response, SegmentDescriptor, SegmentInfo,
+    BatchedOffer, Ignored, InitialOffer, Offer, Response, SegmentDescriptor, SegmentInfo,
 };
 
 use super::copies::{Copies, Refused};
 use super::in_flight::InFlight;
+use super::known::KnownSegments;
 use super::offered::{Offered, Waiting, held, size_in_memory};
 use super::queue::{Content, Queue, QueueLimits};
 use super::sources::Sources;
@@ -22,8 +21,6 @@ use crate::store::Store;
 
 /// Bytes of hashes that wait to be used.
 const MAX_WAITING_BYTES: usize = 64 << 20;
-/// Segments whose hashes are known.
-const MAX_KNOWN: usize = 131_072;
 
 /// What offers change. There is one lock around it.
 #[derive(Debug)]
@@ -33,27 +30,10 @@ pub(super) struct Desk {
     pub(super) queue: Queue,
     pub(super) sources: Sources,
     pub(super) copies: Copies,
-    /// Segments whose complete lists of hashes are known.
-    known: HashMap<SegmentId, Known>,
+    known: KnownSegments,
     /// Segments that are fetched now.
     pub(super) in_flight: InFlight,
     pub(super) counted: HostedCacheStatus,
-}
-
-/// That the hashes of a segment are known.
-#[derive(Debug)]
-struct Known {
-    since: Instant,
-    /// The segment while it is not on disk yet.
-    unwritten: Option<Offered>,
-}
-
-/// A record to be written.
-#[derive(Debug)]
-pub(super) struct NewRecord {
-    pub(super) id: SegmentId,
-    pub(super) tag: ContentTag,
-    pub(super) segment_information: Bytes,
 }
 
 /// The retrieval server is where the offer came from ([MS-PCHC] 3.1.5), at the port that it names.
@@ -65,7 +45,7 @@ pub(super) fn retrieval_address(from: SocketAddr, offer: &Offer) -> SocketAddr {
 }
 
 impl Desk {
-    pub(super) fn new(settings: config::HostedCache, store: Store, known: Vec<SegmentId>, now: Instant) -> Self {
+    pub(super) fn new(settings: config::HostedCache, store: Store, known: KnownSegments, now: Instant) -> Self {
         let number = |count: std::num::NonZeroU32| count.get() as usize;
         let queue = Queue::new(QueueLimits {
             segments: number(settings.max_queued),
@@ -73,9 +53,10 @@ impl Desk {
             bytes: MAX_WAITING_BYTES,
             runs_per_source: number(settings.max_pulls_per_source),
         });
-        let known = known.into_iter().take(MAX_KNOWN).map(|id| (id, Known { since: now, unwritten: None })).collect();
+        // Or one source could have all that others gave make way within the hour.
+        let max_bytes = settings.max_bytes_per_source.min(store.stats().limit / 2);
         Self {
-            sources: Sources::new(settings.max_bytes_per_source),
+            sources: Sources::new(max_bytes),
             settings,
             store,
             queue,
@@ -87,14 +68,14 @@ impl Desk {
     }
 
     /// Takes an offer that came from an address. `refused` says why offers from there lead to nothing at all. With the
-    /// answer comes what is to be written to disk.
+    /// answer comes the segment whose record is to be written.
     pub(super) fn take(
         &mut self,
         from: SocketAddr,
         offer: Offer,
         refused: Option<Refused>,
         now: Instant,
-    ) -> (Response, Option<NewRecord>) {
+    ) -> (Response, Option<Offered>) {
         let address = retrieval_address(from, &offer);
         let refusal = refused.or_else(|| self.refusal(address, now));
         match offer {
@@ -190,7 +171,7 @@ impl Desk {
 
     fn initial(&mut self, address: SocketAddr, offer: &InitialOffer, refusal: Option<Refused>) -> Response {
         let id = offer.segment_id;
-        if refusal.is_none() && !self.known.contains_key(&id) {
+        if refusal.is_none() && !self.known.contains(&id) {
             return Response::Interested;
         }
         let reason = if refusal.is_some() {
@@ -199,8 +180,7 @@ impl Desk {
             None
         } else {
             self.counted.segments_offered += 1;
-            let unwritten = self.known.get(&id).and_then(|known| known.unwritten.clone());
-            let content = match unwritten {
+            let content = match self.known.unwritten(&id) {
                 Some(offered) => Content::One(Some(offered), 0),
                 None => Content::Recorded(Some(id)),
             };
@@ -222,7 +202,7 @@ impl Desk {
         offer: SegmentInfo,
         refusal: Option<Refused>,
         now: Instant,
-    ) -> Option<NewRecord> {
+    ) -> Option<Offered> {
         // The buffer that the whole message was read into is not kept.
         let segment_information = Bytes::copy_from_slice(&offer.segment_information);
         let offer = SegmentInfo { segment_information, ..offer };
@@ -234,7 +214,8 @@ impl Desk {
                 return None;
             }
         };
-        let record = self.remember(&offered, &offer, now);
+        // A segment of which nothing came yet takes nothing on disk.
+        let record = self.store.held(&offered.id).and_then(|_| self.remember(&offered, address.ip(), now));
         let reason = match self.copies.judge(&self.store, address.ip(), &offered) {
             Err(reason) => {
                 if reason == "repeated" {
@@ -263,25 +244,18 @@ impl Desk {
         Offered::verified(segment, offer.content_tag).map_err(|error| Ignored::from(error).as_str())
     }
 
-    /// Remembers a complete list of hashes.
-    fn remember(&mut self, offered: &Offered, offer: &SegmentInfo, now: Instant) -> Option<NewRecord> {
-        if !offered.is_bound() || self.known.len() >= MAX_KNOWN {
-            return None;
-        }
-        let Entry::Vacant(vacant) = self.known.entry(offered.id) else { return None };
-        vacant.insert(Known { since: now, unwritten: Some(offered.clone()) });
-        let segment_information = offer.segment_information.clone();
-        Some(NewRecord { id: offered.id, tag: offer.content_tag, segment_information })
+    /// Remembers the hashes of a segment of which something is held, where they are complete. Returns the segment where
+    /// its record is to be written.
+    pub(super) fn remember(&mut self, offered: &Offered, source: IpAddr, now: Instant) -> Option<Offered> {
+        self.known.remember(offered, source, self.store.limit_now(), now).then(|| offered.clone())
     }
 
     /// A record is on disk, or could not be written.
     pub(super) fn recorded(&mut self, id: &SegmentId, is_written: bool) {
         if is_written {
-            if let Some(known) = self.known.get_mut(id) {
-                known.unwritten = None;
-            }
+            self.known.written(id);
         } else {
-            self.known.remove(id);
+            self.known.forget(id);
         }
     }
 
@@ -289,7 +263,7 @@ impl Desk {
     pub(super) fn record_read(&mut self, address: SocketAddr, id: &SegmentId, record: Option<Offered>) {
         self.queue.ended(address.ip());
         let Some(offered) = record else {
-            self.known.remove(id);
+            self.known.forget(id);
             return self.counted.ignore("record", 1);
         };
         let size = size_in_memory(&offered);
@@ -301,10 +275,7 @@ impl Desk {
     /// The segments that are known since before `then` and of which nothing is held. They are forgotten.
     pub(super) fn forget_before(&mut self, then: Instant) -> Vec<SegmentId> {
         let store = &self.store;
-        let is_gone = |id: &SegmentId, known: &Known| {
-            known.since <= then && known.unwritten.is_none() && store.held(id).is_none()
-        };
-        self.known.extract_if(|id, known| is_gone(id, known)).map(|(id, _)| id).collect()
+        self.known.forget_before(then, |id| store.held(id).is_none())
     }
 
     /// Whether nothing waits and nothing is being fetched.

@@ -3,14 +3,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use peerdist_protocol::content::{BlockIndex, CryptoAlgoId, EncryptedBlock};
-use peerdist_protocol::hosted_cache::Version;
+use peerdist_protocol::hosted_cache::{ContentTag, Version};
 use peerdist_protocol::retrieval::BlkTail;
 use tempfile::TempDir;
 
 use super::super::offered::Kept;
 use super::super::queue::{Fetching, Next, Run};
 use super::*;
-use crate::store::{SegmentKey, StoreConfig, Tag, Trust};
+use crate::store::{Limits, SegmentKey, SizeLimit, StoreConfig, Tag, Trust};
 
 /// Dropped in this order.
 struct Bench {
@@ -22,9 +22,11 @@ struct Bench {
 impl Bench {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let store = Store::open(&StoreConfig::new(directory.path().join("cache"))).unwrap();
+        let limits = Limits { size: SizeLimit::Bytes(16 << 20), keep_free: 0, ..Limits::default() };
+        let store = StoreConfig { limits, ..StoreConfig::new(directory.path().join("cache")) };
+        let store = Store::open(&store).unwrap();
         let now = Instant::now();
-        let desk = Desk::new(config::HostedCache::default(), store, Vec::new(), now);
+        let desk = Desk::new(config::HostedCache::default(), store, KnownSegments::default(), now);
         Self { desk, now, _directory: directory }
     }
 
@@ -345,4 +347,16 @@ fn a_complaint_that_the_cache_did_not_take_is_heard_again() {
     assert_eq!((bench.held(&segment), bench.desk.counted.complaints), (vec![2; 2], 1));
     assert!(!bench.offer_and_give(2, segment));
     assert_eq!(bench.ignored("repeated"), 1);
+}
+
+#[test]
+fn one_host_fills_no_more_than_half_of_the_cache_in_an_hour() {
+    let mut bench = Bench::new();
+    let half = bench.desk.store.stats().limit / 2;
+    bench.desk.sources.sent(address(1).ip(), half - 1, bench.now);
+    bench.offer(1, vec![descriptor(1)]);
+    bench.desk.sources.sent(address(1).ip(), 1, bench.now);
+    bench.offer(1, vec![descriptor(2)]);
+    let status = bench.desk.status(bench.now);
+    assert_eq!((status.queued, status.ignored.get("quota")), (1, Some(&1)));
 }

@@ -13,7 +13,7 @@
 //! | `in_flight`, `fetches` | what is being fetched; what follows from how it went |
 //! | `offered` | an offered segment: what is wanted of it, and the check of its blocks |
 //! | `own` | whether an offer names this host itself |
-//! | `records` | hashes and secrets of version 1.0 offers, on disk |
+//! | `known`, `records` | of which segments hashes and secrets are known; these on disk |
 //! | `pull` | the task that fetches |
 //! | `status` | what it did |
 
@@ -21,6 +21,7 @@ mod copies;
 mod desk;
 mod fetches;
 mod in_flight;
+mod known;
 mod offered;
 mod own;
 mod pull;
@@ -47,7 +48,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config;
 use crate::store::Store;
-use desk::{Desk, NewRecord, retrieval_address};
+use desk::{Desk, retrieval_address};
+use known::KnownSegments;
+use offered::Offered;
 use own::Own;
 use records::Records;
 pub use status::{HostedCacheStatus, OfferListener, Offers, TagStatus};
@@ -76,7 +79,7 @@ struct Inner {
     resume_at: Mutex<Option<Moment>>,
     /// Tells the task that fetches that there is something to do.
     wake: Notify,
-    unwritten: mpsc::Sender<NewRecord>,
+    unwritten: mpsc::Sender<Offered>,
     stop: CancellationToken,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -107,8 +110,8 @@ impl HostedCache {
         run_time: Duration,
     ) -> io::Result<Self> {
         let records = Records::open(store.dir())?;
-        let known = records.list()?;
         let now = Instant::now();
+        let known = KnownSegments::new(records.list()?, now);
         let (unwritten, to_write) = mpsc::channel(MAX_UNWRITTEN);
         let inner = Arc::new(Inner {
             desk: Mutex::new(Desk::new(settings.clone(), store.clone(), known, now)),
@@ -146,11 +149,8 @@ impl HostedCache {
             None
         };
         let (response, record) = self.0.desk().take(from, offer, refused, Instant::now());
-        if let Some(record) = record
-            && let Err(error) = self.0.unwritten.try_send(record)
-        {
-            // The disk does not keep up: the hashes are used now and not remembered.
-            self.0.desk().recorded(&error.into_inner().id, false);
+        if let Some(record) = record {
+            self.0.record(record);
         }
         self.0.wake.notify_one();
         response
@@ -209,7 +209,7 @@ impl Inner {
 }
 
 /// Writes records as they come, and those that are left once it is told to stop.
-async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<NewRecord>, stop: CancellationToken) {
+async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<Offered>, stop: CancellationToken) {
     loop {
         let record = tokio::select! {
             biased;
@@ -224,12 +224,20 @@ async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<NewRecord
 }
 
 impl Inner {
-    fn write_record(&self, NewRecord { id, tag, segment_information }: &NewRecord) {
-        let written = self.records.write(id, *tag, segment_information);
-        if let Err(error) = &written {
-            tracing::warn!(segment = %id, %error, "the hashes of an offered segment cannot be kept");
+    /// Has the record of a segment written.
+    fn record(&self, offered: Offered) {
+        if let Err(error) = self.unwritten.try_send(offered) {
+            // The disk does not keep up: the hashes are used now and not remembered.
+            self.desk().recorded(&error.into_inner().id, false);
         }
-        self.desk().recorded(id, written.is_ok());
+    }
+
+    fn write_record(&self, offered: &Offered) {
+        let written = self.records.write(offered);
+        if let Err(error) = &written {
+            tracing::warn!(segment = %offered.id, %error, "the hashes of an offered segment cannot be kept");
+        }
+        self.desk().recorded(&offered.id, written.is_ok());
     }
 }
 

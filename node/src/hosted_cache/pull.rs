@@ -191,6 +191,11 @@ impl Inner {
                 if segment.keep() {
                     desk.first_kept(address.ip(), segment, now);
                 }
+                let record = desk.remember(&segment.offered, address.ip(), now);
+                drop(desk);
+                if let Some(record) = record {
+                    self.record(record);
+                }
                 Came::Kept
             }
             Ok(Kept::Wrong) => {

@@ -18,12 +18,14 @@ const RUN: u32 = 32;
 const MAX_EMPTY: u32 = 16;
 /// Segments that are looked at in one go.
 const LOOK: usize = 256;
-/// A source whose run took too long is slow for so long: others come first, and it gets one run at a time beside them.
+/// A source whose run took too long is slow for so long: others come first, and it gets one run at a time.
 const SLOW_TIME: Duration = Duration::from_secs(10 * 60);
 /// Slow sources that are remembered.
 const MAX_SLOW: usize = 65_536;
 /// Runs that took too long and wait to go on.
 const MAX_LEFT: usize = 4096;
+/// Sources for which something may wait.
+const MAX_LINES: usize = 65_536;
 
 /// How much may wait.
 #[derive(Debug, Clone, Copy)]
@@ -43,8 +45,10 @@ pub(super) struct QueueLimits {
 pub(super) struct Queue {
     limits: QueueLimits,
     lines: HashMap<IpAddr, Line>,
-    /// The sources for which something waits, the next one first.
+    /// The sources for which a run can begin, the next one first; some that were dropped among them.
     turns: VecDeque<IpAddr>,
+    /// The same of sources that are slow.
+    slow_turns: VecDeque<IpAddr>,
     /// The sources that are slow, and until when.
     slow: HashMap<IpAddr, Instant>,
     /// Runs that took too long and wait to go on.
@@ -59,6 +63,8 @@ struct Line {
     batches: VecDeque<Batch>,
     segments: usize,
     runs: usize,
+    /// Whether it is among the turns.
+    has_turn: bool,
 }
 
 /// What came with one offer.
@@ -143,9 +149,11 @@ impl Content {
 }
 
 impl Line {
-    fn next(&mut self, mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool) -> Taken {
+    /// Looks at so many segments and batches at most.
+    fn next(&mut self, look: &mut usize, mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool) -> Taken {
         let mut taken = Taken::default();
-        for _ in 0..LOOK {
+        while *look > 0 {
+            *look -= 1;
             let Some(batch) = self.batches.front_mut() else { break };
             if let Some(run) = batch.next_run() {
                 taken.next = Some(run);
@@ -176,9 +184,6 @@ impl Line {
         }
         while self.batches.front().is_some_and(|batch| batch.current.is_none() && batch.content.segments() == 0) {
             self.batches.pop_front();
-        }
-        if taken.next.is_none() && !self.batches.is_empty() {
-            taken.next = Some(Next::Skipped);
         }
         taken
     }
@@ -263,8 +268,8 @@ fn runs(blocks: &Range<BlockIndex>) -> u32 {
 
 impl Queue {
     pub(super) fn new(limits: QueueLimits) -> Self {
-        let (lines, turns, slow) = Default::default();
-        Self { limits, lines, turns, slow, left: 0, segments: 0, bytes: 0 }
+        let (lines, turns, slow_turns, slow) = Default::default();
+        Self { limits, lines, turns, slow_turns, slow, left: 0, segments: 0, bytes: 0 }
     }
 
     /// Segments that wait.
@@ -275,7 +280,8 @@ impl Queue {
     /// Whether nothing waits and nothing that was taken out goes on.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.lines.is_empty() && self.turns.is_empty() && (self.segments, self.bytes, self.left) == (0, 0, 0)
+        let has_turns = !self.turns.is_empty() || !self.slow_turns.is_empty();
+        self.lines.is_empty() && !has_turns && (self.segments, self.bytes, self.left) == (0, 0, 0)
     }
 
     /// How many more segments fit in for a source.
@@ -295,10 +301,13 @@ impl Queue {
         if segments == 0 {
             return Ok(());
         }
+        if self.lines.len() >= MAX_LINES && !self.lines.contains_key(&source) {
+            return Err(Full);
+        }
         self.segments += segments;
         self.bytes += bytes;
         let batch = Batch { address, content, current: None, again: false };
-        self.line_up(source, batch).segments += segments;
+        self.line_up(source, batch, segments);
         Ok(())
     }
 
@@ -320,17 +329,33 @@ impl Queue {
         self.left += 1;
         let Run { address, segment, .. } = run;
         let batch = Batch { address, content: Content::One(None, 0), current: Some((segment, left)), again: true };
-        self.line_up(address.ip(), batch);
+        self.line_up(address.ip(), batch, 0);
         Ok(())
     }
 
-    fn line_up(&mut self, source: IpAddr, batch: Batch) -> &mut Line {
+    fn line_up(&mut self, source: IpAddr, batch: Batch, segments: usize) {
         let line = self.lines.entry(source).or_default();
-        if line.batches.is_empty() {
-            self.turns.push_back(source);
-        }
+        line.segments += segments;
         line.batches.push_back(batch);
-        line
+        self.settle(source);
+    }
+
+    /// Gives a source its turn where a run of it can begin, and forgets it where nothing is left of it.
+    fn settle(&mut self, source: IpAddr) {
+        let Some(line) = self.lines.get_mut(&source) else { return };
+        if line.has_turn {
+            return;
+        }
+        let (turns, max_runs) = match self.slow.contains_key(&source) {
+            false => (&mut self.turns, self.limits.runs_per_source),
+            true => (&mut self.slow_turns, 1),
+        };
+        if !line.batches.is_empty() && line.runs < max_runs {
+            line.has_turn = true;
+            turns.push_back(source);
+        } else if line.batches.is_empty() && line.runs == 0 {
+            self.lines.remove(&source);
+        }
     }
 
     /// Takes out what comes next, source by source, the slow ones last; `admits` says of a segment whether it is to be
@@ -340,54 +365,43 @@ impl Queue {
         now: Instant,
         mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool,
     ) -> Option<Next> {
-        let next = self.next_of(false, now, &mut admits);
-        if next.is_none() && !self.slow.is_empty() { self.next_of(true, now, &mut admits) } else { next }
-    }
-
-    fn next_of(
-        &mut self,
-        slow: bool,
-        now: Instant,
-        mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool,
-    ) -> Option<Next> {
-        for _ in 0..self.turns.len() {
-            let source = self.turns.pop_front()?;
+        let mut look = LOOK;
+        while look > 0 {
+            let (source, from_slow) = match self.turns.pop_front() {
+                Some(source) => (source, false),
+                None => (self.slow_turns.pop_front()?, true),
+            };
+            look -= 1;
             let Some(line) = self.lines.get_mut(&source) else { continue };
-            let max_runs = if slow && !self.turns.is_empty() { 1 } else { self.limits.runs_per_source };
-            let is_slow = self.slow.get(&source).is_some_and(|until| *until > now);
-            if is_slow != slow || line.runs >= max_runs {
-                self.turns.push_back(source);
+            line.has_turn = false;
+            if self.slow.get(&source).is_some_and(|until| *until <= now) {
+                self.slow.remove(&source);
+            }
+            if !from_slow && self.slow.contains_key(&source) {
+                // It has become slow since it got its turn.
+                self.settle(source);
                 continue;
             }
-            let taken = line.next(&mut admits);
+            let taken = line.next(&mut look, &mut admits);
             self.segments -= taken.segments;
             self.bytes -= taken.bytes;
-            let next = taken.next;
-            if matches!(&next, Some(Next::Run(run)) if run.again) {
+            if matches!(&taken.next, Some(Next::Run(run)) if run.again) {
                 self.left -= 1;
             }
-            if matches!(next, Some(Next::Run(_) | Next::Record { .. })) {
-                line.runs += 1;
-            }
-            if !line.batches.is_empty() {
-                self.turns.push_back(source);
-            } else if line.runs == 0 {
-                self.lines.remove(&source);
-            }
-            if next.is_some() {
-                return next;
+            line.runs += usize::from(taken.next.is_some());
+            self.settle(source);
+            if taken.next.is_some() {
+                return taken.next;
             }
         }
-        None
+        (!self.turns.is_empty() || !self.slow_turns.is_empty()).then_some(Next::Skipped)
     }
 
     /// A run, or the reading of a record, has ended.
     pub(super) fn ended(&mut self, source: IpAddr) {
         if let Some(line) = self.lines.get_mut(&source) {
             line.runs = line.runs.saturating_sub(1);
-            if line.runs == 0 && line.batches.is_empty() {
-                self.lines.remove(&source);
-            }
+            self.settle(source);
         }
     }
 
@@ -414,10 +428,7 @@ impl Queue {
         self.left -= batches.iter().filter(|batch| batch.is_left()).count();
         let current = batches.into_iter().filter_map(|batch| batch.current);
         let ended = current.filter(|(segment, left)| segment.ends_without(left)).map(|(segment, _)| segment).collect();
-        if line.runs == 0 {
-            self.lines.remove(&source);
-        }
-        self.turns.retain(|waiting| *waiting != source);
+        self.settle(source);
         (segments, ended)
     }
 }

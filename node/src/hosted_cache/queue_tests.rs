@@ -107,24 +107,27 @@ fn a_segment_that_has_begun_ends_with_its_source() {
     assert!(!begin(&mut queue).run_ended());
     assert_eq!(queue.drop_source(address(1).ip()).1.len(), 1);
     queue.ended(address(1).ip());
+    assert_eq!(next(&mut queue), None);
     assert!(queue.is_empty());
 }
 
 #[test]
-fn slow_sources_come_last_and_one_run_at_a_time_while_others_wait() {
+fn slow_sources_come_last_and_one_run_at_a_time() {
     let now = Instant::now();
     let mut queue = Queue::new(LIMITS);
     [1, 2, 3].into_iter().for_each(|host| queue.push(address(host), many(host * 10..host * 10 + 3)).unwrap());
     [1, 2].into_iter().for_each(|host| queue.slow(address(host).ip(), now));
     let taken: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
     assert_eq!(taken, [(3, 30), (3, 31), (1, 10), (2, 20)]);
-    queue.drop_source(address(2).ip());
-    queue.drop_source(address(3).ip());
-    assert_eq!(next(&mut queue), Some((1, 11)), "nobody else waits");
+    assert_eq!(next(&mut queue), None, "each has as many as it may");
     queue.ended(address(1).ip());
-    queue.push(address(2), many(20..21)).unwrap();
-    assert_eq!(next(&mut queue), None, "each has one");
-    assert!(queue.next(now + SLOW_TIME, |_, _| true).is_some(), "it is not for ever");
+    assert_eq!(next(&mut queue), Some((1, 11)));
+    // It is not for ever.
+    queue.ended(address(1).ip());
+    queue.push(address(1), many(13..15)).unwrap();
+    let mut later = || queue.next(now + SLOW_TIME, |_, _| true);
+    assert!(matches!(later(), Some(Next::Run(_))) && matches!(later(), Some(Next::Run(_))));
+    assert!(later().is_none());
 }
 
 #[test]
@@ -156,7 +159,7 @@ fn what_is_left_of_a_run_waits_behind_all_else_of_its_source_and_ends_once() {
     assert_eq!(queue.left, 1);
     let ended = queue.drop_source(address(1).ip()).1;
     assert!(ended.len() == 1 && Arc::ptr_eq(&ended[0], &segment));
-    assert!(queue.is_empty());
+    assert!(queue.next(Instant::now(), |_, _| true).is_none() && queue.is_empty());
 }
 
 #[test]
@@ -191,4 +194,30 @@ fn what_is_not_admitted_is_passed_over_in_bounded_steps() {
     }
     assert!(steps >= 3, "{steps}");
     assert_eq!(queue.len(), 0);
+}
+
+#[test]
+fn many_sources_without_anything_that_is_admitted_are_passed_over_in_bounded_steps() {
+    let limits = QueueLimits { segments: 10_000, ..LIMITS };
+    let mut queue = Queue::new(limits);
+    let source = |number: u16| SocketAddr::from(([10, 0, number.to_be_bytes()[0], number.to_be_bytes()[1]], 80));
+    (0..2000).for_each(|number| queue.push(source(number), many(0..1)).unwrap());
+    (0..1000).for_each(|number| drop(queue.drop_source(source(number).ip())));
+    let now = Instant::now();
+    let mut steps = 0;
+    loop {
+        let mut looked = 0;
+        let next = queue.next(now, |_, _| {
+            looked += 1;
+            false
+        });
+        assert!(looked <= LOOK, "{looked}");
+        match next {
+            Some(Next::Skipped) => steps += 1,
+            None => break,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(steps >= 2000 / LOOK, "{steps}");
+    assert!(queue.is_empty());
 }

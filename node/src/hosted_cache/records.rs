@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use peerdist_protocol::content::{OfferedSegment, SegmentId};
-use peerdist_protocol::hosted_cache::{ContentTag, MAX_MESSAGE_SIZE};
+use peerdist_protocol::hosted_cache::{ContentTag, MAX_MESSAGE_SIZE, SegmentInfo};
 
-use super::offered::Offered;
+use super::offered::{Offered, size_in_memory};
 
 /// The directory's name in that of the cache.
 const DIRECTORY: &str = "offered";
@@ -21,6 +21,18 @@ const EXTENSION: &str = "segment";
 /// How that of one ends which is being written.
 const UNFINISHED: &str = "new";
 const TAG_SIZE: usize = 16;
+/// A file takes a multiple of it.
+const FILE_UNIT: u64 = 4096;
+
+/// What the record of a segment takes on disk, at most.
+pub(super) fn size_of_record(offered: &Offered) -> u64 {
+    // The rest of it is smaller than what it becomes in memory.
+    on_disk(size_in_memory(offered) as u64)
+}
+
+fn on_disk(size: u64) -> u64 {
+    size.next_multiple_of(FILE_UNIT)
+}
 
 /// The records of a cache.
 #[derive(Debug)]
@@ -37,24 +49,28 @@ impl Records {
         Ok(Self { dir })
     }
 
-    /// The segments that there are records of. What was not finished is removed.
-    pub(super) fn list(&self) -> io::Result<Vec<SegmentId>> {
-        let mut ids = Vec::new();
+    /// The segments that there are records of, with what these take on disk. What was not finished is removed.
+    pub(super) fn list(&self) -> io::Result<Vec<(SegmentId, u64)>> {
+        let mut records = Vec::new();
         for entry in fs::read_dir(&self.dir)? {
-            let path = entry?.path();
+            let entry = entry?;
+            let path = entry.path();
             let id: Option<SegmentId> =
                 path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
             match path.extension().and_then(|extension| extension.to_str()) {
-                Some(EXTENSION) => ids.extend(id),
+                Some(EXTENSION) => records.extend(id.zip(Some(on_disk(entry.metadata()?.len())))),
                 Some(UNFINISHED) if id.is_some() => fs::remove_file(&path)?,
                 _ => {}
             }
         }
-        Ok(ids)
+        Ok(records)
     }
 
-    /// Writes a record, in place of an older one.
-    pub(super) fn write(&self, id: &SegmentId, tag: ContentTag, segment_information: &[u8]) -> io::Result<()> {
+    /// Writes the record of a segment whose hashes are known, in place of an older one.
+    pub(super) fn write(&self, offered: &Offered) -> io::Result<()> {
+        let Some(segment) = &offered.proof else { return Ok(()) };
+        let (id, tag) = (&offered.id, offered.tag);
+        let segment_information = &SegmentInfo::new(0, tag, segment).segment_information;
         let unfinished = self.path(id, UNFINISHED);
         let written = write_file(&unfinished, tag, segment_information)
             .and_then(|()| fs::rename(&unfinished, self.path(id, EXTENSION)));
@@ -101,7 +117,6 @@ fn write_file(path: &Path, tag: ContentTag, segment_information: &[u8]) -> io::R
 mod tests {
     use peerdist_protocol::content::{HashOptions, Hasher, ServerSecret};
     use peerdist_protocol::crypto::HashAlgorithm;
-    use peerdist_protocol::hosted_cache::SegmentInfo;
 
     use super::*;
 
@@ -117,14 +132,14 @@ mod tests {
         let information = hasher.finish().unwrap().v1.unwrap();
         let segment = &information.segments()[0];
         let id = segment.id();
-        let bytes = SegmentInfo::new(1, ContentTag::BITS, segment).segment_information;
+        let offered = |tag| Offered::verified(SegmentInfo::new(1, tag, segment).segment().unwrap(), tag).unwrap();
         assert!(records.read(&id).is_none());
-        records.write(&id, ContentTag::BITS, &bytes).unwrap();
-        records.write(&id, ContentTag::SMB, &bytes).unwrap();
+        records.write(&offered(ContentTag::BITS)).unwrap();
+        records.write(&offered(ContentTag::SMB)).unwrap();
         fs::write(records.path(&id, UNFINISHED), "half").unwrap();
 
         let records = Records::open(cache.path()).unwrap();
-        assert_eq!(records.list().unwrap(), [id]);
+        assert_eq!(records.list().unwrap(), [(id, size_of_record(&offered(ContentTag::SMB)))]);
         assert_eq!(fs::read_dir(&records.dir).unwrap().count(), 1);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
         let path = records.path(&id, EXTENSION);

@@ -1,11 +1,17 @@
 //! What is known of the hosts that make offers: whose offers are taken, and how much of them.
 
-use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
 use std::time::{Duration, Instant};
 
-/// Sources that are remembered.
+/// Sources that are remembered. One that is new takes the place of a harmless one.
 const MAX_SOURCES: usize = 65_536;
+/// Addresses of one IPv6 subnet that are remembered each by itself. All others of it count as one source, since a host
+/// can take any of them.
+const MAX_IN_SUBNET: usize = 256;
+/// Sources that are looked at to make room for a new one.
+const LOOK: usize = 16;
 /// So many strikes in [`STRIKE_TIME`] put a source out for as long.
 const MAX_STRIKES: u32 = 16;
 const STRIKE_TIME: Duration = Duration::from_secs(10 * 60);
@@ -22,8 +28,6 @@ pub(super) enum Shut {
     Strikes,
     /// It used its bytes of this hour up.
     Quota,
-    /// There are too many sources.
-    Sources,
 }
 
 impl Shut {
@@ -31,7 +35,6 @@ impl Shut {
         match self {
             Self::Strikes => "strikes",
             Self::Quota => "quota",
-            Self::Sources => "sources",
         }
     }
 }
@@ -41,11 +44,15 @@ impl Shut {
 pub(super) struct Sources {
     max_bytes: u64,
     sources: HashMap<IpAddr, Source>,
+    /// All of them, those first that were looked at longest ago.
+    turns: VecDeque<IpAddr>,
+    /// How many of them each IPv6 subnet has.
+    subnets: HashMap<Ipv6Addr, usize>,
 }
 
 #[derive(Debug)]
 struct Source {
-    /// When its strikes and its bytes were counted from.
+    /// When its strikes and failures, and its bytes, were counted from.
     strikes_since: Instant,
     bytes_since: Instant,
     strikes: u32,
@@ -62,7 +69,7 @@ impl Source {
     /// Forgets what is long ago.
     fn refresh(&mut self, now: Instant) {
         if now.saturating_duration_since(self.strikes_since) >= STRIKE_TIME {
-            (self.strikes, self.strikes_since) = (0, now);
+            (self.strikes, self.failures, self.strikes_since) = (0, 0, now);
         }
         if now.saturating_duration_since(self.bytes_since) >= QUOTA_TIME {
             (self.bytes, self.bytes_since) = (0, now);
@@ -73,20 +80,24 @@ impl Source {
     }
 
     fn is_forgettable(&self) -> bool {
-        self.strikes == 0 && self.bytes == 0 && self.out_until.is_none()
+        self.strikes == 0 && self.failures == 0 && self.bytes == 0 && self.out_until.is_none()
+    }
+
+    /// What would be lost with it, as an order.
+    fn harm(&self) -> (bool, u32) {
+        (self.out_until.is_some(), self.strikes)
     }
 }
 
 impl Sources {
     pub(super) fn new(max_bytes: u64) -> Self {
-        Self { max_bytes, sources: HashMap::new() }
+        Self { max_bytes, sources: HashMap::new(), turns: VecDeque::new(), subnets: HashMap::new() }
     }
 
     /// Whether something is taken from a source now; if not, why.
     pub(super) fn admit(&mut self, ip: IpAddr, now: Instant) -> Result<(), Shut> {
         let max_bytes = self.max_bytes;
-        let source = self.source(ip, now).ok_or(Shut::Sources)?;
-        match source {
+        match self.source(ip, now) {
             Source { out_until: Some(_), .. } => Err(Shut::Strikes),
             Source { bytes, .. } if *bytes >= max_bytes => Err(Shut::Quota),
             _ => Ok(()),
@@ -95,15 +106,14 @@ impl Sources {
 
     /// It sent a block of so many bytes.
     pub(super) fn sent(&mut self, ip: IpAddr, bytes: u64, now: Instant) {
-        if let Some(source) = self.source(ip, now) {
-            source.bytes += bytes;
-            source.failures = 0;
-        }
+        let source = self.source(ip, now);
+        source.bytes += bytes;
+        source.failures = 0;
     }
 
     /// It sent something wrong, or offers again what it gave. Returns whether that puts it out.
     pub(super) fn strike(&mut self, ip: IpAddr, now: Instant) -> bool {
-        let Some(source) = self.source(ip, now) else { return false };
+        let source = self.source(ip, now);
         source.failures = 0;
         source.strikes += 1;
         if source.strikes < MAX_STRIKES || source.out_until.is_some() {
@@ -115,7 +125,7 @@ impl Sources {
 
     /// It could not be reached, or had nothing of a segment that it offered. Returns whether it is to be given up.
     pub(super) fn failed(&mut self, ip: IpAddr, now: Instant) -> bool {
-        let Some(source) = self.source(ip, now) else { return false };
+        let source = self.source(ip, now);
         source.failures += 1;
         if source.failures < MAX_FAILURES {
             return false;
@@ -129,19 +139,72 @@ impl Sources {
         self.sources.values().filter(|source| source.out_until.is_some_and(|until| until > now)).count()
     }
 
-    fn source(&mut self, ip: IpAddr, now: Instant) -> Option<&mut Source> {
-        if self.sources.len() >= MAX_SOURCES && !self.sources.contains_key(&ip) {
-            self.sources.retain(|_, source| {
-                source.refresh(now);
-                !source.is_forgettable()
-            });
-            if self.sources.len() >= MAX_SOURCES {
-                return None;
+    fn source(&mut self, ip: IpAddr, now: Instant) -> &mut Source {
+        let mut key = ip;
+        if !self.sources.contains_key(&ip) {
+            self.make_room(now);
+            if let Some(subnet) = subnet(ip) {
+                let count = self.subnets.entry(subnet).or_default();
+                if *count >= MAX_IN_SUBNET {
+                    key = subnet.into();
+                }
+                *count += usize::from(!self.sources.contains_key(&key));
             }
         }
-        let source = self.sources.entry(ip).or_insert_with(|| Source::new(now));
+        let source = match self.sources.entry(key) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                self.turns.push_back(key);
+                new.insert(Source::new(now))
+            }
+        };
         source.refresh(now);
-        Some(source)
+        source
+    }
+
+    /// Forgets those of a few sources of which nothing has to be known any more, and where that is not enough the one
+    /// of which least is known.
+    fn make_room(&mut self, now: Instant) {
+        let mut looked = 0;
+        for _ in 0..LOOK.min(self.turns.len()) {
+            let Some(ip) = self.turns.pop_front() else { break };
+            let Some(source) = self.sources.get_mut(&ip) else { continue };
+            source.refresh(now);
+            if source.is_forgettable() {
+                self.forget(ip);
+            } else {
+                self.turns.push_back(ip);
+                looked += 1;
+            }
+        }
+        if self.sources.len() < MAX_SOURCES {
+            return;
+        }
+        let harm = |at: &usize| self.turns.get(*at).and_then(|ip| self.sources.get(ip)).map(Source::harm);
+        let least = (self.turns.len() - looked..self.turns.len()).min_by_key(harm);
+        if let Some(ip) = least.and_then(|at| self.turns.remove(at)) {
+            self.forget(ip);
+        }
+    }
+
+    fn forget(&mut self, ip: IpAddr) {
+        self.sources.remove(&ip);
+        if let Some(subnet) = subnet(ip)
+            && let Entry::Occupied(mut count) = self.subnets.entry(subnet)
+        {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
+}
+
+/// The first address of the /64 that an IPv6 address is in.
+fn subnet(ip: IpAddr) -> Option<Ipv6Addr> {
+    match ip {
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
     }
 }
 
@@ -195,16 +258,41 @@ mod tests {
     }
 
     #[test]
-    fn sources_are_bounded_and_harmless_ones_forgotten() {
+    fn many_sources_shut_no_other_out_and_make_none_that_is_out_forgotten() {
         let now = Instant::now();
         let mut sources = Sources::new(1000);
         let ip = |number: u32| IpAddr::from(number.to_be_bytes());
-        for number in 0..MAX_SOURCES as u32 {
+        assert_eq!((0..MAX_STRIKES).filter(|_| sources.strike(SOURCE, now)).count(), 1);
+        for number in 0..2 * MAX_SOURCES as u32 {
+            assert_eq!(sources.admit(ip(number), now), Ok(()));
             sources.sent(ip(number), 1, now);
         }
-        assert_eq!(sources.admit(SOURCE, now), Err(Shut::Sources));
-        assert_eq!(sources.admit(ip(1), now), Ok(()));
-        assert_eq!(sources.admit(SOURCE, now + QUOTA_TIME), Ok(()));
-        assert_eq!(sources.sources.len(), 1);
+        assert_eq!(sources.admit(SOURCE, now), Err(Shut::Strikes));
+        assert_eq!((sources.sources.len(), sources.turns.len()), (MAX_SOURCES, MAX_SOURCES));
+        // Where nothing has to be known of them any more they are forgotten, a few with each new one.
+        let later = now + QUOTA_TIME;
+        for number in 0..MAX_SOURCES as u32 / 8 {
+            sources.sent(ip(0xf000_0000 + number), 1, later);
+        }
+        assert_eq!(sources.sources.len(), MAX_SOURCES / 8);
+        assert_eq!(sources.admit(SOURCE, later), Ok(()));
+    }
+
+    #[test]
+    fn the_addresses_of_an_ipv6_subnet_beyond_some_are_one_source() {
+        let now = Instant::now();
+        let mut sources = Sources::new(1000);
+        let ip = |subnet: u16, host: u16| IpAddr::from([0x2001, 0xdb8, 0, subnet, 0, 0, 7, host]);
+        for host in 0..1000 {
+            sources.sent(ip(1, host), 20, now);
+        }
+        assert_eq!(sources.sources.len(), MAX_IN_SUBNET + 1);
+        assert_eq!(sources.admit(ip(1, 0), now), Ok(()), "it is remembered by itself");
+        assert_eq!(sources.admit(ip(1, 5000), now), Err(Shut::Quota));
+        assert_eq!(sources.admit(ip(2, 5000), now), Ok(()));
+        // Once those are forgotten there is room for others.
+        let later = now + QUOTA_TIME;
+        (0..100).for_each(|host| sources.sent(ip(1, 5000 + host), 20, later));
+        assert_eq!((sources.sources.len(), sources.subnets.len()), (100, 1));
     }
 }

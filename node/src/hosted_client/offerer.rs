@@ -63,12 +63,11 @@ impl Offerer {
         port: u16,
         on: Arc<AtomicBool>,
     ) -> Result<Self, CertificateError> {
-        let trust = (!config.trust.as_os_str().is_empty()).then_some(config.trust.as_path());
         let version = config.version.0;
         let names = config.servers.clone();
         let shared = Arc::new(Shared {
             start: Instant::now(),
-            client: OfferClient::new(trust)?,
+            client: OfferClient::new(config.trust_file())?,
             port,
             offer_port: match version {
                 Version::V1 => config.https_port,

@@ -45,8 +45,8 @@ impl Role {
                 listeners.push(Listener::offers(listener));
             }
         }
-        if settings.https_port != 0 && !settings.certificate.as_os_str().is_empty() {
-            let certificate = Certificate::load(&settings.certificate, &settings.private_key)?;
+        if let Some((chain, key)) = settings.certificate_files() {
+            let certificate = Certificate::load(chain, key)?;
             for listener in listen(&node.listen, settings.https_port)? {
                 offers.extend(described(&listener, Version::V1));
                 listeners.push(Listener::offers_over_tls(listener, certificate.clone()));
@@ -82,8 +82,11 @@ fn described(listener: &TcpListener, version: Version) -> Option<OfferListener> 
 pub(super) fn server_limits(config: &Config) -> ServerLimits {
     let limits = super::server_limits(&config.retrieval);
     let uploads = config.hosted_cache.max_uploads.get() as usize;
+    // One client has a share of them: clients in the field ask for 32 blocks at once.
+    let uploads_per_source = (uploads / 8).max(64);
     // Half of them may be busy with something else, or idle.
-    ServerLimits { uploads, connections: limits.connections.max(uploads.saturating_mul(2)), ..limits }
+    let connections = limits.connections.max(uploads.saturating_mul(2));
+    ServerLimits { uploads, uploads_per_source, connections, ..limits }
 }
 
 #[cfg(test)]
@@ -93,7 +96,7 @@ mod tests {
     #[test]
     fn a_hosted_cache_has_more_uploads_and_connections_than_a_peer() {
         let limits = server_limits(&Config::default());
-        assert_eq!((limits.uploads, limits.connections), (1024, 2048));
+        assert_eq!((limits.uploads, limits.uploads_per_source, limits.connections), (1024, 128, 2048));
         assert_eq!(crate::node::server_limits(&Config::default().retrieval).uploads, 64);
     }
 }

@@ -221,6 +221,12 @@ impl Store {
         self.0.core.for_each_segment(visit);
     }
 
+    /// How many bytes the cache may take now.
+    #[must_use]
+    pub fn limit_now(&self) -> u64 {
+        self.0.core.limit_now()
+    }
+
     /// Counts.
     #[must_use]
     pub fn stats(&self) -> StoreStats {

@@ -1,6 +1,7 @@
 //! `peerdist check-config`, help and usage errors.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 
 use crate::run::peerdist;
 
@@ -28,6 +29,83 @@ fn a_wrong_key_is_shown_with_its_line() {
 fn a_missing_file_is_a_wrong_configuration() {
     let error = peerdist(["check-config", "/nonexistent/peerdist.toml"]).error(64);
     assert!(error.contains("/nonexistent/peerdist.toml"), "{error}");
+}
+
+#[test]
+fn the_certificate_of_a_hosted_cache_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, chain, key] = ["peerdist.toml", "chain.pem", "key.pem"].map(|name| dir.path().join(name));
+    let certificate = rcgen::generate_simple_self_signed(["cache.example".to_owned()]).unwrap();
+    let other = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    fs::write(
+        &file,
+        format!("[node]\nmode = \"hosted-cache\"\n[hosted_cache]\ncertificate = {chain:?}\nprivate_key = {key:?}\n"),
+    )
+    .unwrap();
+    let check = || peerdist(["check-config".as_ref(), file.as_os_str()]);
+    let write_key = |text: &str| {
+        fs::write(&key, text).unwrap();
+        fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    };
+    let error = check().error(64);
+    assert!(error.contains("chain.pem") && error.contains("help: "), "{error}");
+    fs::write(&chain, certificate.cert.pem()).unwrap();
+    assert!(check().error(64).contains("key.pem"));
+    write_key("some text");
+    assert!(check().error(64).contains("key.pem: no private key in it"));
+    write_key(&other);
+    assert!(check().error(64).contains("does not belong"));
+    write_key(&certificate.signing_key.serialize_pem());
+    assert_eq!(check().stdout(), format!("{}: ok\n", file.display()));
+    // The daemon says the same.
+    write_key(&other);
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = fs::read_to_string(&file).unwrap();
+    let config = config.replace("[node]", &format!("[node]\nlisten = [\"127.0.0.1\"]\nport = {port}"));
+    let config = config.replace("[hosted_cache]", &format!("[hosted_cache]\nhttp_port = {port}"));
+    let paths = ["admin", "api"].map(|name| format!("{name}_socket = {:?}\n", dir.path().join(name))).concat();
+    fs::write(&file, format!("{config}[cache]\ndir = {:?}\n[control]\n{paths}", dir.path().join("cache"))).unwrap();
+    let error = peerdist(["daemon".as_ref(), "--config".as_ref(), file.as_os_str()]).error(64);
+    assert!(error.contains("does not belong"), "{error}");
+}
+
+#[test]
+fn a_key_that_windows_7_cannot_use_is_warned_of() {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, chain, key] = ["peerdist.toml", "chain.pem", "key.pem"].map(|name| dir.path().join(name));
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let params = rcgen::CertificateParams::new(["cache.example".to_owned()]).unwrap();
+    fs::write(&chain, params.self_signed(&pair).unwrap().pem()).unwrap();
+    fs::write(&key, pair.serialize_pem()).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(
+        &file,
+        format!("[node]\nmode = \"hosted-cache\"\n[hosted_cache]\ncertificate = {chain:?}\nprivate_key = {key:?}\n"),
+    )
+    .unwrap();
+    let ran = peerdist(["check-config".as_ref(), file.as_os_str()]);
+    assert_eq!((ran.status, ran.stdout), (0, format!("{}: ok\n", file.display())));
+    assert!(ran.stderr.starts_with("warning: clients of Windows 7"), "{}", ran.stderr);
+}
+
+#[test]
+fn the_trusted_certificates_of_a_hosted_client_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, trust] = ["peerdist.toml", "trust.pem"].map(|name| dir.path().join(name));
+    fs::write(
+        &file,
+        format!(
+            "[node]\nmode = \"hosted-client\"\n[hosted_client]\nservers = [\"cache.example\"]\ntrust = {trust:?}\n"
+        ),
+    )
+    .unwrap();
+    let check = || peerdist(["check-config".as_ref(), file.as_os_str()]);
+    assert!(check().error(64).contains("trust.pem"));
+    fs::write(&trust, "no certificate").unwrap();
+    assert!(check().error(64).contains("trust.pem: no certificate in it"));
+    let certificate = rcgen::generate_simple_self_signed(["cache.example".to_owned()]).unwrap();
+    fs::write(&trust, certificate.cert.pem()).unwrap();
+    assert_eq!(check().stdout(), format!("{}: ok\n", file.display()));
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use peerdist_node::decode::{Decoder, Event, packets};
+use peerdist_node::decode::{Captured, Decoder, Event, packets};
 use peerdist_protocol::retrieval::PATH;
 use serde_json::{Value, json};
 
@@ -134,8 +134,11 @@ fn every_message_of_a_capture_is_made_again_and_decoded_to_the_same() {
                 expected.push((message.tree.name, message.tree.bytes.to_vec()));
             }
         };
-        let read = packets(fs::File::open(&path).unwrap(), |packet| {
-            decoder.packet(&packet, &mut take);
+        let read = packets(fs::File::open(&path).unwrap(), |captured| {
+            match captured {
+                Captured::Packet(packet) => decoder.packet(&packet, &mut take),
+                Captured::TlsKeys(log) => decoder.tls_keys(log),
+            }
             Ok::<(), ()>(())
         });
         assert_eq!(read.unwrap().damage, None);

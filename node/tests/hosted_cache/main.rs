@@ -215,6 +215,43 @@ async fn what_is_known_survives_a_restart_and_is_its_owners_alone() {
 }
 
 #[tokio::test]
+async fn an_offer_of_version_1_takes_nothing_on_disk_before_a_block_of_it_came() {
+    let hosted = Hosted::start(|_| {}).await;
+    let sample = sample(300_000, 6);
+    let segment = &sample.v1.segments()[0];
+    let folder = hosted.config.cache.dir.join("offered");
+    let records = || std::fs::read_dir(&folder).unwrap().count();
+    let host = Host::start(1, Blocks::default()).await;
+    hosted.segment_info(host.port(), segment).await;
+    let status = hosted.settled(5).await;
+    assert_eq!((status.pulls_failed["empty"], status.known_segments, records()), (5, 0, 0));
+    assert_eq!(hosted.initial(host.port(), segment.id()).await, Response::Interested);
+    host.blocks.insert(segment.id(), 2, BlkTail::from(&sample.sealed(segment, 2, CryptoAlgoId::Aes128)));
+    hosted.segment_info(host.port(), segment).await;
+    let status = hosted.settled(10).await;
+    assert_eq!((status.pulled_blocks, status.known_segments), (1, 1));
+    hosted.node.stop().await;
+    assert_eq!(records(), 1);
+}
+
+#[tokio::test]
+async fn records_of_one_host_have_a_share_of_the_cache() {
+    let hosted = Hosted::start(|config| config.cache.size = "16 MiB".parse().unwrap()).await;
+    let host = Host::start(1, Blocks::default()).await;
+    let samples: Vec<_> = (0..40).map(|seed| sample(1000, 101 + 2 * seed)).collect();
+    for sample in &samples {
+        sample.serve(&sample.v1, &host.blocks, CryptoAlgoId::Aes128);
+        hosted.segment_info(host.port(), &sample.v1.segments()[0]).await;
+    }
+    let status = hosted.settled(40).await;
+    // A sixteenth of the size for all, of that an eighth for one, and 4 KiB for each.
+    assert_eq!((status.pulled_segments, status.known_segments), (40, 32));
+    holds(&hosted, samples.last().unwrap()).await;
+    hosted.node.stop().await;
+    assert_eq!(std::fs::read_dir(hosted.config.cache.dir.join("offered")).unwrap().count(), 32);
+}
+
+#[tokio::test]
 async fn the_blind_switch_keeps_version_1_as_it_came_and_forgets_the_hashes() {
     let hosted = Hosted::start(|config| config.hosted_cache.blind = true).await;
     let host = Host::start(1, Blocks::default()).await;

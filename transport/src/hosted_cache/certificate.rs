@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustls::crypto::aws_lc_rs;
-use rustls::{Error, ServerConfig};
+use rustls::{Error, ServerConfig, SignatureAlgorithm};
 
 use super::pem::{self, CertificateError};
 
@@ -29,6 +29,7 @@ struct Inner {
 
 struct State {
     config: Arc<ServerConfig>,
+    key_kind: SignatureAlgorithm,
     /// The files as they were when they were read last, with or without success.
     stamps: [Option<Stamp>; 2],
     looked: Instant,
@@ -42,8 +43,16 @@ impl Certificate {
     /// of the certificate.
     pub fn load(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
         let stamps = [chain, key].map(Stamp::of);
-        let state = State { config: read(chain, key)?, stamps, looked: Instant::now() };
+        let (config, key_kind) = read(chain, key)?;
+        let state = State { config, key_kind, stamps, looked: Instant::now() };
         Ok(Self(Arc::new(Inner { chain: chain.to_owned(), key: key.to_owned(), state: Mutex::new(state) })))
+    }
+
+    /// Whether the key is of the kind ECDSA. With others Windows 7 has no cipher suite in common: those for RSA that it
+    /// has are older than what is spoken here.
+    #[must_use]
+    pub fn has_ecdsa_key(&self) -> bool {
+        self.0.lock().key_kind == SignatureAlgorithm::ECDSA
     }
 
     /// What a handshake needs.
@@ -74,8 +83,10 @@ impl Inner {
             return;
         }
         match read(&self.chain, &self.key) {
-            Ok(config) => {
-                self.lock().config = config;
+            Ok((config, key_kind)) => {
+                let mut state = self.lock();
+                (state.config, state.key_kind) = (config, key_kind);
+                drop(state);
                 tracing::info!(chain = %self.chain.display(), "the certificate has changed and was read again");
             }
             Err(error) => tracing::warn!(%error, "the certificate has changed but cannot be used; the old one stays"),
@@ -114,18 +125,19 @@ impl Stamp {
     }
 }
 
-fn read(chain: &Path, key: &Path) -> Result<Arc<ServerConfig>, CertificateError> {
+fn read(chain: &Path, key: &Path) -> Result<(Arc<ServerConfig>, SignatureAlgorithm), CertificateError> {
     let certificates = pem::certificates(chain)?;
     let private_key = pem::private_key(key)?;
     let provider = Arc::new(aws_lc_rs::default_provider());
-    if let Err(error) = provider.key_provider.load_private_key(private_key.clone_key()) {
-        return Err(CertificateError::malformed(key, error));
-    }
+    let key_kind = match provider.key_provider.load_private_key(private_key.clone_key()) {
+        Ok(signing) => signing.algorithm(),
+        Err(error) => return Err(CertificateError::malformed(key, error)),
+    };
     let config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private_key));
     // Clients in the field send HTTP/1.0 and 1.1 and may or may not say so in ALPN: it is left out.
-    config.map(Arc::new).map_err(|error| match error {
+    config.map(|config| (Arc::new(config), key_kind)).map_err(|error| match error {
         Error::InconsistentKeys(_) => CertificateError::Mismatch { chain: chain.to_owned(), key: key.to_owned() },
         error => CertificateError::malformed(chain, error),
     })

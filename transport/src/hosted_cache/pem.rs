@@ -88,7 +88,12 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, Certifi
 }
 
 fn open(path: &Path) -> Result<File, CertificateError> {
-    File::open(path).map_err(|error| CertificateError::unread(path, error))
+    let unread = |error| CertificateError::unread(path, error);
+    // Opening anything else, as a FIFO, may wait for ever.
+    if !path.metadata().map_err(unread)?.is_file() {
+        return Err(CertificateError::malformed(path, "not a regular file"));
+    }
+    File::open(path).map_err(unread)
 }
 
 fn read(path: &Path, file: &File) -> Result<Vec<u8>, CertificateError> {

@@ -16,7 +16,7 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 use tempfile::TempDir;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -250,6 +250,12 @@ pub(crate) async fn bind() -> (SocketAddr, TcpListener) {
 
 pub(crate) async fn connect(address: SocketAddr) -> Raw {
     Raw(TcpStream::connect(address).await.unwrap())
+}
+
+pub(crate) async fn connect_from(ip: [u8; 4], address: SocketAddr) -> Raw {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((ip, 0).into()).unwrap();
+    Raw(socket.connect(address).await.unwrap())
 }
 
 pub(crate) async fn connect_tls(address: SocketAddr, trusted: &str) -> std::io::Result<TlsStream<TcpStream>> {

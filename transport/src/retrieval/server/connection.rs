@@ -11,10 +11,10 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::limits::Slot;
 use super::listener::Visit;
 use super::{BlockSource, ServerLimits, Shared, service};
 
@@ -122,7 +122,7 @@ struct State {
     phase: Phase,
     deadline: Instant,
     refused: bool,
-    upload: Option<OwnedSemaphorePermit>,
+    upload: Option<Slot>,
 }
 
 impl Progress {
@@ -144,8 +144,8 @@ impl Progress {
     }
 
     /// The answer carries something, and counts as an upload until it is written.
-    pub(super) fn uploads(&self, permit: OwnedSemaphorePermit) {
-        self.lock().upload = Some(permit);
+    pub(super) fn uploads(&self, slot: Slot) {
+        self.lock().upload = Some(slot);
     }
 
     /// The answer is a refusal: the connection closes after it.

@@ -19,7 +19,7 @@ pub struct ServerCounters {
     pub uploads: u64,
     /// Connections served.
     pub connections: u64,
-    /// Connections closed at once because there were too many in all.
+    /// Connections closed at once because there were too many in all: of their kind, or in their handshakes.
     pub connections_over_limit: u64,
     /// Connections closed at once because their source had too many.
     pub connections_over_source_limit: u64,

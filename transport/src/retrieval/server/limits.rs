@@ -13,12 +13,21 @@ use peerdist_protocol::retrieval::VersionRange;
 pub struct ServerLimits {
     /// The versions that are spoken; others are answered with MSG_NEGO_RESP.
     pub versions: VersionRange,
-    /// Connections at a time. Further ones are closed as they come.
+    /// Connections at a time. Further ones are closed as they come. Listeners for offers alone get half of them at most,
+    /// so that retrieval always has the other half.
     pub connections: usize,
     /// Connections at a time from one address. Clients in the field open 32 at once.
     pub connections_per_source: usize,
     /// Answers at a time that carry something ([MS-PCCRR] 3.2.1). Further requests get empty answers.
     pub uploads: usize,
+    /// Such answers at a time to one address.
+    pub uploads_per_source: usize,
+    /// TLS handshakes at a time. Further connections to TLS ports are closed as they come.
+    pub handshakes: usize,
+    /// TLS handshakes at a time with one address. A client may begin one for each of many offers.
+    pub handshakes_per_source: usize,
+    /// How long a TLS handshake may take.
+    pub handshake_time: Duration,
     /// From the first byte of a request, or from the connection's start, to the end of its headers.
     pub header_time: Duration,
     /// From the end of the headers to the end of the body.
@@ -38,6 +47,10 @@ impl Default for ServerLimits {
             connections: 512,
             connections_per_source: 128,
             uploads: 64,
+            uploads_per_source: 64,
+            handshakes: 512,
+            handshakes_per_source: 32,
+            handshake_time: Duration::from_secs(5),
             header_time: Duration::from_secs(10),
             body_time: Duration::from_secs(10),
             upload_time: Duration::from_secs(15),
@@ -54,7 +67,7 @@ pub(super) enum Full {
     Source,
 }
 
-/// Who holds how many connections.
+/// Who holds how many connections, or something else that is scarce.
 #[derive(Debug)]
 pub(super) struct Slots {
     most: usize,
@@ -68,7 +81,7 @@ struct Taken {
     by_source: HashMap<IpAddr, usize>,
 }
 
-/// The place of one connection, given back when it is dropped.
+/// One place, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Slot {
     slots: Arc<Slots>,

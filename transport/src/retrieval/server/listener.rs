@@ -76,6 +76,10 @@ impl Resource<'_> {
 }
 
 impl Paths {
+    pub(super) fn has_retrieval(self) -> bool {
+        self.retrieval
+    }
+
     pub(super) fn find<'a>(self, path: &str, offers: Option<&'a Offers>) -> Option<Resource<'a>> {
         if self.retrieval && retrieval::is_path(path) {
             return Some(Resource::Retrieval);

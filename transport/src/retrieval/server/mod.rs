@@ -13,7 +13,7 @@ mod tls;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +21,6 @@ use futures_util::future::join_all;
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::retrieval::BlkTail;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -29,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use self::counters::Counters;
 pub use self::counters::ServerCounters;
 pub use self::limits::ServerLimits;
-use self::limits::Slots;
+use self::limits::{Full, Slot, Slots};
 pub use self::listener::Listener;
 use self::listener::Visit;
 use crate::hosted_cache::Offers;
@@ -66,8 +65,19 @@ struct Shared<S> {
     offers: Option<Offers>,
     limits: ServerLimits,
     slots: Arc<Slots>,
-    uploads: Arc<Semaphore>,
+    /// Those of [`Self::slots`] that listeners for offers alone may have.
+    offer_slots: Arc<Slots>,
+    handshakes: Arc<Slots>,
+    uploads: Arc<Slots>,
     counters: Counters,
+}
+
+/// What a connection takes of what is bounded.
+struct Places {
+    /// Until it speaks TLS.
+    handshake: Option<Slot>,
+    /// The second where it comes to a listener for offers alone.
+    connection: (Slot, Option<Slot>),
 }
 
 impl<S> Clone for Server<S> {
@@ -89,20 +99,29 @@ impl<S: BlockSource> Server<S> {
         Self::build(source, limits, Some(offers))
     }
 
-    fn build(source: Arc<S>, mut limits: ServerLimits, offers: Option<Offers>) -> Self {
-        limits.uploads = limits.uploads.min(Semaphore::MAX_PERMITS);
-        let slots = Arc::new(Slots::new(limits.connections, limits.connections_per_source));
-        let uploads = Arc::new(Semaphore::new(limits.uploads));
-        Self { shared: Arc::new(Shared { source, offers, limits, slots, uploads, counters: Counters::default() }) }
+    fn build(source: Arc<S>, limits: ServerLimits, offers: Option<Offers>) -> Self {
+        let slots = |most, per_source| Arc::new(Slots::new(most, per_source));
+        let ServerLimits { connections, connections_per_source, .. } = limits;
+        let shared = Shared {
+            source,
+            offers,
+            slots: slots(connections, connections_per_source),
+            offer_slots: slots(connections.div_ceil(2), connections_per_source),
+            handshakes: slots(limits.handshakes, limits.handshakes_per_source),
+            uploads: slots(limits.uploads, limits.uploads_per_source),
+            limits,
+            counters: Counters::default(),
+        };
+        Self { shared: Arc::new(shared) }
     }
 
     /// What was done so far.
     #[must_use]
     pub fn counters(&self) -> ServerCounters {
-        let Shared { limits, slots, uploads, counters, .. } = &*self.shared;
+        let Shared { slots, uploads, counters, .. } = &*self.shared;
         ServerCounters {
             open_connections: slots.taken() as u64,
-            uploads: limits.uploads.saturating_sub(uploads.available_permits()) as u64,
+            uploads: uploads.taken() as u64,
             ..counters.snapshot()
         }
     }
@@ -150,8 +169,8 @@ impl<S: BlockSource> Server<S> {
         from: SocketAddr,
         stop: &CancellationToken,
     ) {
-        let slot = match Slots::take(&self.shared.slots, from.ip()) {
-            Ok(slot) => slot,
+        let places = match self.places(listener, from.ip()) {
+            Ok(places) => places,
             Err(full) => return self.shared.counters.connection_refused(full),
         };
         self.shared.counters.update(|counters| counters.connections += 1);
@@ -162,16 +181,27 @@ impl<S: BlockSource> Server<S> {
         let Some(certificate) = listener.certificate.clone() else {
             connections.spawn(async move {
                 connection::serve(shared, stream, visit, stop).await;
-                drop(slot);
+                drop(places);
             });
             return;
         };
         connections.spawn(async move {
-            if let Some(stream) = tls::accept(&shared, &certificate, stream, &stop).await {
+            let Places { handshake, connection } = places;
+            let accepted = tls::accept(&shared, &certificate, stream, &stop).await;
+            drop(handshake);
+            if let Some(stream) = accepted {
                 connection::serve(shared, stream, visit, stop).await;
             }
-            drop(slot);
+            drop(connection);
         });
+    }
+
+    fn places(&self, listener: &Listener, source: IpAddr) -> Result<Places, Full> {
+        let Shared { slots, offer_slots, handshakes, .. } = &*self.shared;
+        let take = |slots, is_needed: bool| is_needed.then(|| Slots::take(slots, source)).transpose();
+        let handshake = take(handshakes, listener.certificate.is_some())?;
+        let among_offers = take(offer_slots, !listener.paths.has_retrieval())?;
+        Ok(Places { handshake, connection: (Slots::take(slots, source)?, among_offers) })
     }
 
     async fn accept_failed(&self, error: &io::Error) {

@@ -1,42 +1,41 @@
 //! One request: from its headers to the body of its answer ([MS-PCCRR] 3.2.5, [MS-PCHC] 3.1.5).
 
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::BodyExt;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, HeaderValue, TRANSFER_ENCODING};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, Response, StatusCode};
 use peerdist_protocol::hosted_cache::Offer;
 use peerdist_protocol::retrieval::{BlockLookup, Decision, Lookup, decide};
 
 use super::connection::Progress;
+use super::limits::Slots;
 use super::listener::{Resource, Visit};
 use super::{BlockSource, Shared};
 
-/// The client went away or broke HTTP before its request was whole; there is nobody to answer.
-type Gone = Box<dyn std::error::Error + Send + Sync>;
+/// The most pieces that a message may come in: chunks, or what is read from the socket at once.
+const MAX_PIECES: usize = 1024;
 
+/// Without an answer the client went away or broke HTTP before its request was whole; there is nobody to answer.
 pub(super) async fn answer<S: BlockSource>(
     shared: Arc<Shared<S>>,
     progress: Arc<Progress>,
     visit: Visit,
     request: Request<Incoming>,
-) -> Result<Response<AnswerBody>, Gone> {
+) -> hyper::Result<Response<AnswerBody>> {
     progress.headers_read();
     shared.counters.update(|counters| counters.requests += 1);
     let resource = match accept_head(&shared, visit, &request) {
         Ok(resource) => resource,
         Err(status) => return Ok(refuse(&shared, progress, status)),
     };
-    let message = match Limited::new(request.into_body(), resource.max_size()).collect().await {
-        Ok(body) => body.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => {
-            return Ok(refuse(&shared, progress, StatusCode::PAYLOAD_TOO_LARGE));
-        }
-        Err(error) => return Err(error),
+    let Some(message) = read(request.into_body(), resource.max_size()).await? else {
+        return Ok(refuse(&shared, progress, StatusCode::PAYLOAD_TOO_LARGE));
     };
     progress.request_read();
     if let Resource::Offers(version, offers) = resource {
@@ -58,7 +57,7 @@ pub(super) async fn answer<S: BlockSource>(
             shared.counters.update(|counters| counters.replies += 1);
             (reply, Bytes::new())
         }
-        Decision::Lookup(lookup) => look_up(&shared, &progress, lookup).await,
+        Decision::Lookup(lookup) => look_up(&shared, &progress, visit.from.ip(), lookup).await,
         Decision::Discard(reason) => {
             shared.counters.discarded(&reason);
             return Ok(refuse(&shared, progress, StatusCode::BAD_REQUEST));
@@ -67,7 +66,22 @@ pub(super) async fn answer<S: BlockSource>(
     Ok(Response::new(AnswerBody { chunks: [head.into(), tail], progress }))
 }
 
-/// The order of refusals is that of what a client got wrong first: path, method, length.
+/// Reads a message: `None` where it has more bytes, or comes in more pieces, than are taken.
+async fn read(mut body: Incoming, max_size: usize) -> hyper::Result<Option<Bytes>> {
+    let mut message = BytesMut::new();
+    for _ in 0..MAX_PIECES {
+        let Some(frame) = body.frame().await.transpose()? else { return Ok(Some(message.freeze())) };
+        // What is no data are trailers.
+        let data = frame.into_data().unwrap_or_default();
+        if message.len() + data.len() > max_size {
+            break;
+        }
+        message.extend_from_slice(&data);
+    }
+    Ok(None)
+}
+
+/// The order of refusals is that of what a client got wrong first: path, method, length, Expect.
 fn accept_head<'a, S>(
     shared: &'a Shared<S>,
     visit: Visit,
@@ -84,16 +98,25 @@ fn accept_head<'a, S>(
     if request.body().size_hint().lower() > resource.max_size() as u64 {
         return Err(StatusCode::PAYLOAD_TOO_LARGE);
     }
+    // Nothing else can be expected of us; hyper sees to this one.
+    if headers.get_all(EXPECT).iter().any(|value| !value.as_bytes().eq_ignore_ascii_case(b"100-continue")) {
+        return Err(StatusCode::EXPECTATION_FAILED);
+    }
     Ok(resource)
 }
 
-/// Steps 3 and 4 of [MS-PCCRR] 3.2.5.2 to 3.2.5.4: without a permit the answer is empty, and at once.
-async fn look_up<S: BlockSource>(shared: &Shared<S>, progress: &Progress, lookup: Lookup) -> (Vec<u8>, Bytes) {
-    let Ok(permit) = Arc::clone(&shared.uploads).try_acquire_owned() else {
+/// Steps 3 and 4 of [MS-PCCRR] 3.2.5.2 to 3.2.5.4: without a slot the answer is empty, and at once.
+async fn look_up<S: BlockSource>(
+    shared: &Shared<S>,
+    progress: &Progress,
+    source: IpAddr,
+    lookup: Lookup,
+) -> (Vec<u8>, Bytes) {
+    let Ok(slot) = Slots::take(&shared.uploads, source) else {
         shared.counters.update(|counters| counters.busy += 1);
         return (lookup.empty_answer(), Bytes::new());
     };
-    progress.uploads(permit);
+    progress.uploads(slot);
     match lookup {
         Lookup::Block(lookup) => look_up_block(shared, lookup).await,
         Lookup::BlockList(lookup) => {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use crate::hosted_cache::Certificate;
 
-/// Takes a connection into TLS, within the time that headers may take. `None` where it ends instead.
+/// Takes a connection into TLS. `None` where it ends instead.
 pub(super) async fn accept<S>(
     shared: &Shared<S>,
     certificate: &Certificate,
@@ -21,7 +21,7 @@ pub(super) async fn accept<S>(
         TlsAcceptor::from(config).accept(stream).await
     };
     let accepted = tokio::select! {
-        accepted = timeout(shared.limits.header_time, handshake) => accepted,
+        accepted = timeout(shared.limits.handshake_time, handshake) => accepted,
         () = stop.cancelled() => return None,
     };
     match accepted {
