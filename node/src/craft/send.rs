@@ -141,7 +141,7 @@ pub fn datagram(
     });
     socket.send_to(payload, address).map_err(failed("cannot send to"))?;
     let mut buffer = vec![0; MAX_DATAGRAM_SIZE];
-    while asks && !(answered && !address.ip().is_multicast()) {
+    while asks && (!answered || address.ip().is_multicast()) {
         let Some(left) = left(deadline) else { break };
         socket.set_read_timeout(Some(left)).map_err(failed("cannot hear"))?;
         let (size, source) = match socket.recv_from(&mut buffer) {
