@@ -104,13 +104,13 @@ fn only_what_is_wanted_is_sent() {
 }
 
 #[test]
-fn probes_go_to_the_port_of_discovery() {
+fn probes_go_where_datagrams_are_sent_to() {
     let mut capture = Capture::new();
     capture.udp("192.0.2.1:50001", "239.255.255.250:3702", &vector("pccrd/probe_v1.xml"));
     capture.udp("192.0.2.2:3702", "192.0.2.1:50001", &vector("pccrd/probematch_v1.xml"));
     let host = Canned::udp(vec![vector("pccrd/probematch_v1.xml")]);
-    let port = host.address.port().to_string();
-    let text = replay(&capture.bytes, "127.0.0.1", &["--discovery-port", &port]).stdout();
+    let to = host.address.to_string();
+    let text = replay(&capture.bytes, "127.0.0.1:9", &["--datagrams-to", &to]).stdout();
     assert!(text.contains("  same: ProbeMatches\n"), "{text}");
     assert_eq!(host.heard(), [vector("pccrd/probe_v1.xml")]);
 }
