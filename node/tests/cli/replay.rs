@@ -116,6 +116,24 @@ fn probes_go_where_datagrams_are_sent_to() {
 }
 
 #[test]
+fn a_probe_that_nobody_answers_is_the_same_as_in_the_capture_and_comes_first() {
+    let content = Content::new();
+    let mut capture = Capture::new();
+    capture.udp("192.0.2.1:50001", "239.255.255.250:3702", &vector("pccrd/probe_v1.xml"));
+    let (mut client, mut server) = (Sender::new(CLIENT, SERVER, 5), Sender::new(SERVER, CLIENT, 7));
+    client.say(&mut capture, &post(PATH, &get_blks(content.ids[0])), 1460);
+    server.say(&mut capture, NOT_FOUND, 1460);
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let host = Canned::http(vec![NOT_FOUND.to_vec()]);
+    let words = ["--datagrams-to", &silent.local_addr().unwrap().to_string(), "--timeout", "0.5", "--json"];
+    let text = replay(&capture.bytes, &host.address.to_string(), &words).stdout();
+    let [probe, block, total] = &lines(&text)[..] else { panic!("{text}") };
+    assert_eq!((&probe["request"]["message"], &probe["captured"]), (&json!("Probe"), &Value::Null));
+    assert!(probe["error"].as_str().unwrap().contains("did not answer in time"), "{probe}");
+    assert_eq!((&block["answer"], &total["same"]), (&json!("HTTP_RESPONSE 404"), &json!(2)));
+}
+
+#[test]
 fn what_the_capture_does_not_hold_is_left_out() {
     let content = Content::new();
     let mut capture = Capture::new();
