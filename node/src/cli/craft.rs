@@ -81,7 +81,7 @@ fn send_all(
                 let request = send::request(form, &bytes, authority, path.as_deref())?;
                 send::http(address, &request, limit, &mut out)?;
             }
-            SendTarget::Udp { .. } => send::datagram(address, form, &bytes, limit, &mut out)?,
+            SendTarget::Udp { .. } => send::datagram(address, arguments.from, form, &bytes, limit, &mut out)?,
         }
         printed?;
     }
@@ -102,5 +102,72 @@ impl From<SendError> for Failure {
             SendError::Io { .. } | SendError::Late { .. } | SendError::Ended { .. } => ExitStatus::NobodyAnswered,
         };
         Self::new(status, error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use peerdist_protocol::schema::{Form, tables};
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::decode::Decoder;
+
+    /// What `decode --json --secrets` prints of a message; empty where it is none.
+    fn printed(form: Form, bytes: &[u8]) -> Vec<u8> {
+        let shown = ShownArguments { secrets: true, ..ShownArguments::default() };
+        let mut text = Vec::new();
+        Decoder::new().message(form, bytes, &mut |event| {
+            if let Event::Message(message) = event {
+                decode::print(&mut text, &message, &shown, true).unwrap();
+            }
+        });
+        text
+    }
+
+    const PROBE: &str = "<soap:Envelope><soap:Header><wsa:To>urn:schemas-xmlsoap-org:ws:2005:04:discovery</wsa:To>\
+        <wsa:Action>http://schemas.xmlsoap.org/ws/2005/04/discovery/Probe</wsa:Action><wsa:MessageID>urn:uuid:1\
+        </wsa:MessageID></soap:Header><soap:Body><wsd:Probe><wsd:Types>PeerDist:PeerDistDataV2</wsd:Types>\
+        <wsd:Scopes MatchBy=\"a\">ACACoKGi</wsd:Scopes><BlockCount>0000000A</BlockCount><SegmentAges>AAEBAQ==\
+        </SegmentAges></wsd:Probe></soap:Body></soap:Envelope>";
+    const HEAD: &str = "GET /f HTTP/1.1\r\nHost: x\r\nAccept-Encoding: gzip, peerdist\r\nX-P2P-PeerDist: Version=1.1, \
+        MissingDataRequest=true\r\nContent-Length: 0\r\nUser-Agent: y\r\nX-P2P-PeerDist: ContentLength=7\r\n\r\n";
+
+    /// Text with some bytes in other places.
+    fn spoilt(text: &'static str) -> impl Strategy<Value = Vec<u8>> {
+        let change = (0..text.len(), 0..text.len(), 0..20_usize, any::<Option<u8>>());
+        prop::collection::vec(change, 0..4).prop_map(move |changes| {
+            let mut bytes = text.as_bytes().to_vec();
+            for (to, from, size, other) in changes {
+                let piece: Vec<u8> = text.bytes().skip(from).take(size).chain(other).collect();
+                let end = (to + size).min(bytes.len());
+                bytes.splice(to.min(end)..end, piece);
+            }
+            bytes
+        })
+    }
+
+    fn any_message() -> impl Strategy<Value = (Form, Vec<u8>)> {
+        let table = (0..tables::ALL.len()).prop_map(|which| Form::Structure(tables::ALL[which]));
+        let head = prop::sample::select(vec!["request", "HTTP_RESPONSE"]).prop_map(Form::Headers);
+        prop_oneof![
+            (table, prop::collection::vec(any::<u8>(), 0..200)),
+            (Just(Form::Datagram("Envelope")), spoilt(PROBE)),
+            (head, spoilt(HEAD)),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_decoder_prints_makes_the_same_bytes((form, bytes) in any_message()) {
+            let text = printed(form, &bytes);
+            let made: Result<Vec<_>, _> = messages(&text[..]).collect();
+            let made = made.unwrap();
+            prop_assert_eq!(made.len(), usize::from(!text.is_empty()));
+            for crafted in made {
+                prop_assert_eq!(crafted.bytes, bytes.clone(), "{}", String::from_utf8_lossy(&text));
+                prop_assert_eq!(printed(crafted.form, &bytes), text.clone());
+            }
+        }
     }
 }

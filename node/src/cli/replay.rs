@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use peerdist_protocol::discovery::PORT;
 use peerdist_protocol::schema::Form;
 use serde::Serialize;
 
@@ -82,7 +83,10 @@ impl<'a> Replay<'a> {
             Err(_) => format!("{to}:{HTTP_PORT}"),
         };
         let tcp = craft::resolve(&authority)?;
-        let udp = SocketAddr::new(tcp.ip(), arguments.discovery_port);
+        let udp = match &arguments.datagrams_to {
+            Some(authority) => craft::resolve(authority)?,
+            None => SocketAddr::new(tcp.ip(), PORT),
+        };
         Ok(Self { arguments, authority, tcp, udp, next: Instant::now(), total: Total::default() })
     }
 
@@ -132,7 +136,9 @@ impl<'a> Replay<'a> {
         };
         let limit = self.arguments.timeout;
         let sent = match request.form {
-            Form::Datagram(_) => send::datagram(self.udp, request.form, &request.bytes, limit, &mut out),
+            Form::Datagram(_) => {
+                send::datagram(self.udp, self.arguments.from, request.form, &request.bytes, limit, &mut out)
+            }
             form => send::request(form, &request.bytes, &self.authority, None)
                 .and_then(|bytes| send::http(self.tcp, &bytes, limit, &mut out)),
         };

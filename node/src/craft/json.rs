@@ -8,8 +8,8 @@ use std::rc::Rc;
 use peerdist_protocol::schema::MAX_COMPOSED_SIZE;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 
-/// The longest JSON of one message in bytes: four letters for each byte of the longest message.
-const MAX_JSON: u64 = 4 * MAX_COMPOSED_SIZE as u64;
+/// The longest JSON of one message in bytes: content information, two letters for each byte, names and ids.
+const MAX_JSON: u64 = 8 * MAX_COMPOSED_SIZE as u64;
 
 /// A JSON value, as far as messages have them.
 #[derive(Debug, Clone, PartialEq)]

@@ -143,3 +143,22 @@ fn kind(tree: &Tree<'_>) -> String {
     };
     if tree.is_whole() { kind } else { format!("malformed {kind}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::Decoder;
+
+    #[test]
+    fn requests_that_wait_are_bounded_and_keep_their_order() {
+        let one = b"GET /f HTTP/1.1\r\nAccept-Encoding: peerdist\r\n\r\n";
+        let count = MAX_WAITING + 100;
+        let (mut requests, mut ready) = (Requests::default(), Vec::new());
+        let mut hand_on = |request: Request| ready.push((request.number, request.answer));
+        Decoder::new().http(&one.repeat(count), &mut |event| requests.event(&event, &mut hand_on));
+        assert_eq!(requests.waiting.len(), MAX_WAITING);
+        assert_eq!(requests.bytes, MAX_WAITING * one.len());
+        requests.finish(&mut hand_on);
+        assert_eq!(ready, (1..=count as u64).map(|number| (number, None)).collect::<Vec<_>>());
+    }
+}

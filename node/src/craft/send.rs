@@ -2,13 +2,14 @@
 
 use std::cell::Cell;
 use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use peerdist_protocol::discovery::MAX_DATAGRAM_SIZE;
 use peerdist_protocol::hosted_cache::Version;
 use peerdist_protocol::retrieval::PATH;
 use peerdist_protocol::schema::Form;
+use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
 use crate::decode::{Conversation, Decoder, Event, Nanoseconds, Over, Seen};
@@ -112,9 +113,10 @@ pub fn http(
 }
 
 /// Sends a datagram of discovery and hands on the answers to it: the first one, or all that come in time where many are
-/// asked. What is no Probe has no answer.
+/// asked. What is no Probe has no answer. `from` is an address of this host, by which an IPv4 group is reached.
 pub fn datagram(
     address: SocketAddr,
+    from: Option<IpAddr>,
     form: Form,
     payload: &[u8],
     limit: Duration,
@@ -124,11 +126,7 @@ pub fn datagram(
         return Err(SendError::NoDatagram(form.name()));
     }
     let failed = |doing| move |source| failure(doing, address, source);
-    let own: SocketAddr = match address {
-        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
-        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
-    };
-    let socket = UdpSocket::bind(own).map_err(failed("cannot send to"))?;
+    let socket = socket(address, from).map_err(failed("cannot send to"))?;
     let own = socket.local_addr().map_err(failed("cannot send to"))?;
     let deadline = Instant::now() + limit;
     let mut decoder = Decoder::new();
@@ -141,7 +139,7 @@ pub fn datagram(
     });
     socket.send_to(payload, address).map_err(failed("cannot send to"))?;
     let mut buffer = vec![0; MAX_DATAGRAM_SIZE];
-    while asks && !(answered && !address.ip().is_multicast()) {
+    while asks && (!answered || address.ip().is_multicast()) {
         let Some(left) = left(deadline) else { break };
         socket.set_read_timeout(Some(left)).map_err(failed("cannot hear"))?;
         let (size, source) = match socket.recv_from(&mut buffer) {
@@ -158,6 +156,16 @@ pub fn datagram(
         });
     }
     if answered || !asks { Ok(()) } else { Err(SendError::Late { address }) }
+}
+
+fn socket(to: SocketAddr, from: Option<IpAddr>) -> io::Result<UdpSocket> {
+    let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { IpAddr::V6(Ipv6Addr::UNSPECIFIED) };
+    let socket = Socket::new(Domain::for_address(to), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.bind(&SocketAddr::new(from.unwrap_or(any), 0).into())?;
+    if let (true, Some(IpAddr::V4(from))) = (to.is_ipv4(), from) {
+        socket.set_multicast_if_v4(&from)?;
+    }
+    Ok(socket.into())
 }
 
 fn write(stream: &mut TcpStream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {

@@ -77,6 +77,8 @@ pub struct Answered {
 }
 
 /// What happens.
+// It is handed on by itself and never stored.
+#[allow(clippy::large_enum_variant)]
 #[derive(Debug)]
 pub enum Event<'a> {
     /// A message is whole, or there is no more of it.

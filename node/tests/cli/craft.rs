@@ -1,15 +1,23 @@
 //! `peerdist craft`: what the decoder prints is made into the bytes that it was printed of.
 
 use std::fs;
+use std::future::pending;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use peerdist_node::decode::{Captured, Decoder, Event, packets};
-use peerdist_protocol::retrieval::PATH;
+use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
+use peerdist_protocol::retrieval::{BlkTail, PATH};
+use peerdist_transport::retrieval::server::{BlockSource, Server, ServerLimits};
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 
 use crate::canned::Canned;
 use crate::decode::capture::{Capture, Sender};
 use crate::decode::{CLIENT, Content, Files, SERVER, get_blks, objects, ok, post, vector, vectors};
+use crate::probe;
 use crate::run::{Ran, command, peerdist};
 
 /// Crafts JSON from standard input.
@@ -222,7 +230,10 @@ fn what_makes_no_message_is_named_with_its_path() {
             "chunks[0].segments[0].SegmentSecret is hidden: decode with --secrets",
         ),
         (fields("Probe", json!({ "Types": "PeerDist:PeerDistData", "Scopes": "00" })), "MessageID is missing"),
-        (fields("request", json!({ "Method": "GET", "Target": "/ HTTP/1.0\r\n" })), "Target is not what the message"),
+        (
+            fields("request", json!({ "Method": "GET", "Target": "/ HTTP/1.0\r\nAccept-Encoding: peerdist\r\nX: " })),
+            "Target is not what the message",
+        ),
         (json!({ "message": "MSG_BLKS", "fields": {} }), "message has to be the name of one"),
         (json!({ "fields": {} }), "message has to be the name of one"),
         (json!({ "message": "MSG_BLK", "feilds": {} }), "feilds is no member of any message"),
@@ -232,15 +243,7 @@ fn what_makes_no_message_is_named_with_its_path() {
         (json!([]), "a message has to be an object"),
     ];
     for (input, expected) in cases {
-        // A value that has to be added in the order of the fields.
-        let said = match input["message"].as_str() {
-            Some("request") => craft(
-                r#"{"message":"request","fields":{"Method":"GET","Target":"/ HTTP/1.0\r\nAccept-Encoding: peerdist\r\nX: "}}"#,
-                &[],
-            )
-            .error(8),
-            _ => error(&input),
-        };
+        let said = error(&input);
         assert!(said.contains(expected), "{input}: {said}");
         assert!(said.contains("message 1 of -"), "{said}");
     }
@@ -343,4 +346,68 @@ fn who_does_not_answer_has_its_own_exit_status_and_what_cannot_be_sent_is_told()
     for bad in ["https://x", "x:80", "udp://x", "http://", "ftp://x"] {
         assert!(craft(nego, &["--send", bad]).error(2).contains("udp://HOST:PORT"), "{bad}");
     }
+}
+
+#[test]
+fn a_host_that_answers_byte_by_byte_does_not_outlast_the_time_limit() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    let trickle = std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut next = &b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n"[..];
+        while stream.write_all(next).is_ok() {
+            next = b"x";
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
+    let nego = r#"{"message":"MSG_NEGO_REQ","fields":{"MinSupportedProtocolVersion":"1.0","MaxSupportedProtocolVersion":"1.0"}}"#;
+    let said = craft(nego, &["--send", &target, "--timeout", "0.3"]).error(9);
+    assert!(said.contains("did not answer in time"), "{said}");
+    trickle.join().unwrap();
+}
+
+/// Holds nothing.
+struct Nothing;
+
+impl BlockSource for Nothing {
+    fn held(&self, _: &SegmentId) -> BlockRanges {
+        BlockRanges::default()
+    }
+
+    async fn read(&self, _: &SegmentId, _: BlockIndex) -> Option<BlkTail> {
+        None
+    }
+}
+
+#[tokio::test]
+async fn our_own_hosts_answer() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = format!("http://{}", listener.local_addr().unwrap());
+    let server = Server::new(Arc::new(Nothing), ServerLimits::default());
+    tokio::spawn(async move { server.serve(vec![listener.into()], pending()).await });
+    let input = r#"
+        {"message":"MSG_NEGO_REQ","fields":{"MinSupportedProtocolVersion":"1.0","MaxSupportedProtocolVersion":"2.0"}}
+        {"message":"MSG_GETBLKLIST","fields":{"SegmentID":"0707","NeededBlockRanges":[{"Index":0,"Count":1}]}}
+        {"message":"MSG_GETSEGLIST","fields":{"RequestID":"00000000000000000000000000000001","SegmentIDs":[{"SegmentID":"0707"}]}}"#;
+    let said = async |input: &str, words: &[&str]| {
+        let (input, words) = (input.to_owned(), words.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let ran = tokio::task::spawn_blocking(move || {
+            let words: Vec<_> = words.iter().map(String::as_str).collect();
+            craft(&input, &[&["--json", "--send"], &words[..]].concat())
+        });
+        let text = ran.await.unwrap().stdout();
+        let name = |line: &str| serde_json::from_str::<Value>(line).unwrap()["message"].as_str().unwrap().to_owned();
+        text.lines().map(name).collect::<Vec<_>>()
+    };
+    assert_eq!(said(input, &[&target]).await, ["MSG_NEGO_RESP", "MSG_BLKLIST", "MSG_SEGLIST"]);
+    let (host, port) = probe::host().await;
+    let held = probe::HELD;
+    let input = format!(
+        r#"{{"message":"Probe","fields":{{"MessageID":"urn:uuid:00000000-0000-4000-8000-00000000000a",
+        "Types":"PeerDist:PeerDistData","Scopes":{{"SegmentIDs":["{held}"]}}}}}}"#
+    );
+    // A group is heard until the time is over.
+    let words = [&format!("udp://239.255.255.250:{port}")[..], "--from", "127.0.0.1", "--timeout", "2"];
+    assert_eq!(said(&input, &words).await, ["ProbeMatches"]);
+    host.shutdown().await;
 }

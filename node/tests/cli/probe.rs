@@ -10,11 +10,11 @@ use peerdist_protocol::discovery::Held;
 
 use crate::run::{Ran, command};
 
-const HELD: &str = "0102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F20";
+pub(crate) const HELD: &str = "0102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F20";
 const ABSENT: &str = "F102030405060708090A0B0C0D0E0F101112131415161718191A1B1C1D1E1F20";
 
 /// A host that holds [`HELD`] completely, on a port of its own.
-async fn host() -> (Discovery, u16) {
+pub(crate) async fn host() -> (Discovery, u16) {
     // Free a moment ago; nobody else asks for it meanwhile.
     let port = UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let held: SegmentId = HELD.parse().unwrap();

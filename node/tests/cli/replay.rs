@@ -49,9 +49,9 @@ fn requests_are_sent_in_order_and_the_same_answers_are_success() {
     let content = Content::new();
     let host = Canned::http(answers(&content));
     let began = Instant::now();
-    let text = replay(&capture(&content), &host.address.to_string(), &["--json", "--rate", "10"]).stdout();
+    let text = replay(&capture(&content), &host.address.to_string(), &["--json", "--rate", "2"]).stdout();
     // The second and the third waited.
-    assert!(began.elapsed() >= Duration::from_millis(200));
+    assert!(began.elapsed() >= Duration::from_secs(1));
     let [first, second, third, total] = &lines(&text)[..] else { panic!("{text}") };
     assert_eq!((&first["number"], &first["request"]["message"]), (&json!(1), &json!("MSG_GETBLKS")));
     assert_eq!(
@@ -104,15 +104,33 @@ fn only_what_is_wanted_is_sent() {
 }
 
 #[test]
-fn probes_go_to_the_port_of_discovery() {
+fn probes_go_where_datagrams_are_sent_to() {
     let mut capture = Capture::new();
     capture.udp("192.0.2.1:50001", "239.255.255.250:3702", &vector("pccrd/probe_v1.xml"));
     capture.udp("192.0.2.2:3702", "192.0.2.1:50001", &vector("pccrd/probematch_v1.xml"));
     let host = Canned::udp(vec![vector("pccrd/probematch_v1.xml")]);
-    let port = host.address.port().to_string();
-    let text = replay(&capture.bytes, "127.0.0.1", &["--discovery-port", &port]).stdout();
+    let to = host.address.to_string();
+    let text = replay(&capture.bytes, "127.0.0.1:9", &["--datagrams-to", &to]).stdout();
     assert!(text.contains("  same: ProbeMatches\n"), "{text}");
     assert_eq!(host.heard(), [vector("pccrd/probe_v1.xml")]);
+}
+
+#[test]
+fn a_probe_that_nobody_answers_is_the_same_as_in_the_capture_and_comes_first() {
+    let content = Content::new();
+    let mut capture = Capture::new();
+    capture.udp("192.0.2.1:50001", "239.255.255.250:3702", &vector("pccrd/probe_v1.xml"));
+    let (mut client, mut server) = (Sender::new(CLIENT, SERVER, 5), Sender::new(SERVER, CLIENT, 7));
+    client.say(&mut capture, &post(PATH, &get_blks(content.ids[0])), 1460);
+    server.say(&mut capture, NOT_FOUND, 1460);
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    let host = Canned::http(vec![NOT_FOUND.to_vec()]);
+    let words = ["--datagrams-to", &silent.local_addr().unwrap().to_string(), "--timeout", "0.5", "--json"];
+    let text = replay(&capture.bytes, &host.address.to_string(), &words).stdout();
+    let [probe, block, total] = &lines(&text)[..] else { panic!("{text}") };
+    assert_eq!((&probe["request"]["message"], &probe["captured"]), (&json!("Probe"), &Value::Null));
+    assert!(probe["error"].as_str().unwrap().contains("did not answer in time"), "{probe}");
+    assert_eq!((&block["answer"], &total["same"]), (&json!("HTTP_RESPONSE 404"), &json!(2)));
 }
 
 #[test]

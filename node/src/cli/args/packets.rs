@@ -1,5 +1,6 @@
 //! The arguments of the verbs that look at packets and make them.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -115,6 +116,9 @@ pub struct CraftArguments {
     /// How long an answer may take, in seconds; answers to a group come until then.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     pub timeout: Duration,
+    /// The address of this host that datagrams leave from; it chooses the interface for an IPv4 group.
+    #[arg(long, value_name = "ADDRESS", requires = "send")]
+    pub from: Option<IpAddr>,
     /// Show all bytes of long fields of answers.
     #[arg(long, requires = "send")]
     pub full: bool,
@@ -184,9 +188,12 @@ pub struct ReplayArguments {
     /// How long an answer may take, in seconds.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     pub timeout: Duration,
-    /// The UDP port of discovery.
-    #[arg(long, default_value_t = 3702, hide = true)]
-    pub discovery_port: u16,
+    /// Where datagrams go, such as the group `239.255.255.250:3702`, instead of to the host.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub datagrams_to: Option<String>,
+    /// The address of this host that datagrams leave from; it chooses the interface for an IPv4 group.
+    #[arg(long, value_name = "ADDRESS")]
+    pub from: Option<IpAddr>,
     /// Show all bytes of long fields.
     #[arg(long)]
     pub full: bool,
