@@ -6,6 +6,7 @@ mod bench;
 mod ci;
 mod command;
 mod conformance;
+mod dissector;
 mod install;
 mod licences;
 mod rules;
@@ -26,8 +27,9 @@ usage: cargo xtask TASK
   install-library [--prefix DIR] [--destdir DIR] [--library FILE]
                      build libpeerdist, or take FILE, and install it with headers and pkg-config file; to /usr/local
   conformance        write docs/conformance.md: which test holds which statement of the documents
+  dissector          write pcaps/dissector/peerdist.lua: the Wireshark dissector with the field tables
   ci                 everything that continuous integration checks, then `test`
-  rules              the rules of the tree alone: dependencies, lints, licences, the page of conformance
+  rules              the rules of the tree alone: dependencies, lints, licences, conformance, the dissector
 ";
 
 fn main() -> ExitCode {
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         "bench" => bench::run_all(&rest),
         "install-library" => install::install_library(&rest),
         "conformance" => conformance::write(),
+        "dissector" => dissector::write(),
         "ci" => ci::run_all(),
         "rules" => ci::check_rules(),
         "help" | "--help" | "-h" => {

@@ -8,7 +8,7 @@ use crate::http::{read_request, read_response};
 
 const DOCUMENT: &str = "MS-PCCRTP";
 /// The headers that are shown beside the protocol's own two.
-const SHOWN: [&str; 10] = [
+pub const SHOWN_HEADERS: [&str; 10] = [
     "Host",
     "Accept-Encoding",
     "Content-Encoding",
@@ -20,7 +20,8 @@ const SHOWN: [&str; 10] = [
     "ETag",
     "Last-Modified",
 ];
-const PARAMETERS: [&str; 7] = [
+/// The parameters of the protocol's own two headers.
+pub const HEADER_PARAMETERS: [&str; 7] = [
     "Version",
     "ContentLength",
     "MissingDataRequest",
@@ -77,7 +78,7 @@ pub fn dissect_headers<'a>(head: Headers<'a>, lines: &[(usize, &'a str, &'a str)
             (PEERDIST, parameters(offset, value))
         } else if name.eq_ignore_ascii_case(PEERDIST_EX) {
             (PEERDIST_EX, parameters(offset, value))
-        } else if let Some(known) = SHOWN.into_iter().find(|known| known.eq_ignore_ascii_case(name)) {
+        } else if let Some(known) = SHOWN_HEADERS.into_iter().find(|known| known.eq_ignore_ascii_case(name)) {
             (known, Value::Text(Cow::Borrowed(value)))
         } else {
             continue;
@@ -110,7 +111,7 @@ fn value_size(value: &Value<'_>, lines: &[(usize, &str, &str)], at: usize) -> us
 fn parameters(offset: usize, value: &str) -> Value<'_> {
     let elements = value.split(',').filter_map(|element| {
         let (name, value) = element.split_once('=').unwrap_or((element, ""));
-        let known = PARAMETERS.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()))?;
+        let known = HEADER_PARAMETERS.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()))?;
         let value = match (known, value.trim().parse()) {
             ("ContentLength", Ok(length)) => Value::Integer(length),
             _ => Value::Text(Cow::Borrowed(value.trim())),
