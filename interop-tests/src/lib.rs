@@ -11,6 +11,7 @@
 //! | [`hostile`] | a peer that sends wrong bytes, or none |
 //! | [`process`] | programs that run on a host: readiness, output, end |
 //! | [`installed`] | `libpeerdist` as it is installed, and programs compiled against it |
+//! | [`dissector`] | what our own dissector says of a capture, and whether `peerdist decode` says the same |
 //! | [`tshark`] | what somebody else's dissectors say of a capture |
 //! | [`programs`] | where our binaries and other people's programs are |
 //!
@@ -19,6 +20,7 @@
 #![allow(clippy::print_stderr, reason = "what failed is printed beside the output of the test")]
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
+pub mod dissector;
 pub mod hostile;
 pub mod installed;
 pub mod isolated;

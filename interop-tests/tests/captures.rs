@@ -2,7 +2,7 @@
 
 use peerdist_interop_tests::lab::{Lab, Lan, Plan};
 use peerdist_interop_tests::nodes::{ContentServer, Node, content};
-use peerdist_interop_tests::{isolated, tshark};
+use peerdist_interop_tests::{dissector, isolated, tshark};
 
 #[test]
 fn tshark_finds_nothing_malformed_in_a_whole_download() {
@@ -37,5 +37,12 @@ fn tshark_finds_nothing_malformed_in_a_whole_download() {
         let asked = tshark::count(&capture, "http.request.method == \"POST\"");
         assert!(asked > 0);
         assert_eq!(tshark::count(&capture, "http.response.code == 200 && tcp.srcport == 80"), asked);
+
+        // Our own dissector says of every message what the decoder says, and neither finds a fault.
+        let shown = dissector::assert_agreement(&capture);
+        assert!(shown.iter().all(|shown| shown.faults.is_empty() && shown.odd.is_empty()), "{shown:#?}");
+        for message in ["Probe", "ProbeMatches", "MSG_GETBLKS", "MSG_BLK", "response", "CONTENT_INFORMATION_2.0"] {
+            assert!(shown.iter().any(|shown| shown.message == message), "{message}");
+        }
     });
 }

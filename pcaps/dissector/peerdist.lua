@@ -1108,7 +1108,7 @@ function Walk:finish(structure, reader, out)
     local zeros = count <= structure.tail_padding and not reader.s:sub(reader.at + 1, reader.stop):find("[^\0]")
     self:fault(reader.at, basic.counted(count) .. " left over behind the last field", zeros)
   end
-  self:rest(reader, out)
+  self:rest(reader, out, structure)
 end
 
 function Walk:field(field, reader, start, out)
@@ -1292,10 +1292,10 @@ function Walk:stop(rule, reader, out)
   return false
 end
 
-function Walk:rest(reader, out)
+function Walk:rest(reader, out, structure)
   out[#out + 1] = {
     name = REST, offset = reader.at, size = left(reader), value = reader.s:sub(reader.at + 1, reader.stop),
-    kind = "bytes", prefix = self.section.prefix,
+    kind = "bytes", prefix = (structure or self.section).prefix,
   }
   reader.at = reader.stop
 end
@@ -1784,33 +1784,29 @@ function Events:next()
   elseif first ~= "<" then
     local stop = (s:find("[<&]", at + 1) or #s + 1) - 1
     return event("text", stop, s:sub(at + 1, stop))
+  elseif at + 1 == #s then
+    return event("error", at)
   elseif s:sub(at + 1, at + 4) == "<!--" then
     return until_text("-->", at + 5, "comment")
   elseif s:sub(at + 1, at + 9) == "<![CDATA[" then
     return until_text("]]>", at + 10, "cdata")
   elseif s:sub(at + 1, at + 2) == "<!" then
-    return s:sub(at + 3, at + 9):upper() == "DOCTYPE" and event("doctype", at) or event("error", at)
+    local is_doctype = s:sub(at + 3, at + 9):upper() == "DOCTYPE"
+    return is_doctype and until_text(">", at + 10, "doctype") or event("error", at)
   elseif s:sub(at + 1, at + 2) == "<?" then
     local found = until_text("?>", at + 3, "instruction")
-    if found.kind == "instruction" and found.text:match("^xml%s") then
+    if found.kind == "instruction" and found.text:match("^xml[ \t\r\n]") then
       found.kind = "declaration"
-    end
-    return found
-  elseif s:sub(at + 1, at + 2) == "</" then
-    local found = until_text(">", at + 3, "end")
-    if found.kind == "end" and table.remove(self.open) ~= found.text:match("^(.-)%s*$") then
-      found.kind = "error"
     end
     return found
   end
   return self:tag(at)
 end
 
--- A start tag; quotes may hide the bracket that ends it.
+-- A start or end tag; quotes may hide the bracket that ends it.
 function Events:tag(at)
-  local s, stop = self.s, at + 2
-  local quote
-  while true do
+  local s, stop, quote = self.s, at + 2, nil
+  repeat
     local found = s:find(quote or "[\"'>]", stop)
     if not found then
       self.at = #s
@@ -1818,38 +1814,34 @@ function Events:tag(at)
     end
     local character = s:sub(found, found)
     stop = found + 1
-    if quote then
-      quote = nil
-    elseif character == ">" then
-      break
-    else
-      quote = character
-    end
-  end
+    quote = not quote and character ~= ">" and character or nil
+  until character == ">"
   self.at = stop - 1
-  local inside = s:sub(at + 2, stop - 2)
-  local is_empty = inside:sub(-1) == "/"
-  inside = is_empty and inside:sub(1, -2) or inside
-  local name, rest = inside:match("^([^%s/]+)(.*)$")
-  if not name then
-    return { kind = "error", at = at, stop = self.at }
+  local event, inside = { at = at, stop = self.at }, s:sub(at + 2, stop - 2)
+  if inside:sub(1, 1) == "/" then
+    local is_due = table.remove(self.open) == inside:match("^/(.-)[ \t\r\n]*$")
+    event.kind = is_due and "end" or "error"
+    return event
   end
-  if not is_empty then
-    self.open[#self.open + 1] = name
+  event.kind = inside:sub(-1) == "/" and "empty" or "start"
+  inside = event.kind == "empty" and inside:sub(1, -2) or inside
+  event.name, event.rest = inside:match("^([^ \t\r\n]*)(.*)$")
+  if event.kind == "start" then
+    self.open[#self.open + 1] = event.name
   end
-  return { kind = is_empty and "empty" or "start", at = at, stop = self.at, name = name, rest = rest }
+  return event
 end
 
 -- Names and values as they stand in a tag, and whether that is all there is.
 function xml.attributes(rest)
   local found, at, names = {}, 1, {}
   while true do
-    local _, skipped = rest:find("^%s*", at)
+    local _, skipped = rest:find("^[ \t\r\n]*", at)
     at = skipped + 1
     if at > #rest then
       return found, true
     end
-    local name, quote, from = rest:match("^([^%s=]+)%s*=%s*([\"'])()", at)
+    local name, quote, from = rest:match("^([^ \t\r\n=]+)[ \t\r\n]*=[ \t\r\n]*([\"'])()", at)
     local stop = name and rest:find(quote, from, true)
     if not stop or names[name] then
       return found, false
@@ -2379,7 +2371,7 @@ local function elements(s)
       open = nil
     elseif event.kind == "end" then
       open = nil
-    elseif event.kind == "eof" or event.kind == "error" or event.kind == "doctype" then
+    elseif event.kind == "eof" or event.kind == "error" then
       return out
     end
   end
@@ -2513,6 +2505,7 @@ do
 
 local MAX_HEAD = 65536
 local MAX_HEADER_SIZE, MAX_HEADER_ELEMENTS = 8192, 64
+local ENDS = "the connection or the capture ends before it does"
 local PEERDIST, PEERDIST_EX = "X-P2P-PeerDist", "X-P2P-PeerDistEx"
 local METHODS = { GET = true, POST = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, CONNECT = true,
   PATCH = true }
@@ -2588,7 +2581,7 @@ local function decode_chunks(s)
   while true do
     local line, after = s:match("^([^\n]*)\n()", at)
     if not line then
-      return table.concat(parts), "the connection or the capture ends before it does"
+      return table.concat(parts), ENDS
     end
     local digits = basic.trim(line:match("^[^;]*"))
     local size = #digits <= 8 and digits:find("^%x+$") and tonumber(digits, 16)
@@ -2599,7 +2592,7 @@ local function decode_chunks(s)
     end
     parts[#parts + 1] = s:sub(after, after + size - 1)
     if after + size - 1 > #s then
-      return table.concat(parts), "the connection or the capture ends before it does"
+      return table.concat(parts), ENDS
     end
     at = s:match("^\r?\n()", after + size)
     if not at then
@@ -2608,19 +2601,32 @@ local function decode_chunks(s)
   end
 end
 
--- The body behind a head: its bytes, why they are not all, and whether they stand in `s` as they are.
-function http.body(s, head)
-  if http.lists(head, "Transfer-Encoding", "chunked") then
-    local body, cut = decode_chunks(s:sub(head.size + 1))
-    return body, cut, false
-  end
+local function content_length(head)
   local length = lines(head, "Content-Length")[1]
-  length = length and tonumber((basic.trim(length):match("^%+?(%d+)$")))
-  if not length then
-    return head.status and s:sub(head.size + 1) or "", nil, true
+  return length and tonumber((basic.trim(length):match("^%+?(%d+)$")))
+end
+
+-- The body behind a head: its bytes, why they are not all, and where they stand: "behind" the head in `s`, in
+-- "data", which is what Wireshark has taken for the body, or nowhere as they are.
+function http.body(s, head, data)
+  local length = content_length(head)
+  if #s <= head.size and data then
+    return data, length and #data < length and ENDS or nil, "data"
+  elseif http.lists(head, "Transfer-Encoding", "chunked") then
+    return decode_chunks(s:sub(head.size + 1))
+  elseif not length then
+    return head.status and s:sub(head.size + 1) or "", nil, "behind"
   end
   local body = s:sub(head.size + 1, head.size + length)
-  return body, #body < length and "the connection or the capture ends before it does" or nil, true
+  return body, #body < length and ENDS or nil, "behind"
+end
+
+-- Whether a body that Wireshark has found at an offset can be the one of a head there.
+function http.owns(head, head_offset, data_offset)
+  if http.lists(head, "Transfer-Encoding", "chunked") then
+    return data_offset == 0
+  end
+  return data_offset == head_offset + head.size and content_length(head) ~= 0
 end
 
 -- The path of a request target, which may be a whole URL, in lower case and without the slash at its end.
@@ -2720,7 +2726,9 @@ local function read_parameters(head, header, names)
 end
 
 local OWN = { version = true, contentlength = true, missingdatarequest = true }
-local OWN_EX = { mincontentinformation = true, maxcontentinformation = true, makehashrequest = true, hashrequest = true }
+local OWN_EX = {
+  mincontentinformation = true, maxcontentinformation = true, makehashrequest = true, hashrequest = true,
+}
 
 local function parts_of(version)
   local major, minor = version:match("^(%d+)%.(%d+)$")
@@ -2868,7 +2876,8 @@ function http.dissect(head)
     return false
   end
   local offers = names_coding("Accept-Encoding")
-  if not (#lines(head, PEERDIST) > 0 or #lines(head, PEERDIST_EX) > 0 or offers or names_coding("Content-Encoding")) then
+  local has_headers = #lines(head, PEERDIST) > 0 or #lines(head, PEERDIST_EX) > 0
+  if not (has_headers or offers or names_coding("Content-Encoding")) then
     return nil
   end
   local out, prefix = {}, "pccrtp"
@@ -2941,12 +2950,16 @@ local MAX_ASKED = 64
 -- The most Probes whose answers may still come.
 local MAX_PROBES = 4096
 
+-- The most segment ids that are derived of one content information: here hashing is slow.
+local MAX_DERIVED = 256
+
 -- What follows is forgotten with the capture: connections by their number, Probes by their MessageID, and what was
 -- found out about each message when its frame was seen for the first time.
-local connections, probes, probe_order, known = {}, {}, {}, {}
+-- `derived` spares the work of deriving a segment id again.
+local connections, probes, probe_order, known, derived = {}, {}, {}, {}, {}
 
 function exchange.forget()
-  connections, probes, probe_order, known = {}, {}, {}, {}
+  connections, probes, probe_order, known, derived = {}, {}, {}, {}, {}
 end
 
 local function type_of(s, at)
@@ -3048,36 +3061,27 @@ local function pair(head, pinfo, stream, index)
   return found
 end
 
--- The messages in the bytes of HTTP: trees, each with the bytes that it is of, where they stand in `s`, and
--- what it answers.
-function exchange.http(s, pinfo, stream, index)
-  local head = http.head(s)
-  if not head then
-    return {}
-  end
+-- The messages in one of HTTP: trees, each with the bytes that it is of, where they stand, and what it answers.
+function exchange.http(head, s, data, pinfo, stream, index)
   local found = pair(head, pinfo, stream, index)
   local out = {}
-  local function add(tree, is_head, body, in_place)
+  local function add(tree, body, where)
     tree.answers = found.asked and found.asked.shown
     tree.answered = found.request
-    tree.from_head = is_head
-    if not is_head then
-      tree.bytes = body
-      tree.place = in_place and head.size or nil
-    end
+    tree.bytes, tree.where, tree.behind = body, where, head.size
     out[#out + 1] = tree
   end
   if head.method then
     local path = http.path(head.target)
-    local body, cut, in_place
+    local body, cut, where
     if head.method == "POST" and request_at(path, "") then
-      body, cut, in_place = http.body(s, head)
+      body, cut, where = http.body(s, head, data)
       body = body:sub(1, MAX_MESSAGE)
-      add(read_body(request_at(path, body), body, cut), false, body, in_place)
+      add(read_body(request_at(path, body), body, cut), body, where)
     else
       local tree = http.dissect(head)
       if tree then
-        add(tree, true)
+        add(tree)
       end
     end
     if out[1] and found.request and not found.request.shown then
@@ -3090,41 +3094,41 @@ function exchange.http(s, pinfo, stream, index)
     return out
   end
   local function whole_body(most)
-    local body, cut, in_place = http.body(s, head)
-    return body:sub(1, most), cut, in_place
+    local body, cut, where = http.body(s, head, data)
+    return body:sub(1, most), cut, where
   end
   local has_body = not (asked and asked.method == "HEAD") and head.status ~= 204 and head.status ~= 304
   if asked and asked.method == "POST" and response_at(asked.path, "") then
     if head.status == 200 then
-      local body, cut, in_place = whole_body(MAX_MESSAGE)
-      add(read_body(response_at(asked.path, body), body, cut), false, body, in_place)
+      local body, cut, where = whole_body(MAX_MESSAGE)
+      add(read_body(response_at(asked.path, body), body, cut), body, where)
     else
       local structure = response_at(asked.path, has_body and whole_body(MAX_MESSAGE) or "")
-      add(http.plain_answer(structure.protocol, structure.section, head), true)
+      add(http.plain_answer(structure.protocol, structure.section, head))
     end
     return out
   end
   local tree = http.dissect(head)
   if tree then
-    add(tree, true)
+    add(tree)
     if has_body and http.lists(head, "Content-Encoding", "peerdist") then
-      local body, cut, in_place = whole_body(MAX_CONTENT_INFORMATION)
+      local body, cut, where = whole_body(MAX_CONTENT_INFORMATION)
       local structure = T[body:sub(1, 2) == "\0\2" and "CONTENT_INFORMATION_2.0" or "CONTENT_INFORMATION_1.0"]
-      add(read_body(structure, body, cut), false, body, in_place)
+      add(read_body(structure, body, cut), body, where)
     end
     return out
   end
   if has_body and not asked then
-    local body, cut, in_place = whole_body(MAX_MESSAGE)
+    local body, cut, where = whole_body(MAX_MESSAGE)
     local structure = recognise(body)
     if structure then
-      add(read_body(structure, body, cut), false, body, in_place)
+      add(read_body(structure, body, cut), body, where)
       return out
     end
   end
   if asked and asked.shown then
     -- The content itself, though content information would have done.
-    add(http.plain_answer("MS-PCCRTP", "2.2", head), true)
+    add(http.plain_answer("MS-PCCRTP", "2.2", head))
   end
   return out
 end
@@ -3155,7 +3159,7 @@ function exchange.datagram(s, pinfo)
   frame = frame or {}
   tree.answers = frame.answers and frame.answers.shown
   tree.answered = frame.request
-  tree.bytes, tree.place = s, 0
+  tree.bytes, tree.where = s, "data"
   return tree
 end
 
@@ -3186,8 +3190,10 @@ function exchange.segment_ids(tree)
         visit(inside)
       end
     end
-    if secret and hash and #found < 64 then
-      add(sha2.segment_id(algorithm, secret, hash))
+    if secret and hash and #found < MAX_DERIVED then
+      local key = (algorithm or "") .. secret .. hash
+      derived[key] = derived[key] or sha2.segment_id(algorithm, secret, hash)
+      add(derived[key])
     end
   end
   visit(tree.fields)
@@ -3396,13 +3402,11 @@ function summary.new()
       local most = m.answered > 0 and string.format("%.3f", 1000 * m.most) or ""
       line("%-36s %8.0f %8.0f %8.0f %12s %12s", name, m.count, m.faults, m.odd, mean, most)
     end
-    for title, list in pairs({ segment = self.segments }) do
-      line("")
-      line("%-36s %8s %8s %8s %12s", title, "asked", "blocks", "not held", "bytes")
-      for _, name in ipairs(sorted(list)) do
-        local s = list[name]
-        line("%-36s %8.0f %8.0f %8.0f %12.0f", name, s.asked, s.blocks, s.missing, s.bytes)
-      end
+    line("")
+    line("%-36s %8s %8s %8s %12s", "segment", "asked", "blocks", "not held", "bytes")
+    for _, name in ipairs(sorted(self.segments)) do
+      local s = self.segments[name]
+      line("%-36s %8.0f %8.0f %8.0f %12.0f", name, s.asked, s.blocks, s.missing, s.bytes)
     end
     line("")
     line("%-36s %8s %8s %8s %12s", "blocks from", "", "blocks", "not held", "bytes")
@@ -3465,7 +3469,8 @@ declare("peerdist.message", ProtoField.new("Message", "peerdist.message", ftypes
 declare("peerdist.segment_id", ProtoField.new("Segment", "peerdist.segment_id", ftypes.BYTES, nil, base.NONE, nil,
   "HoHoDk of a segment that the message is about"))
 declare("peerdist.request_in", ProtoField.framenum("peerdist.request_in", "Request in", base.NONE, frametype.REQUEST))
-declare("peerdist.response_in", ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE))
+declare("peerdist.response_in",
+  ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE))
 declare("peerdist.time", ProtoField.relative_time("peerdist.time", "Time since the request",
   "from the last frame of the request to the last one of the response"))
 for prefix, list in pairs(lists) do
@@ -3477,13 +3482,15 @@ local function shown_text(text)
   return (text:gsub("\0", "\\0"))
 end
 
--- Bytes of a range; none at its end stand before its last one.
+-- Bytes of a range, as far as it goes. Wireshark refuses none at its end: they stand before its last byte.
 local function place(range, offset, size)
   local length = range:len()
-  if offset + size > length then
-    offset, size = math.min(offset, length), math.max(length - offset, 0)
+  if length == 0 then
+    return range
   end
-  return range:range(size == 0 and math.max(math.min(offset, length - 1), 0) or offset, size)
+  offset = math.min(offset, length)
+  size = math.min(size, length - offset)
+  return range:range(math.min(offset, length - 1), size)
 end
 
 -- Adds nodes below an item. `items` gets the innermost item at each offset, for what is to be said of it.
@@ -3532,10 +3539,12 @@ local function generated(parent, filter, value)
   end
 end
 
--- Adds a message. `range` has its bytes and those before it.
-local function message(root, tree, range, pinfo)
-  if tree.bytes and tree.place then
-    range = place(range, tree.place, #tree.bytes)
+-- Adds a message. `range` has its head, if any, and `data` what Wireshark has found to be its body.
+local function message(root, tree, range, data, pinfo)
+  if tree.where == "behind" then
+    range = place(range, tree.behind, #tree.bytes)
+  elseif tree.where == "data" then
+    range = place(data, 0, #tree.bytes)
   elseif tree.bytes then
     range = ByteArray.new(tree.bytes, true):tvb("PeerDist message"):range()
   else
@@ -3572,7 +3581,8 @@ end
 local function guarded(root, read)
   local is_good, found = pcall(read)
   if not is_good then
-    root:add(protos.peerdist):add_proto_expert_info(faults.peerdist.insisted, "the dissector failed: " .. tostring(found))
+    local told = "the dissector failed: " .. tostring(found)
+    root:add(protos.peerdist):add_proto_expert_info(faults.peerdist.insisted, told)
   end
   return is_good and found or nil
 end
@@ -3581,7 +3591,7 @@ function protos.pccrd.dissector(tvb, pinfo, root)
   local text = guarded(root, function()
     local range = tvb:range()
     local tree = exchange.datagram(range:raw(), pinfo)
-    return tree and message(root, tree, range, pinfo)
+    return tree and message(root, tree, range, range, pinfo)
   end)
   if not text then
     return 0
@@ -3594,20 +3604,30 @@ DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 
 -- Messages over HTTP are read when the dissectors of TCP, TLS and HTTP are done: on any port, whatever the type of the
 -- content.
-local of_http, of_stream = Field.new("http"), Field.new("tcp.stream")
+local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 
 function protos.peerdist.dissector(_, pinfo, root)
-  local heads = { of_http() }
-  if #heads == 0 then
+  local items, bodies, body = { of_http() }, nil, 1
+  if #items == 0 then
     return
   end
+  bodies = { of_data() }
   local stream = of_stream()
   stream = stream and tostring(stream.value) or ""
-  for index, head in ipairs(heads) do
+  for index, item in ipairs(items) do
     guarded(root, function()
-      local range = head.range
-      for _, tree in ipairs(exchange.http(range:raw(), pinfo, stream, index)) do
-        local text = message(root, tree, range, pinfo)
+      -- All that follows in the same bytes, or the head alone: Wireshark does the one or the other.
+      local range = item.range
+      local s = range:raw()
+      local head, data = http.head(s), nil
+      if not head then
+        return
+      end
+      if bodies[body] and http.owns(head, item.offset, bodies[body].offset) then
+        data, body = bodies[body].range, body + 1
+      end
+      for _, tree in ipairs(exchange.http(head, s, data and data:raw(), pinfo, stream, index)) do
+        local text = message(root, tree, range, data, pinfo)
         pinfo.cols.protocol = tree.prefix:upper()
         pinfo.cols.info:append(" | " .. shown_text(text))
       end

@@ -28,7 +28,7 @@ const HEAD: &str = "\
 
 /// Writes the file.
 pub(crate) fn write() -> Result<(), Failure> {
-    let text = dissector(&tree::root())?;
+    let text = dissector(tree::root())?;
     let written = std::fs::write(tree::root().join(FILE), &text);
     written.map_err(|source| Failure::Write { path: FILE.to_owned(), source })?;
     println!("{FILE}: {} lines", text.lines().count());
@@ -38,7 +38,7 @@ pub(crate) fn write() -> Result<(), Failure> {
 /// The rule that is broken where the file is another one.
 pub(crate) fn violation() -> Result<Option<Violation>, Failure> {
     let found = std::fs::read_to_string(tree::root().join(FILE)).unwrap_or_default();
-    Ok((found != dissector(&tree::root())?).then_some(Violation::Dissector { path: FILE }))
+    Ok((found != dissector(tree::root())?).then_some(Violation::Dissector { path: FILE }))
 }
 
 fn dissector(root: &Path) -> Result<String, Failure> {

@@ -83,7 +83,7 @@ function Walk:finish(structure, reader, out)
     local zeros = count <= structure.tail_padding and not reader.s:sub(reader.at + 1, reader.stop):find("[^\0]")
     self:fault(reader.at, basic.counted(count) .. " left over behind the last field", zeros)
   end
-  self:rest(reader, out)
+  self:rest(reader, out, structure)
 end
 
 function Walk:field(field, reader, start, out)
@@ -267,10 +267,10 @@ function Walk:stop(rule, reader, out)
   return false
 end
 
-function Walk:rest(reader, out)
+function Walk:rest(reader, out, structure)
   out[#out + 1] = {
     name = REST, offset = reader.at, size = left(reader), value = reader.s:sub(reader.at + 1, reader.stop),
-    kind = "bytes", prefix = self.section.prefix,
+    kind = "bytes", prefix = (structure or self.section).prefix,
   }
   reader.at = reader.stop
 end

@@ -98,33 +98,29 @@ function Events:next()
   elseif first ~= "<" then
     local stop = (s:find("[<&]", at + 1) or #s + 1) - 1
     return event("text", stop, s:sub(at + 1, stop))
+  elseif at + 1 == #s then
+    return event("error", at)
   elseif s:sub(at + 1, at + 4) == "<!--" then
     return until_text("-->", at + 5, "comment")
   elseif s:sub(at + 1, at + 9) == "<![CDATA[" then
     return until_text("]]>", at + 10, "cdata")
   elseif s:sub(at + 1, at + 2) == "<!" then
-    return s:sub(at + 3, at + 9):upper() == "DOCTYPE" and event("doctype", at) or event("error", at)
+    local is_doctype = s:sub(at + 3, at + 9):upper() == "DOCTYPE"
+    return is_doctype and until_text(">", at + 10, "doctype") or event("error", at)
   elseif s:sub(at + 1, at + 2) == "<?" then
     local found = until_text("?>", at + 3, "instruction")
-    if found.kind == "instruction" and found.text:match("^xml%s") then
+    if found.kind == "instruction" and found.text:match("^xml[ \t\r\n]") then
       found.kind = "declaration"
-    end
-    return found
-  elseif s:sub(at + 1, at + 2) == "</" then
-    local found = until_text(">", at + 3, "end")
-    if found.kind == "end" and table.remove(self.open) ~= found.text:match("^(.-)%s*$") then
-      found.kind = "error"
     end
     return found
   end
   return self:tag(at)
 end
 
--- A start tag; quotes may hide the bracket that ends it.
+-- A start or end tag; quotes may hide the bracket that ends it.
 function Events:tag(at)
-  local s, stop = self.s, at + 2
-  local quote
-  while true do
+  local s, stop, quote = self.s, at + 2, nil
+  repeat
     local found = s:find(quote or "[\"'>]", stop)
     if not found then
       self.at = #s
@@ -132,38 +128,34 @@ function Events:tag(at)
     end
     local character = s:sub(found, found)
     stop = found + 1
-    if quote then
-      quote = nil
-    elseif character == ">" then
-      break
-    else
-      quote = character
-    end
-  end
+    quote = not quote and character ~= ">" and character or nil
+  until character == ">"
   self.at = stop - 1
-  local inside = s:sub(at + 2, stop - 2)
-  local is_empty = inside:sub(-1) == "/"
-  inside = is_empty and inside:sub(1, -2) or inside
-  local name, rest = inside:match("^([^%s/]+)(.*)$")
-  if not name then
-    return { kind = "error", at = at, stop = self.at }
+  local event, inside = { at = at, stop = self.at }, s:sub(at + 2, stop - 2)
+  if inside:sub(1, 1) == "/" then
+    local is_due = table.remove(self.open) == inside:match("^/(.-)[ \t\r\n]*$")
+    event.kind = is_due and "end" or "error"
+    return event
   end
-  if not is_empty then
-    self.open[#self.open + 1] = name
+  event.kind = inside:sub(-1) == "/" and "empty" or "start"
+  inside = event.kind == "empty" and inside:sub(1, -2) or inside
+  event.name, event.rest = inside:match("^([^ \t\r\n]*)(.*)$")
+  if event.kind == "start" then
+    self.open[#self.open + 1] = event.name
   end
-  return { kind = is_empty and "empty" or "start", at = at, stop = self.at, name = name, rest = rest }
+  return event
 end
 
 -- Names and values as they stand in a tag, and whether that is all there is.
 function xml.attributes(rest)
   local found, at, names = {}, 1, {}
   while true do
-    local _, skipped = rest:find("^%s*", at)
+    local _, skipped = rest:find("^[ \t\r\n]*", at)
     at = skipped + 1
     if at > #rest then
       return found, true
     end
-    local name, quote, from = rest:match("^([^%s=]+)%s*=%s*([\"'])()", at)
+    local name, quote, from = rest:match("^([^ \t\r\n=]+)[ \t\r\n]*=[ \t\r\n]*([\"'])()", at)
     local stop = name and rest:find(quote, from, true)
     if not stop or names[name] then
       return found, false

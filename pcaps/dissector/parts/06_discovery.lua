@@ -293,7 +293,7 @@ local function elements(s)
       open = nil
     elseif event.kind == "end" then
       open = nil
-    elseif event.kind == "eof" or event.kind == "error" or event.kind == "doctype" then
+    elseif event.kind == "eof" or event.kind == "error" then
       return out
     end
   end

@@ -3,6 +3,7 @@
 
 local MAX_HEAD = 65536
 local MAX_HEADER_SIZE, MAX_HEADER_ELEMENTS = 8192, 64
+local ENDS = "the connection or the capture ends before it does"
 local PEERDIST, PEERDIST_EX = "X-P2P-PeerDist", "X-P2P-PeerDistEx"
 local METHODS = { GET = true, POST = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, CONNECT = true,
   PATCH = true }
@@ -78,7 +79,7 @@ local function decode_chunks(s)
   while true do
     local line, after = s:match("^([^\n]*)\n()", at)
     if not line then
-      return table.concat(parts), "the connection or the capture ends before it does"
+      return table.concat(parts), ENDS
     end
     local digits = basic.trim(line:match("^[^;]*"))
     local size = #digits <= 8 and digits:find("^%x+$") and tonumber(digits, 16)
@@ -89,7 +90,7 @@ local function decode_chunks(s)
     end
     parts[#parts + 1] = s:sub(after, after + size - 1)
     if after + size - 1 > #s then
-      return table.concat(parts), "the connection or the capture ends before it does"
+      return table.concat(parts), ENDS
     end
     at = s:match("^\r?\n()", after + size)
     if not at then
@@ -98,19 +99,32 @@ local function decode_chunks(s)
   end
 end
 
--- The body behind a head: its bytes, why they are not all, and whether they stand in `s` as they are.
-function http.body(s, head)
-  if http.lists(head, "Transfer-Encoding", "chunked") then
-    local body, cut = decode_chunks(s:sub(head.size + 1))
-    return body, cut, false
-  end
+local function content_length(head)
   local length = lines(head, "Content-Length")[1]
-  length = length and tonumber((basic.trim(length):match("^%+?(%d+)$")))
-  if not length then
-    return head.status and s:sub(head.size + 1) or "", nil, true
+  return length and tonumber((basic.trim(length):match("^%+?(%d+)$")))
+end
+
+-- The body behind a head: its bytes, why they are not all, and where they stand: "behind" the head in `s`, in
+-- "data", which is what Wireshark has taken for the body, or nowhere as they are.
+function http.body(s, head, data)
+  local length = content_length(head)
+  if #s <= head.size and data then
+    return data, length and #data < length and ENDS or nil, "data"
+  elseif http.lists(head, "Transfer-Encoding", "chunked") then
+    return decode_chunks(s:sub(head.size + 1))
+  elseif not length then
+    return head.status and s:sub(head.size + 1) or "", nil, "behind"
   end
   local body = s:sub(head.size + 1, head.size + length)
-  return body, #body < length and "the connection or the capture ends before it does" or nil, true
+  return body, #body < length and ENDS or nil, "behind"
+end
+
+-- Whether a body that Wireshark has found at an offset can be the one of a head there.
+function http.owns(head, head_offset, data_offset)
+  if http.lists(head, "Transfer-Encoding", "chunked") then
+    return data_offset == 0
+  end
+  return data_offset == head_offset + head.size and content_length(head) ~= 0
 end
 
 -- The path of a request target, which may be a whole URL, in lower case and without the slash at its end.
@@ -210,7 +224,9 @@ local function read_parameters(head, header, names)
 end
 
 local OWN = { version = true, contentlength = true, missingdatarequest = true }
-local OWN_EX = { mincontentinformation = true, maxcontentinformation = true, makehashrequest = true, hashrequest = true }
+local OWN_EX = {
+  mincontentinformation = true, maxcontentinformation = true, makehashrequest = true, hashrequest = true,
+}
 
 local function parts_of(version)
   local major, minor = version:match("^(%d+)%.(%d+)$")
@@ -358,7 +374,8 @@ function http.dissect(head)
     return false
   end
   local offers = names_coding("Accept-Encoding")
-  if not (#lines(head, PEERDIST) > 0 or #lines(head, PEERDIST_EX) > 0 or offers or names_coding("Content-Encoding")) then
+  local has_headers = #lines(head, PEERDIST) > 0 or #lines(head, PEERDIST_EX) > 0
+  if not (has_headers or offers or names_coding("Content-Encoding")) then
     return nil
   end
   local out, prefix = {}, "pccrtp"

@@ -14,12 +14,16 @@ local MAX_ASKED = 64
 -- The most Probes whose answers may still come.
 local MAX_PROBES = 4096
 
+-- The most segment ids that are derived of one content information: here hashing is slow.
+local MAX_DERIVED = 256
+
 -- What follows is forgotten with the capture: connections by their number, Probes by their MessageID, and what was
 -- found out about each message when its frame was seen for the first time.
-local connections, probes, probe_order, known = {}, {}, {}, {}
+-- `derived` spares the work of deriving a segment id again.
+local connections, probes, probe_order, known, derived = {}, {}, {}, {}, {}
 
 function exchange.forget()
-  connections, probes, probe_order, known = {}, {}, {}, {}
+  connections, probes, probe_order, known, derived = {}, {}, {}, {}, {}
 end
 
 local function type_of(s, at)
@@ -121,36 +125,27 @@ local function pair(head, pinfo, stream, index)
   return found
 end
 
--- The messages in the bytes of HTTP: trees, each with the bytes that it is of, where they stand in `s`, and
--- what it answers.
-function exchange.http(s, pinfo, stream, index)
-  local head = http.head(s)
-  if not head then
-    return {}
-  end
+-- The messages in one of HTTP: trees, each with the bytes that it is of, where they stand, and what it answers.
+function exchange.http(head, s, data, pinfo, stream, index)
   local found = pair(head, pinfo, stream, index)
   local out = {}
-  local function add(tree, is_head, body, in_place)
+  local function add(tree, body, where)
     tree.answers = found.asked and found.asked.shown
     tree.answered = found.request
-    tree.from_head = is_head
-    if not is_head then
-      tree.bytes = body
-      tree.place = in_place and head.size or nil
-    end
+    tree.bytes, tree.where, tree.behind = body, where, head.size
     out[#out + 1] = tree
   end
   if head.method then
     local path = http.path(head.target)
-    local body, cut, in_place
+    local body, cut, where
     if head.method == "POST" and request_at(path, "") then
-      body, cut, in_place = http.body(s, head)
+      body, cut, where = http.body(s, head, data)
       body = body:sub(1, MAX_MESSAGE)
-      add(read_body(request_at(path, body), body, cut), false, body, in_place)
+      add(read_body(request_at(path, body), body, cut), body, where)
     else
       local tree = http.dissect(head)
       if tree then
-        add(tree, true)
+        add(tree)
       end
     end
     if out[1] and found.request and not found.request.shown then
@@ -163,41 +158,41 @@ function exchange.http(s, pinfo, stream, index)
     return out
   end
   local function whole_body(most)
-    local body, cut, in_place = http.body(s, head)
-    return body:sub(1, most), cut, in_place
+    local body, cut, where = http.body(s, head, data)
+    return body:sub(1, most), cut, where
   end
   local has_body = not (asked and asked.method == "HEAD") and head.status ~= 204 and head.status ~= 304
   if asked and asked.method == "POST" and response_at(asked.path, "") then
     if head.status == 200 then
-      local body, cut, in_place = whole_body(MAX_MESSAGE)
-      add(read_body(response_at(asked.path, body), body, cut), false, body, in_place)
+      local body, cut, where = whole_body(MAX_MESSAGE)
+      add(read_body(response_at(asked.path, body), body, cut), body, where)
     else
       local structure = response_at(asked.path, has_body and whole_body(MAX_MESSAGE) or "")
-      add(http.plain_answer(structure.protocol, structure.section, head), true)
+      add(http.plain_answer(structure.protocol, structure.section, head))
     end
     return out
   end
   local tree = http.dissect(head)
   if tree then
-    add(tree, true)
+    add(tree)
     if has_body and http.lists(head, "Content-Encoding", "peerdist") then
-      local body, cut, in_place = whole_body(MAX_CONTENT_INFORMATION)
+      local body, cut, where = whole_body(MAX_CONTENT_INFORMATION)
       local structure = T[body:sub(1, 2) == "\0\2" and "CONTENT_INFORMATION_2.0" or "CONTENT_INFORMATION_1.0"]
-      add(read_body(structure, body, cut), false, body, in_place)
+      add(read_body(structure, body, cut), body, where)
     end
     return out
   end
   if has_body and not asked then
-    local body, cut, in_place = whole_body(MAX_MESSAGE)
+    local body, cut, where = whole_body(MAX_MESSAGE)
     local structure = recognise(body)
     if structure then
-      add(read_body(structure, body, cut), false, body, in_place)
+      add(read_body(structure, body, cut), body, where)
       return out
     end
   end
   if asked and asked.shown then
     -- The content itself, though content information would have done.
-    add(http.plain_answer("MS-PCCRTP", "2.2", head), true)
+    add(http.plain_answer("MS-PCCRTP", "2.2", head))
   end
   return out
 end
@@ -228,7 +223,7 @@ function exchange.datagram(s, pinfo)
   frame = frame or {}
   tree.answers = frame.answers and frame.answers.shown
   tree.answered = frame.request
-  tree.bytes, tree.place = s, 0
+  tree.bytes, tree.where = s, "data"
   return tree
 end
 
@@ -259,8 +254,10 @@ function exchange.segment_ids(tree)
         visit(inside)
       end
     end
-    if secret and hash and #found < 64 then
-      add(sha2.segment_id(algorithm, secret, hash))
+    if secret and hash and #found < MAX_DERIVED then
+      local key = (algorithm or "") .. secret .. hash
+      derived[key] = derived[key] or sha2.segment_id(algorithm, secret, hash)
+      add(derived[key])
     end
   end
   visit(tree.fields)

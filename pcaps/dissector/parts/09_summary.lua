@@ -194,13 +194,11 @@ function summary.new()
       local most = m.answered > 0 and string.format("%.3f", 1000 * m.most) or ""
       line("%-36s %8.0f %8.0f %8.0f %12s %12s", name, m.count, m.faults, m.odd, mean, most)
     end
-    for title, list in pairs({ segment = self.segments }) do
-      line("")
-      line("%-36s %8s %8s %8s %12s", title, "asked", "blocks", "not held", "bytes")
-      for _, name in ipairs(sorted(list)) do
-        local s = list[name]
-        line("%-36s %8.0f %8.0f %8.0f %12.0f", name, s.asked, s.blocks, s.missing, s.bytes)
-      end
+    line("")
+    line("%-36s %8s %8s %8s %12s", "segment", "asked", "blocks", "not held", "bytes")
+    for _, name in ipairs(sorted(self.segments)) do
+      local s = self.segments[name]
+      line("%-36s %8.0f %8.0f %8.0f %12.0f", name, s.asked, s.blocks, s.missing, s.bytes)
     end
     line("")
     line("%-36s %8s %8s %8s %12s", "blocks from", "", "blocks", "not held", "bytes")

@@ -37,7 +37,8 @@ declare("peerdist.message", ProtoField.new("Message", "peerdist.message", ftypes
 declare("peerdist.segment_id", ProtoField.new("Segment", "peerdist.segment_id", ftypes.BYTES, nil, base.NONE, nil,
   "HoHoDk of a segment that the message is about"))
 declare("peerdist.request_in", ProtoField.framenum("peerdist.request_in", "Request in", base.NONE, frametype.REQUEST))
-declare("peerdist.response_in", ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE))
+declare("peerdist.response_in",
+  ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE))
 declare("peerdist.time", ProtoField.relative_time("peerdist.time", "Time since the request",
   "from the last frame of the request to the last one of the response"))
 for prefix, list in pairs(lists) do
@@ -49,13 +50,15 @@ local function shown_text(text)
   return (text:gsub("\0", "\\0"))
 end
 
--- Bytes of a range; none at its end stand before its last one.
+-- Bytes of a range, as far as it goes. Wireshark refuses none at its end: they stand before its last byte.
 local function place(range, offset, size)
   local length = range:len()
-  if offset + size > length then
-    offset, size = math.min(offset, length), math.max(length - offset, 0)
+  if length == 0 then
+    return range
   end
-  return range:range(size == 0 and math.max(math.min(offset, length - 1), 0) or offset, size)
+  offset = math.min(offset, length)
+  size = math.min(size, length - offset)
+  return range:range(math.min(offset, length - 1), size)
 end
 
 -- Adds nodes below an item. `items` gets the innermost item at each offset, for what is to be said of it.
@@ -104,10 +107,12 @@ local function generated(parent, filter, value)
   end
 end
 
--- Adds a message. `range` has its bytes and those before it.
-local function message(root, tree, range, pinfo)
-  if tree.bytes and tree.place then
-    range = place(range, tree.place, #tree.bytes)
+-- Adds a message. `range` has its head, if any, and `data` what Wireshark has found to be its body.
+local function message(root, tree, range, data, pinfo)
+  if tree.where == "behind" then
+    range = place(range, tree.behind, #tree.bytes)
+  elseif tree.where == "data" then
+    range = place(data, 0, #tree.bytes)
   elseif tree.bytes then
     range = ByteArray.new(tree.bytes, true):tvb("PeerDist message"):range()
   else
@@ -144,7 +149,8 @@ end
 local function guarded(root, read)
   local is_good, found = pcall(read)
   if not is_good then
-    root:add(protos.peerdist):add_proto_expert_info(faults.peerdist.insisted, "the dissector failed: " .. tostring(found))
+    local told = "the dissector failed: " .. tostring(found)
+    root:add(protos.peerdist):add_proto_expert_info(faults.peerdist.insisted, told)
   end
   return is_good and found or nil
 end
@@ -153,7 +159,7 @@ function protos.pccrd.dissector(tvb, pinfo, root)
   local text = guarded(root, function()
     local range = tvb:range()
     local tree = exchange.datagram(range:raw(), pinfo)
-    return tree and message(root, tree, range, pinfo)
+    return tree and message(root, tree, range, range, pinfo)
   end)
   if not text then
     return 0
@@ -166,20 +172,30 @@ DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 
 -- Messages over HTTP are read when the dissectors of TCP, TLS and HTTP are done: on any port, whatever the type of the
 -- content.
-local of_http, of_stream = Field.new("http"), Field.new("tcp.stream")
+local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 
 function protos.peerdist.dissector(_, pinfo, root)
-  local heads = { of_http() }
-  if #heads == 0 then
+  local items, bodies, body = { of_http() }, nil, 1
+  if #items == 0 then
     return
   end
+  bodies = { of_data() }
   local stream = of_stream()
   stream = stream and tostring(stream.value) or ""
-  for index, head in ipairs(heads) do
+  for index, item in ipairs(items) do
     guarded(root, function()
-      local range = head.range
-      for _, tree in ipairs(exchange.http(range:raw(), pinfo, stream, index)) do
-        local text = message(root, tree, range, pinfo)
+      -- All that follows in the same bytes, or the head alone: Wireshark does the one or the other.
+      local range = item.range
+      local s = range:raw()
+      local head, data = http.head(s), nil
+      if not head then
+        return
+      end
+      if bodies[body] and http.owns(head, item.offset, bodies[body].offset) then
+        data, body = bodies[body].range, body + 1
+      end
+      for _, tree in ipairs(exchange.http(head, s, data and data:raw(), pinfo, stream, index)) do
+        local text = message(root, tree, range, data, pinfo)
         pinfo.cols.protocol = tree.prefix:upper()
         pinfo.cols.info:append(" | " .. shown_text(text))
       end
