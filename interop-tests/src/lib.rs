@@ -13,6 +13,7 @@
 //! | [`hostile`] | a peer that sends wrong bytes, or none |
 //! | [`process`] | programs that run on a host: readiness, output, end |
 //! | [`installed`] | `libpeerdist` as it is installed, and programs compiled against it |
+//! | [`dissector`] | what our own dissector says of a capture, and whether `peerdist decode` says the same |
 //! | [`tshark`] | what somebody else's dissectors say of a capture |
 //! | [`programs`] | where our binaries and other people's programs are |
 //!
@@ -22,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod captures;
+pub mod dissector;
 pub mod hosted;
 pub mod hostile;
 pub mod installed;

@@ -5,7 +5,7 @@ use std::process::Command;
 use peerdist_interop_tests::captures::{self, ALL, Capture};
 use peerdist_interop_tests::lab::{Lab, Lan, Plan};
 use peerdist_interop_tests::nodes::{ContentServer, Node, content};
-use peerdist_interop_tests::{isolated, programs, tshark};
+use peerdist_interop_tests::{dissector, isolated, programs, tshark};
 use peerdist_protocol::hosted_cache::Version;
 
 #[test]
@@ -54,6 +54,17 @@ fn tshark_finds_nothing_malformed_in_good_captures() {
     let folder = captures::folder();
     for capture in ALL.iter().filter(|capture| capture.is_good) {
         assert_eq!(tshark::malformed(&capture.file(&folder)), [""; 0], "{}", capture.name);
+    }
+}
+
+#[test]
+fn the_dissector_says_of_every_capture_what_the_decoder_says() {
+    let folder = captures::folder();
+    for capture in ALL {
+        let shown = dissector::assert_agreement(&capture.file(&folder));
+        assert!(!shown.is_empty(), "{}", capture.name);
+        let is_good = shown.iter().all(|message| message.faults.is_empty());
+        assert_eq!(is_good, capture.is_good, "{}: {shown:#?}", capture.name);
     }
 }
 
@@ -148,5 +159,12 @@ fn tshark_finds_nothing_malformed_in_a_whole_download() {
         let asked = tshark::count(&capture, "http.request.method == \"POST\"");
         assert!(asked > 0);
         assert_eq!(tshark::count(&capture, "http.response.code == 200 && tcp.srcport == 80"), asked);
+
+        // Our own dissector says of every message what the decoder says, and neither finds a fault.
+        let shown = dissector::assert_agreement(&capture);
+        assert!(shown.iter().all(|shown| shown.faults.is_empty() && shown.odd.is_empty()), "{shown:#?}");
+        for message in ["Probe", "ProbeMatches", "MSG_GETBLKS", "MSG_BLK", "response", "CONTENT_INFORMATION_2.0"] {
+            assert!(shown.iter().any(|shown| shown.message == message), "{message}");
+        }
     });
 }

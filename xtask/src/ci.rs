@@ -1,7 +1,7 @@
 //! `cargo xtask ci`: what continuous integration checks.
 
 use crate::command::{Failure, cargo, run};
-use crate::{conformance, licences, rules, test, tree};
+use crate::{conformance, dissector, licences, rules, test, tree};
 
 /// Cheap checks first, the tests last.
 pub(crate) fn run_all() -> Result<(), Failure> {
@@ -19,6 +19,7 @@ pub(crate) fn check_rules() -> Result<(), Failure> {
     let mut violations = rules::violations(&tree::Workspace::from(&metadata), &sources);
     violations.extend(licences::violations(&metadata));
     violations.extend(conformance::violations(&sources));
+    violations.extend(dissector::violation()?);
     if violations.is_empty() {
         println!("\nrules of the tree: kept in {} files, {} packages", sources.len(), metadata.packages.len());
         return Ok(());

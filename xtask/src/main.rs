@@ -7,6 +7,7 @@ mod captures;
 mod ci;
 mod command;
 mod conformance;
+mod dissector;
 mod install;
 mod licences;
 mod rules;
@@ -28,8 +29,9 @@ usage: cargo xtask TASK
                      build libpeerdist, or take FILE, and install it with headers and pkg-config file; to /usr/local
   captures [NAME...] make the captures of pcaps/ anew, or those that are named
   conformance        write docs/conformance.md: which test holds which statement of the documents
+  dissector          write pcaps/dissector/peerdist.lua: the Wireshark dissector with the field tables
   ci                 everything that continuous integration checks, then `test`
-  rules              the rules of the tree alone: dependencies, lints, licences, the page of conformance
+  rules              the rules of the tree alone: dependencies, lints, licences, conformance, the dissector
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         "install-library" => install::install_library(&rest),
         "captures" => captures::make(&rest),
         "conformance" => conformance::write(),
+        "dissector" => dissector::write(),
         "ci" => ci::run_all(),
         "rules" => ci::check_rules(),
         "help" | "--help" | "-h" => {

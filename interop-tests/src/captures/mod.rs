@@ -145,7 +145,8 @@ Made in the lab of `interop-tests`, in pcapng format: nothing here came from any
 tshark, and makes them anew: only times, ports, random numbers and what is encrypted with them may differ.
 
 `cargo xtask captures` makes all of them, `cargo xtask captures NAME` one. How to contribute a capture from a Windows
-network is in [the book](../docs/captures.md).
+network is in [the book](../docs/captures.md). The Wireshark dissector is in `dissector/`; [its page](../docs/dissector.md) tells
+how to install it.
 
 | file | made by | what is in it |
 |---|---|---|

@@ -22,8 +22,8 @@ const OURS: &[u8] = b"PeerDist";
 /// A ProbeMatches has 18 elements.
 const MAX_ELEMENTS: usize = 256;
 
-/// The elements that are shown, by their local names.
-const TEXTS: [&str; 11] = [
+/// The elements with text that are shown, by their local names.
+pub const DATAGRAM_ELEMENTS: [&str; 11] = [
     "To",
     "Action",
     "MessageID",
@@ -92,7 +92,7 @@ fn walk<'a>(text: &'a str, fields: &mut Vec<Node<'a>>) {
             Event::Start(tag) | Event::Empty(tag) if elements < MAX_ELEMENTS => {
                 elements += 1;
                 let local = tag.local_name().into_inner();
-                open = TEXTS.into_iter().find(|known| *known == local);
+                open = DATAGRAM_ELEMENTS.into_iter().find(|known| *known == local);
                 attributes(&tag, at, end, fields);
             }
             Event::Text(part) => {
@@ -235,7 +235,7 @@ const TO_ASKER: &str = "http://schemas.xmlsoap.org/ws/2004/08/addressing/role/an
 
 /// The names of all fields.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    TEXTS.into_iter().chain(INNER)
+    DATAGRAM_ELEMENTS.into_iter().chain(INNER)
 }
 
 /// Writes a datagram as [`Message`] does. Values go into the XML as they are. Of a value that is more than text, `text`

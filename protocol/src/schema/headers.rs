@@ -8,7 +8,7 @@ use crate::http::{read_request, read_response};
 
 const DOCUMENT: &str = "MS-PCCRTP";
 /// The headers that are shown beside the protocol's own two.
-const SHOWN: [&str; 10] = [
+pub const SHOWN_HEADERS: [&str; 10] = [
     "Host",
     "Accept-Encoding",
     "Content-Encoding",
@@ -20,7 +20,8 @@ const SHOWN: [&str; 10] = [
     "ETag",
     "Last-Modified",
 ];
-const PARAMETERS: [&str; 7] = [
+/// The parameters of the protocol's own two headers.
+pub const HEADER_PARAMETERS: [&str; 7] = [
     "Version",
     "ContentLength",
     "MissingDataRequest",
@@ -82,7 +83,7 @@ pub fn dissect_headers<'a>(
             (PEERDIST, parameters(offset, value))
         } else if name.eq_ignore_ascii_case(PEERDIST_EX) {
             (PEERDIST_EX, parameters(offset, value))
-        } else if let Some(known) = SHOWN.into_iter().find(|known| known.eq_ignore_ascii_case(name)) {
+        } else if let Some(known) = SHOWN_HEADERS.into_iter().find(|known| known.eq_ignore_ascii_case(name)) {
             (known, Value::Text(Cow::Borrowed(value)))
         } else {
             continue;
@@ -107,7 +108,7 @@ pub fn dissect_headers<'a>(
 
 /// The names of all fields.
 pub(super) fn names() -> impl Iterator<Item = &'static str> {
-    ["Method", "Target", "Status", PEERDIST, PEERDIST_EX].into_iter().chain(SHOWN).chain(PARAMETERS)
+    ["Method", "Target", "Status", PEERDIST, PEERDIST_EX].into_iter().chain(SHOWN_HEADERS).chain(HEADER_PARAMETERS)
 }
 
 /// Writes a head: header lines in the order of the fields, nothing that is not among them.
@@ -131,14 +132,14 @@ pub(super) fn compose(name: &'static str, values: &[Node<'_>]) -> Result<Vec<u8>
     };
     for value in values.iter().filter(|value| !start.contains(&value.name)) {
         let field = value.name;
-        if !SHOWN.contains(&field) && ![PEERDIST, PEERDIST_EX].contains(&field) {
+        if !SHOWN_HEADERS.contains(&field) && ![PEERDIST, PEERDIST_EX].contains(&field) {
             return Err(ComposeError::Unknown { structure: name, field: field.to_owned() });
         }
         let text = match &value.value {
-            Value::Record(parameters) if !SHOWN.contains(&field) => {
+            Value::Record(parameters) if !SHOWN_HEADERS.contains(&field) => {
                 let one = |parameter: &Node<'_>| {
                     let path = format!("{field}.{}", parameter.name);
-                    if !PARAMETERS.contains(&parameter.name) {
+                    if !HEADER_PARAMETERS.contains(&parameter.name) {
                         return Err(ComposeError::Unknown { structure: field, field: path });
                     }
                     Ok(format!("{}={}", parameter.name, plain(parameter, &path)?))
@@ -187,7 +188,7 @@ fn value_size(value: &Value<'_>, lines: &[(usize, &str, &str)], at: usize) -> us
 fn parameters(offset: usize, value: &str) -> Value<'_> {
     let elements = value.split(',').filter_map(|element| {
         let (name, value) = element.split_once('=').unwrap_or((element, ""));
-        let known = PARAMETERS.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()))?;
+        let known = HEADER_PARAMETERS.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()))?;
         let value = match (known, value.trim().parse()) {
             ("ContentLength", Ok(length)) => Value::Integer(length),
             _ => Value::Text(Cow::Borrowed(value.trim())),

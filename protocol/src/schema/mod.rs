@@ -23,10 +23,10 @@ pub mod tables;
 mod tree;
 
 pub use compose::{ComposeError, MAX_COMPOSED_SIZE, compose};
-pub use datagram::dissect_datagram;
+pub use datagram::{DATAGRAM_ELEMENTS, dissect_datagram};
 pub use dissect::{MAX_FAULTS, dissect};
 pub use form::{Form, known_name};
-pub use headers::{Headers, dissect_headers};
+pub use headers::{HEADER_PARAMETERS, Headers, SHOWN_HEADERS, dissect_headers};
 pub use recognise::{by_name, recognise, request_at, response_at};
 pub use table::{
     Check, Constant, Count, Enumeration, Extent, Field, Kind, Order, Presence, Region, Rule, Shown, Structure,

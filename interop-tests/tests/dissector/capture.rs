@@ -1,0 +1,93 @@
+//! Captures made here: connections and datagrams, one packet a millisecond.
+
+use std::fs::File;
+use std::io::BufWriter;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use etherparse::PacketBuilder;
+use peerdist_interop_tests::pcapng::{Direction, InterfaceId, Writer};
+use tempfile::TempDir;
+
+/// The bytes of a TCP segment; small enough for every link.
+const SEGMENT: usize = 1460;
+
+/// A capture being written.
+pub(crate) struct Capture {
+    writer: Writer<BufWriter<File>>,
+    interface: InterfaceId,
+    now: SystemTime,
+    connections: u16,
+    path: PathBuf,
+    /// The file goes with it.
+    _folder: TempDir,
+}
+
+/// A TCP connection from a client to a server.
+pub(crate) struct Connection {
+    port: u16,
+    next: [u32; 2],
+}
+
+impl Capture {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("capture.pcapng");
+        let mut writer = Writer::new(BufWriter::new(File::create(&path).unwrap()), "peerdist").unwrap();
+        let interface = writer.interface("lan").unwrap();
+        let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+        Self { writer, interface, now, connections: 0, path, _folder: folder }
+    }
+
+    /// The file with everything in it.
+    pub(crate) fn file(&mut self) -> &Path {
+        self.writer.flush().unwrap();
+        &self.path
+    }
+
+    fn frame(&mut self, frame: &[u8]) {
+        self.now += Duration::from_millis(1);
+        self.writer.packet(self.interface, self.now, Direction::Outbound, frame).unwrap();
+    }
+
+    /// Nothing happens for a while.
+    pub(crate) fn wait(&mut self, time: Duration) {
+        self.now += time;
+    }
+
+    pub(crate) fn datagram(&mut self, is_answer: bool, payload: &[u8]) {
+        let mut frame = Vec::new();
+        let (from, to) = if is_answer { (3702, 50_000) } else { (50_000, 3702) };
+        let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([192, 0, 2, 1], [192, 0, 2, 2], 1);
+        ip.udp(from, to).write(&mut frame, payload).unwrap();
+        self.frame(&frame);
+    }
+
+    pub(crate) fn connect(&mut self) -> Connection {
+        self.connections += 1;
+        Connection { port: 20_000 + self.connections, next: [1000, 5000] }
+    }
+
+    /// The client of a connection sends bytes.
+    pub(crate) fn ask(&mut self, connection: &mut Connection, bytes: &[u8]) {
+        self.say(connection, 0, bytes);
+    }
+
+    /// The server does.
+    pub(crate) fn answer(&mut self, connection: &mut Connection, bytes: &[u8]) {
+        self.say(connection, 1, bytes);
+    }
+
+    fn say(&mut self, connection: &mut Connection, side: usize, bytes: &[u8]) {
+        let ends = [([192, 0, 2, 1], connection.port), ([192, 0, 2, 2], 8008)];
+        let ((from, from_port), (to, to_port)) = (ends[side], ends[1 - side]);
+        for payload in bytes.chunks(SEGMENT) {
+            let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(from, to, 64);
+            let tcp = ip.tcp(from_port, to_port, connection.next[side], 65_535).ack(connection.next[1 - side]).psh();
+            let mut frame = Vec::new();
+            tcp.write(&mut frame, payload).unwrap();
+            self.frame(&frame);
+            connection.next[side] = connection.next[side].wrapping_add(payload.len() as u32);
+        }
+    }
+}
