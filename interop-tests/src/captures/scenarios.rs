@@ -202,7 +202,6 @@ pub(super) fn errors_retrieval(path: &Path) {
         }
         ask(client, &url, &[], &[]);
         post(client, &url.replace("116B50EB", "00000000"), &vector("pccrr", "getblks_block0"), &[]);
-        ask(client, &url, &[], &["--request", "POST", "--header", "Content-Length: 1000000000"]);
     });
 }
 
