@@ -5,7 +5,6 @@
 //! | [`isolated`] | the right to make network namespaces, as root or as an ordinary user |
 //! | [`lab`] | hosts on a LAN, a router, a thin WAN link and an origin, each in a network namespace |
 //! | [`switch`] | a LAN of TAP devices that loses, delays, doubles and reorders frames, and is partitioned |
-//! | [`pcapng`] | the captures that the switch writes |
 //! | [`nginx`] | a web server that others wrote, on a host |
 //! | [`nodes`] | our own programs on hosts: content servers, nodes, downloads |
 //! | [`hosted`] | hosted caches and their clients, with certificates |
@@ -32,7 +31,6 @@ pub mod lab;
 mod netns;
 pub mod nginx;
 pub mod nodes;
-pub mod pcapng;
 pub mod process;
 pub mod programs;
 pub mod switch;

@@ -14,6 +14,8 @@
 //! | [`control`] | HTTP over unix sockets: administration and the PeerDist API |
 //! | [`decode`] | captures and bare messages taken apart, blocks in them decrypted |
 //! | [`craft`] | messages made of JSON, and sent |
+//! | [`pcapng`] | captures written |
+//! | [`scrub`] | captures without their secrets |
 //! | [`daemon`] | orderly start, reload and stop of `peerdistd` |
 //! | [`cli`] | the verbs of `peerdist` |
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -31,4 +33,6 @@ pub mod fetch;
 pub mod hosted_cache;
 pub mod hosted_client;
 pub mod node;
+pub mod pcapng;
+pub mod scrub;
 pub mod store;

@@ -21,8 +21,8 @@ use tun_rs::{AsyncDevice, DeviceBuilder, Layer};
 pub use fabric::{Counters, Impairment, PortId};
 
 use crate::netns::Namespace;
-use crate::pcapng::{Direction, InterfaceId, Writer};
 use fabric::Fabric;
+use peerdist_node::pcapng::{Direction, InterfaceId, Writer};
 
 /// More than any frame: a TAP device without offloading gives what the MTU allows.
 const MAX_FRAME: usize = 65_536;

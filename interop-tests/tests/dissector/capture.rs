@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use etherparse::PacketBuilder;
-use peerdist_interop_tests::pcapng::{Direction, InterfaceId, Writer};
+use peerdist_node::pcapng::{Direction, InterfaceId, Writer};
 use tempfile::TempDir;
 
 /// The bytes of a TCP segment; small enough for every link.

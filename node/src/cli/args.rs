@@ -11,7 +11,8 @@ use peerdist_protocol::crypto::HashAlgorithm;
 use peerdist_transport::content_server::DEFAULT_MINIMUM_SIZE;
 
 pub use packets::{
-    CraftArguments, DecodeArguments, DecodedForm, ReplayArguments, SegmentSecretArgument, SendTarget, ShownArguments,
+    CraftArguments, DecodeArguments, DecodedForm, ReplayArguments, ScrubArguments, SegmentSecretArgument, SendTarget,
+    ShownArguments,
 };
 
 use super::ExitStatus;
@@ -59,6 +60,8 @@ pub enum Verb {
     Craft(CraftArguments),
     /// Send the requests of a capture to a host, and compare the answers
     Replay(ReplayArguments),
+    /// Write a capture anew without what others must not know.
+    Scrub(ScrubArguments),
     /// Ask the LAN who holds segments
     Probe(ProbeArguments),
     /// Look into the cache, check it, empty it, add to it

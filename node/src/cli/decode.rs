@@ -6,7 +6,7 @@ mod text;
 
 use std::fs::File;
 use std::io::{self, Read as _, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::args::{DecodeArguments, ShownArguments};
 use super::{ExitStatus, Failure, output, show};
@@ -25,13 +25,7 @@ pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
     for given in &arguments.secret {
         keys.add_secret(given.segment_id, given.secret.clone());
     }
-    let mut tls_keys = Vec::new();
-    for path in &arguments.tls_keys {
-        let file = File::open(path).map_err(|error| Failure::file("read", path, error))?;
-        let log = file.take(MAX_KEY_LOG).read_to_end(&mut tls_keys);
-        log.map_err(|error| Failure::file("read", path, error))?;
-        tls_keys.push(b'\n');
-    }
+    let tls_keys = key_logs(&arguments.tls_keys)?;
     let mut failure = None;
     output::write(|to| {
         let mut printer = Printer { arguments, keys, summary: Summary::default(), file: None, to };
@@ -56,6 +50,18 @@ pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
         printer.end()
     })?;
     failure.map_or(Ok(()), Err)
+}
+
+/// The lines of all key logs.
+pub(super) fn key_logs(paths: &[PathBuf]) -> Result<Vec<u8>, Failure> {
+    let mut lines = Vec::new();
+    for path in paths {
+        let file = File::open(path).map_err(|error| Failure::file("read", path, error))?;
+        let log = file.take(MAX_KEY_LOG).read_to_end(&mut lines);
+        log.map_err(|error| Failure::file("read", path, error))?;
+        lines.push(b'\n');
+    }
+    Ok(lines)
 }
 
 /// Says on standard error what of a capture could not be read.

@@ -40,6 +40,7 @@ mod progress;
 pub mod publish;
 mod refused;
 pub mod replay;
+pub mod scrub;
 pub mod serve;
 pub mod show;
 pub mod status;
@@ -54,8 +55,8 @@ pub use args::{
     Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CheckConfigArguments, ContentInfoVersion,
     CraftArguments, DaemonArguments, DecodeArguments, DecodedForm, DemoArguments, FeatureArguments,
     FeatureEnableArguments, FeatureVerb, GetArguments, HashArguments, HashName, HostedCacheArguments, HostedCacheVerb,
-    IdentifierArguments, ProbeArguments, PublicationsArguments, PublishArguments, ReplayArguments, SecretArguments,
-    SegmentSecretArgument, SendTarget, ServeArguments, ShowArguments, ShownArguments, StatusArguments,
+    IdentifierArguments, ProbeArguments, PublicationsArguments, PublishArguments, ReplayArguments, ScrubArguments,
+    SecretArguments, SegmentSecretArgument, SendTarget, ServeArguments, ShowArguments, ShownArguments, StatusArguments,
     UnpublishArguments, Verb, WatchArguments,
 };
 pub use exit::{ExitStatus, Failure};
@@ -98,6 +99,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Verb::Decode(arguments) => decode::run(&arguments),
         Verb::Craft(arguments) => craft::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
+        Verb::Scrub(arguments) => scrub::run(&arguments),
         Verb::Probe(arguments) => block_on(probe::run(arguments)),
         Verb::Cache(arguments) => block_on(cache::run(arguments)),
         Verb::Feature(arguments) => block_on(feature::run(arguments)),

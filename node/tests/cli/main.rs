@@ -22,5 +22,6 @@ mod publish;
 mod replay;
 mod run;
 mod schema;
+mod scrub;
 mod show;
 mod watch;

@@ -170,6 +170,20 @@ fn parse_seconds(text: &str) -> Result<Duration, &'static str> {
     seconds.map(Duration::from_secs_f64).ok_or("a number of seconds from 0.001 to 3600")
 }
 
+/// The arguments of `peerdist scrub`.
+#[derive(Debug, Args)]
+pub struct ScrubArguments {
+    /// The capture (pcap, pcapng); `-` is standard input.
+    #[arg(value_name = "CAPTURE")]
+    pub capture: PathBuf,
+    /// The capture to write (pcapng); it must not be there yet.
+    #[arg(value_name = "SCRUBBED")]
+    pub output: PathBuf,
+    /// A key log of TLS (SSLKEYLOGFILE), for captures that do not have it inside: what is opened is written without TLS.
+    #[arg(long, value_name = "FILE")]
+    pub tls_keys: Vec<PathBuf>,
+}
+
 /// The arguments of `peerdist replay`.
 #[derive(Debug, Args)]
 pub struct ReplayArguments {

@@ -1,5 +1,9 @@
-//! Captures in the pcapng format (draft-ietf-opsawg-pcapng), as Wireshark reads them: one section, one Ethernet
-//! interface per port, nanoseconds.
+//! Captures in the pcapng format (draft-ietf-opsawg-pcapng), as Wireshark reads them: one section, Ethernet interfaces,
+//! nanoseconds.
+
+mod wire;
+
+pub use wire::Wire;
 
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -125,9 +129,10 @@ impl<W: Write> Writer<W> {
 }
 
 fn put_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
-    let length = u16::try_from(value.len()).expect("option values are short");
+    // Longer ones do not fit in.
+    let value = value.get(..usize::from(u16::MAX)).unwrap_or(value);
     body.extend_from_slice(&code.to_le_bytes());
-    body.extend_from_slice(&length.to_le_bytes());
+    body.extend_from_slice(&(value.len() as u16).to_le_bytes());
     body.extend_from_slice(value);
     pad(body);
 }

@@ -1,0 +1,280 @@
+//! Captures without their secrets, to be shown to others: the messages of the protocols are written anew with what may
+//! be known, and nothing else of the capture is kept.
+//!
+//! | what | becomes |
+//! |---|---|
+//! | segment secrets, block hashes, blocks, padding, bytes of no documented meaning | zeros; HoD of version 1 fits the hashes again |
+//! | addresses | others of the blocks for documentation, the same one always for the same one; groups stay |
+//! | URLs, names of hosts, entity tags, UUIDs | numbered ones |
+//! | malformed messages, and what answers them | nothing: who knows what is in them |
+//!
+//! Segment ids stay: without the secret nothing follows from them.
+
+mod names;
+
+use std::collections::{HashSet, VecDeque};
+use std::io::{self, Write};
+
+use peerdist_protocol::crypto::HashAlgorithm;
+use peerdist_protocol::schema::{ComposeError, Form, Node, REST, Tree, Value};
+use thiserror::Error;
+
+use self::names::Names;
+use crate::craft::send;
+use crate::decode::{Event, Message, Seen};
+use crate::pcapng::Wire;
+
+/// Messages left out whose answers may come.
+const MAX_LEFT_OUT: usize = 65_536;
+
+/// Fields whose bytes nobody else has to know.
+const ZEROED: [&str; 6] = ["SegmentHashOfData", "BlockHashes", "Block", "DataForVrfBlock", "VrfBlock", "Padding"];
+/// How the names of fields begin that fill up.
+const PADDING: &str = "ZeroPad";
+
+/// The hashes of version 1.
+const V1: [HashAlgorithm; 3] = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
+
+/// Headers and elements of text whose values are replaced.
+const HTTP_VALUES: [&str; 8] =
+    ["Target", "Host", "ETag", "If-Match", "If-None-Match", "If-Range", "If-Modified-Since", "Last-Modified"];
+const UUIDS: [&str; 3] = ["MessageID", "RelatesTo", "Address"];
+
+/// Why a capture could not be scrubbed.
+#[derive(Debug, Error)]
+pub enum ScrubError {
+    /// The message is in no capture: it has no addresses and no time.
+    #[error("messages alone are no capture")]
+    NoCapture,
+    /// It cannot be written.
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// How many messages there were.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Scrubbed {
+    /// Written.
+    pub written: u64,
+    /// Left out.
+    pub left_out: u64,
+}
+
+/// Takes the decoder's events and writes a capture.
+#[derive(Debug)]
+pub struct Scrubber<W> {
+    wire: Wire<W>,
+    names: Names,
+    /// The head of an answer, until it is known whether content information follows.
+    head: Option<Head>,
+    left_out: HashSet<u64>,
+    left_out_order: VecDeque<u64>,
+    count: Scrubbed,
+}
+
+#[derive(Debug)]
+struct Head {
+    seen: Seen,
+    fields: Vec<Node<'static>>,
+    name: &'static str,
+}
+
+impl<W: Write> Scrubber<W> {
+    /// Writes to `to`.
+    pub fn new(to: W) -> io::Result<Self> {
+        let application = concat!("peerdist scrub ", env!("CARGO_PKG_VERSION"));
+        Ok(Self {
+            wire: Wire::new(to, application)?,
+            names: Names::default(),
+            head: None,
+            left_out: HashSet::new(),
+            left_out_order: VecDeque::new(),
+            count: Scrubbed::default(),
+        })
+    }
+
+    /// Takes an event of the decoder.
+    pub fn event(&mut self, event: &Event<'_>) -> Result<(), ScrubError> {
+        let Event::Message(message) = event else { return Ok(()) };
+        let seen = message.seen.ok_or(ScrubError::NoCapture)?;
+        let is_body = message.tree.protocol == "MS-PCCRC";
+        if !is_body {
+            self.end_head(&[])?;
+        }
+        let answers_left_out = message.answers.as_ref().is_some_and(|asked| self.left_out.contains(&asked.number));
+        if message.is_cut || answers_left_out || is_malformed(&message.tree) || is_body && self.head.is_none() {
+            self.leave_out(message);
+            return Ok(());
+        }
+        match self.write(message, seen) {
+            Ok(()) => self.count.written += 1,
+            Err(WriteError::Compose) => self.leave_out(message),
+            Err(WriteError::Io(error)) => return Err(error.into()),
+        }
+        Ok(())
+    }
+
+    /// There are no more messages. Returns how many there were.
+    pub fn finish(mut self) -> Result<Scrubbed, ScrubError> {
+        self.end_head(&[])?;
+        self.wire.flush()?;
+        Ok(self.count)
+    }
+
+    fn leave_out(&mut self, message: &Message<'_>) {
+        self.count.left_out += 1;
+        if !message.is_request {
+            return;
+        }
+        if self.left_out_order.len() == MAX_LEFT_OUT
+            && let Some(oldest) = self.left_out_order.pop_front()
+        {
+            self.left_out.remove(&oldest);
+        }
+        self.left_out_order.push_back(message.number);
+        self.left_out.insert(message.number);
+    }
+
+    fn write(&mut self, message: &Message<'_>, seen: Seen) -> Result<(), WriteError> {
+        let tree = &message.tree;
+        let mut fields = self.record(&tree.fields);
+        let form = Form::by_name(tree.name).ok_or(WriteError::Compose)?;
+        let (from, to) = (self.names.address(seen.source), self.names.address(seen.destination));
+        match form {
+            Form::Datagram(_) => {
+                let bytes = form.compose(&fields)?;
+                self.wire.datagram(seen.began, from, to, &bytes)?;
+            }
+            Form::Headers("request") => {
+                let bytes = form.compose(&fields)?;
+                self.wire.stream(seen.began, from, to, &bytes)?;
+            }
+            // What is behind it decides over its length.
+            Form::Headers(name) => {
+                fields.retain(|field| field.name != "Content-Length");
+                self.head = Some(Head { seen, fields, name });
+            }
+            Form::Structure(_) if tree.protocol == "MS-PCCRC" => {
+                let bytes = form.compose(&fields)?;
+                self.end_head(&bytes)?;
+            }
+            Form::Structure(_) => {
+                let body = form.compose(&fields)?;
+                let bytes = match message.is_request {
+                    true => send::request(form, &body, &to.to_string(), None).map_err(|_| WriteError::Compose)?,
+                    false => [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), &body]
+                        .concat(),
+                };
+                self.wire.stream(seen.began, from, to, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the head that waits, with a body or without one.
+    fn end_head(&mut self, body: &[u8]) -> Result<(), WriteError> {
+        let Some(Head { seen, mut fields, name }) = self.head.take() else { return Ok(()) };
+        fields.push(Node::new("Content-Length", Value::Text(body.len().to_string().into())));
+        let (from, to) = (self.names.address(seen.source), self.names.address(seen.destination));
+        let head = Form::Headers(name).compose(&fields)?;
+        self.wire.stream(seen.began, from, to, &[&head, body].concat())?;
+        Ok(())
+    }
+
+    fn record(&mut self, nodes: &[Node<'_>]) -> Vec<Node<'static>> {
+        let mut fields: Vec<_> = nodes.iter().map(|node| self.node(node, false)).collect();
+        fit_hashes(&mut fields);
+        fields
+    }
+
+    fn node(&mut self, node: &Node<'_>, zeroed: bool) -> Node<'static> {
+        let is_secret = node.field.is_some_and(|field| field.secret);
+        let zeroed = zeroed || is_secret || ZEROED.contains(&node.name) || node.name.starts_with(PADDING);
+        let value = match &node.value {
+            Value::Integer(number) => Value::Integer(*number),
+            Value::Bytes(bytes) if zeroed => Value::Bytes(vec![0; bytes.len()].into()),
+            Value::Bytes(bytes) => Value::Bytes(bytes.to_vec().into()),
+            Value::Text(text) => Value::Text(self.text(node.name, text).into()),
+            Value::Record(nodes) => Value::Record(self.record(nodes)),
+            Value::List(items) => Value::List(items.iter().map(|item| self.node(item, zeroed)).collect()),
+        };
+        Node { field: node.field, ..Node::new(node.name, value) }
+    }
+
+    fn text(&mut self, name: &str, text: &str) -> String {
+        if UUIDS.contains(&name) {
+            self.names.uuid(text)
+        } else if name == "XAddrs" {
+            self.names.addresses(text)
+        } else if HTTP_VALUES.contains(&name) {
+            self.names.http(name, text)
+        } else {
+            text.to_owned()
+        }
+    }
+}
+
+/// Why a message cannot be written.
+enum WriteError {
+    /// What is left of it makes no message.
+    Compose,
+    Io(io::Error),
+}
+
+impl From<ComposeError> for WriteError {
+    fn from(_: ComposeError) -> Self {
+        Self::Compose
+    }
+}
+
+impl From<io::Error> for WriteError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<WriteError> for ScrubError {
+    fn from(error: WriteError) -> Self {
+        match error {
+            // Of a head that was composed before.
+            WriteError::Compose => Self::Io(io::Error::other("a head cannot be written")),
+            WriteError::Io(error) => Self::Io(error),
+        }
+    }
+}
+
+/// Whether there are bytes in it of which nobody knows what they are.
+fn is_malformed(tree: &Tree<'_>) -> bool {
+    fn has_rest(nodes: &[Node<'_>]) -> bool {
+        nodes.iter().any(|node| node.name == REST || has_rest(node.children()))
+    }
+    tree.faults.iter().any(|fault| !fault.tolerated) || has_rest(&tree.fields)
+}
+
+/// Makes HoD of each segment of version 1 the hash of its block hashes again.
+fn fit_hashes(fields: &mut [Node<'static>]) {
+    let lists: Vec<Vec<u8>> = match fields.iter().find(|field| field.name == "blocks").map(|field| &field.value) {
+        Some(Value::List(blocks)) => blocks.iter().map(hashes_of).collect(),
+        _ => return,
+    };
+    let Some(Node { value: Value::List(segments), .. }) = fields.iter_mut().find(|field| field.name == "segments")
+    else {
+        return;
+    };
+    for (segment, hashes) in segments.iter_mut().zip(lists) {
+        let Value::Record(members) = &mut segment.value else { continue };
+        for member in members.iter_mut().filter(|member| member.name == "SegmentHashOfData") {
+            if let Value::Bytes(bytes) = &mut member.value
+                && let Some(algorithm) = V1.into_iter().find(|known| known.size() == bytes.len())
+            {
+                *bytes = algorithm.hash(&hashes).as_bytes().to_vec().into();
+            }
+        }
+    }
+}
+
+/// All hashes of a list, one behind the other.
+fn hashes_of(list: &Node<'_>) -> Vec<u8> {
+    let hashes = list.children().iter().filter(|member| member.name == "BlockHashes").flat_map(Node::children);
+    hashes.filter_map(Node::bytes).flatten().copied().collect()
+}
