@@ -47,6 +47,13 @@ fn scripts(page: &str) -> impl Iterator<Item = &str> {
 fn the_configurations_of_the_book_are_right() {
     let folder = TempDir::with_prefix("book-").expect("a temporary folder");
     let file = folder.path().join("peerdist.toml");
+    // Of a hosted cache, which checks that they belong together.
+    let key = rcgen::KeyPair::generate().expect("a key");
+    let certificate = rcgen::CertificateParams::new(["cache.example.org".to_owned()]).expect("a name");
+    let certificate = certificate.self_signed(&key).expect("a certificate");
+    for (name, text) in [("hosted-cache.pem", certificate.pem()), ("hosted-cache.key", key.serialize_pem())] {
+        std::fs::write(folder.path().join(name), text).expect("the disk has room");
+    }
     let mut count = 0;
     for (path, text) in pages() {
         for rest in text.split("\n```toml\n").skip(1) {
@@ -55,7 +62,8 @@ fn the_configurations_of_the_book_are_right() {
             if configuration.starts_with("[features]") {
                 continue;
             }
-            std::fs::write(&file, configuration).expect("the disk has room");
+            let configuration = configuration.replace("/etc/peerdist/", &format!("{}/", folder.path().display()));
+            std::fs::write(&file, &configuration).expect("the disk has room");
             let check = Command::new(programs::peerdist()).arg("check-config").arg(&file).output().expect("it starts");
             let said = String::from_utf8_lossy(&check.stderr);
             assert!(check.status.success(), "{}: {said}\n{configuration}", path.display());
