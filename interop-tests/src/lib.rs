@@ -11,6 +11,7 @@
 //! | [`hosted`] | hosted caches and their clients, with certificates |
 //! | [`captures`] | the captures of `pcaps/`, and what of them must stay the same |
 //! | [`hostile`] | a peer that sends wrong bytes, or none |
+//! | [`fuzzing`] | functions that take any bytes, for fuzzers and for an ordinary test |
 //! | [`process`] | programs that run on a host: readiness, output, end |
 //! | [`installed`] | `libpeerdist` as it is installed, and programs compiled against it |
 //! | [`tshark`] | what somebody else's dissectors say of a capture |
@@ -22,6 +23,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod captures;
+pub mod fuzzing;
 pub mod hosted;
 pub mod hostile;
 pub mod installed;
