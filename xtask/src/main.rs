@@ -7,6 +7,7 @@ mod captures;
 mod ci;
 mod command;
 mod conformance;
+mod fuzz;
 mod install;
 mod licences;
 mod rules;
@@ -28,6 +29,8 @@ usage: cargo xtask TASK
                      build libpeerdist, or take FILE, and install it with headers and pkg-config file; to /usr/local
   captures [NAME...] make the captures of pcaps/ anew, or those that are named
   conformance        write docs/conformance.md: which test holds which statement of the documents
+  fuzz [NAME...] [--seconds N]
+                     build the fuzz targets and run each of them, or those that are named, for N seconds; 60
   ci                 everything that continuous integration checks, then `test`
   rules              the rules of the tree alone: dependencies, lints, licences, the page of conformance
 ";
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         "install-library" => install::install_library(&rest),
         "captures" => captures::make(&rest),
         "conformance" => conformance::write(),
+        "fuzz" => fuzz::run_some(&rest),
         "ci" => ci::run_all(),
         "rules" => ci::check_rules(),
         "help" | "--help" | "-h" => {
