@@ -36,7 +36,9 @@ fn judge(information: &ContentInformation, bytes: &Bytes) {
     assert!(!segments.is_empty() && segments.len() <= bytes.len() / 64);
     let range = information.range();
     assert!(range.start < range.end && range.end <= MAX_CONTENT_LENGTH);
-    assert_eq!(information.segments_in(&range), segments);
+    // Version 2 may describe segments behind the end of its range.
+    let within = information.segments_in(&range);
+    assert!(!within.is_empty() && segments.starts_with(within));
     for pair in segments.windows(2) {
         assert_eq!(pair[0].range().end, pair[1].offset(), "segments without gaps");
     }
