@@ -66,7 +66,9 @@ fn fuzz(mut names: Vec<String>, seconds: u32) -> Result<(), Failure> {
     write_seeds.args(["run", "--quiet", "--package", "peerdist-interop-tests", "--bin", "fuzz_seeds", "--"]);
     run(write_seeds.arg(&seeds))?;
     println!();
-    names.iter().try_for_each(|name| run_one(name, &programs.join(name), &folder, seconds))
+    // What one target finds is no reason not to run the others.
+    let outcomes: Vec<_> = names.iter().map(|name| run_one(name, &programs.join(name), &folder, seconds)).collect();
+    outcomes.into_iter().collect()
 }
 
 /// The names of all targets.
