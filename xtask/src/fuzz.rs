@@ -62,6 +62,8 @@ fn fuzz(mut names: Vec<String>, seconds: u32) -> Result<(), Failure> {
     let folder = tree::metadata()?.target_directory.into_std_path_buf().join("fuzz");
     let programs = build(&folder, &names)?;
     let seeds = folder.join("seeds");
+    // Those of an older tree; there are none at first.
+    let _ = fs::remove_dir_all(&seeds);
     let mut write_seeds = cargo();
     write_seeds.args(["run", "--quiet", "--package", "peerdist-interop-tests", "--bin", "fuzz_seeds", "--"]);
     run(write_seeds.arg(&seeds))?;

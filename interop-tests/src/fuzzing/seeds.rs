@@ -15,16 +15,22 @@ use rand::{Rng as _, RngExt as _, SeedableRng as _};
 use super::content::PASSPHRASE;
 use super::conversation::script_of;
 
-/// How much of a capture is a seed: long inputs make fuzzers slow.
-const MAX_CAPTURE: usize = 16 << 10;
+/// The longest seed in bytes: long inputs make fuzzers slow.
+const MAX_SEED: usize = 16 << 10;
 /// The offset of the segment in a SEGMENT_INFO_MESSAGE ([MS-PCHC] 2.2.1.4).
 const SEGMENT_INFORMATION: usize = 32;
 
 /// The seeds of a target. Panics where the tree's files cannot be read.
 #[must_use]
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let mut seeds = all_seeds(target);
+    seeds.retain(|seed| seed.len() <= MAX_SEED);
+    seeds
+}
+
+fn all_seeds(target: &str) -> Vec<Vec<u8>> {
     match target {
-        "capture" => captures().into_iter().flat_map(|bytes| [legacy(&bytes), cut(bytes)]).collect(),
+        "capture" => captures().into_iter().flat_map(|bytes| [legacy(&bytes), cut(bytes, MAX_SEED)]).collect(),
         "content" => {
             let offers = vectors("pchc", "bin").into_iter();
             let segments = offers.filter_map(|offer| Some(offer.get(SEGMENT_INFORMATION..)?.to_vec()));
@@ -67,8 +73,8 @@ fn captures() -> Vec<Vec<u8>> {
     files(&root().join("pcaps"), "pcapng")
 }
 
-fn cut(mut bytes: Vec<u8>) -> Vec<u8> {
-    bytes.truncate(MAX_CAPTURE);
+fn cut(mut bytes: Vec<u8>, size: usize) -> Vec<u8> {
+    bytes.truncate(size);
     bytes
 }
 
@@ -81,7 +87,7 @@ fn legacy(capture: &[u8]) -> Vec<u8> {
             bytes.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
         }
         let size = packet.data.len() as u32;
-        if bytes.len() + packet.data.len() < MAX_CAPTURE {
+        if bytes.len() + packet.data.len() < MAX_SEED {
             bytes.extend([packet.number as u32, 0, size, size].into_iter().flat_map(u32::to_le_bytes));
             bytes.extend(packet.data);
         }
@@ -111,7 +117,8 @@ fn payloads(start: &[u8]) -> Vec<Vec<u8>> {
 /// All requests of a capture and all responses, as one connection.
 fn conversation(capture: &[u8]) -> Vec<u8> {
     let requests = [carried(capture, b"GET /"), carried(capture, b"POST /")].concat().concat();
-    script_of(&cut(requests), &cut(carried(capture, b"HTTP/1.1 ").concat()))
+    let responses = carried(capture, b"HTTP/1.1 ").concat();
+    script_of(&cut(requests, MAX_SEED / 4), &cut(responses, MAX_SEED / 2))
 }
 
 /// Every message of MS-PCCRR and MS-PCHC as a request and as a response.
