@@ -10,6 +10,7 @@
 //! | [`hosted`] | hosted caches and their clients, with certificates |
 //! | [`captures`] | the captures of `pcaps/`, and what of them must stay the same |
 //! | [`hostile`] | a peer that sends wrong bytes, or none |
+//! | [`fuzzing`] | functions that take any bytes, for fuzzers and for an ordinary test |
 //! | [`process`] | programs that run on a host: readiness, output, end |
 //! | [`installed`] | `libpeerdist` as it is installed, and programs compiled against it |
 //! | [`dissector`] | what our own dissector says of a capture, and whether `peerdist decode` says the same |
@@ -23,6 +24,7 @@
 
 pub mod captures;
 pub mod dissector;
+pub mod fuzzing;
 pub mod hosted;
 pub mod hostile;
 pub mod installed;

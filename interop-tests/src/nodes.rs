@@ -460,7 +460,7 @@ fn sha256(file: &Path) -> String {
 ///
 /// # Panics
 /// If it is there, or cannot be written.
-pub(crate) fn write_private(path: &Path, text: &str) {
+pub fn write_private(path: &Path, text: &str) {
     let mut options = std::fs::OpenOptions::new();
     let mut file = options.write(true).create_new(true).mode(0o600).open(path).expect("a new file");
     file.write_all(text.as_bytes()).expect("the folder takes files");

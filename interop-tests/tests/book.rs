@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use peerdist_interop_tests::installed::{Installed, example};
-use peerdist_interop_tests::nodes::content;
+use peerdist_interop_tests::nodes::{content, write_private};
 use peerdist_interop_tests::process::{PATIENCE, wait_until};
 use peerdist_interop_tests::programs;
 use rustix::process::{Pid, Signal};
@@ -52,7 +52,7 @@ fn the_configurations_of_the_book_are_right() {
     let certificate = rcgen::CertificateParams::new(["cache.example.org".to_owned()]).expect("a name");
     let certificate = certificate.self_signed(&key).expect("a certificate");
     for (name, text) in [("hosted-cache.pem", certificate.pem()), ("hosted-cache.key", key.serialize_pem())] {
-        std::fs::write(folder.path().join(name), text).expect("the disk has room");
+        write_private(&folder.path().join(name), &text);
     }
     let mut count = 0;
     for (path, text) in pages() {

@@ -1,15 +1,16 @@
 //! `cargo xtask ci`: what continuous integration checks.
 
 use crate::command::{Failure, cargo, run};
-use crate::{conformance, dissector, licences, rules, test, tree};
+use crate::{conformance, dissector, fuzz, licences, rules, test, tree};
 
-/// Cheap checks first, the tests last.
+/// Cheap checks first, then the tests, and at the end a moment of every fuzz target.
 pub(crate) fn run_all() -> Result<(), Failure> {
     run(cargo().args(["fmt", "--all", "--check"]))?;
     check_rules()?;
     run(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))?;
     run(cargo().args(["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))?;
-    test::run_all(&[])
+    test::run_all(&[])?;
+    fuzz::smoke()
 }
 
 /// The rules that the tree gives itself, and the licences of everything it builds on.

@@ -8,6 +8,7 @@ mod ci;
 mod command;
 mod conformance;
 mod dissector;
+mod fuzz;
 mod install;
 mod licences;
 mod rules;
@@ -30,6 +31,8 @@ usage: cargo xtask TASK
   captures [NAME...] make the captures of pcaps/ anew, or those that are named
   conformance        write docs/conformance.md: which test holds which statement of the documents
   dissector          write pcaps/dissector/peerdist.lua: the Wireshark dissector with the field tables
+  fuzz [NAME...] [--seconds N]
+                     build the fuzz targets and run each of them, or those that are named, for N seconds; 60
   ci                 everything that continuous integration checks, then `test`
   rules              the rules of the tree alone: dependencies, lints, licences, conformance, the dissector
 ";
@@ -45,6 +48,7 @@ fn main() -> ExitCode {
         "captures" => captures::make(&rest),
         "conformance" => conformance::write(),
         "dissector" => dissector::write(),
+        "fuzz" => fuzz::run_some(&rest),
         "ci" => ci::run_all(),
         "rules" => ci::check_rules(),
         "help" | "--help" | "-h" => {

@@ -94,11 +94,11 @@ impl ByteRangeSet {
     #[must_use]
     pub fn resolve(&self, length: u64) -> Resolved {
         let mut ranges: Vec<_> = self.0.iter().filter_map(|range| range.resolve(length)).collect();
-        let total = ranges.iter().fold(0u64, |sum, range| sum.saturating_add(range.end - range.start));
+        let total: u128 = ranges.iter().map(|range| u128::from(range.end - range.start)).sum();
         match (ranges.pop(), ranges.is_empty()) {
             (None, _) => Resolved::Unsatisfiable,
             (Some(only), true) => Resolved::Single(only),
-            (Some(_), false) if total > length => Resolved::Whole,
+            (Some(_), false) if total > u128::from(length) => Resolved::Whole,
             (Some(last), false) => {
                 ranges.push(last);
                 Resolved::Several(ranges)
