@@ -150,7 +150,9 @@ impl Node {
             None
         };
         let hosted = match mode {
-            Mode::HostedClient => Some(HostedClient::start(&config.hosted_client, port, Arc::clone(&on))?),
+            Mode::HostedClient => {
+                Some(HostedClient::start(&config.hosted_client, &config.node.listen, port, Arc::clone(&on))?)
+            }
             _ => None,
         };
         let max_version = hosted.as_ref().map_or(2, |hosted| if hosted.has_lists() { 2 } else { 1 });

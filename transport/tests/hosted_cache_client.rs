@@ -23,12 +23,12 @@ use tokio::time::{Instant, advance, pause, resume, timeout};
 fn trusting(authority: &Authority) -> (OfferClient, Files) {
     let files = Files::of(&authority.issue(&["unused"]));
     files.replace("trust.pem", &authority.pem);
-    (OfferClient::new(Some(&files.path("trust.pem"))).unwrap(), files)
+    (OfferClient::new(Some(&files.path("trust.pem")), Vec::new()).unwrap(), files)
 }
 
 /// A client of version 2.0, which needs no trust.
 fn plain() -> OfferClient {
-    OfferClient::new(None).unwrap()
+    OfferClient::new(None, Vec::new()).unwrap()
 }
 
 async fn offer_to(client: &OfferClient, peer: &Peer, offer: &Offer) -> Result<Response, SendError> {
@@ -76,6 +76,17 @@ mod answered {
         assert_eq!(counters.offers, [(Version::V1, 6), (Version::V2, 3)].into());
         // One connection for each name and port: INITIAL_OFFER and SEGMENT_INFO share theirs.
         assert_eq!((counters.connections, counters.tls_failures), (6, 0));
+    }
+
+    #[tokio::test]
+    async fn an_offer_leaves_from_the_address_that_it_is_told_where_that_can_be() {
+        let cache = HostedCache::start().await;
+        let [v4, v6] = ["127.0.0.7", "::1"].map(|own| own.parse().unwrap());
+        for (from, own) in [(vec![v6, v4], "127.0.0.7"), (vec![v6], "127.0.0.1")] {
+            let client = OfferClient::new(None, from).unwrap();
+            client.offer("127.0.0.1", cache.shared.port(), &batched_offer()).await.unwrap();
+            assert_eq!(cache.take_offered().remove(0).0.ip().to_string(), own);
+        }
     }
 
     #[tokio::test]
@@ -312,7 +323,7 @@ mod trust {
         let params = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
         let identity = Identity { chain: params.self_signed(&key).unwrap().pem(), key: key.serialize_pem() };
         let files = Files::of(&identity);
-        let client = OfferClient::new(Some(&files.path("chain.pem"))).unwrap();
+        let client = OfferClient::new(Some(&files.path("chain.pem")), Vec::new()).unwrap();
         let port = with(&identity).await;
         assert_eq!(client.offer("localhost", port, &initial_offer()).await.unwrap(), Response::Ok);
     }
@@ -333,9 +344,9 @@ mod trust {
     #[test]
     fn a_file_without_certificates_is_refused_at_once() {
         let files = Files::of(&Authority::new().issue(&["localhost"]));
-        let error = OfferClient::new(Some(&files.path("missing.pem"))).unwrap_err();
+        let error = OfferClient::new(Some(&files.path("missing.pem")), Vec::new()).unwrap_err();
         assert!(matches!(error, CertificateError::Read { .. }), "{error}");
-        let error = OfferClient::new(Some(&files.path("key.pem"))).unwrap_err();
+        let error = OfferClient::new(Some(&files.path("key.pem")), Vec::new()).unwrap_err();
         assert!(error.to_string().ends_with("key.pem: no certificate in it"), "{error}");
     }
 }

@@ -28,13 +28,13 @@ pub struct Capture {
 pub const ALL: &[Capture] = &[
     Capture {
         name: "distributed-v1",
-        about: "Two blocks in version 1: Probe and answer, MSG_GETBLKLIST, MSG_GETBLKS",
+        about: "Two blocks in version 1: Probe and answer, MSG_GETBLKS over two connections",
         is_good: true,
         make: scenarios::distributed_v1,
     },
     Capture {
         name: "distributed-v2",
-        about: "A download in version 2 with both families: content information from the origin, Probes, MSG_GETSEGLIST, \
+        about: "A download in version 2 with both families: content information from the origin, Probes and an answer, \
                 MSG_GETBLKS",
         is_good: true,
         make: scenarios::distributed_v2,

@@ -34,7 +34,7 @@ fn check_certificates(config: &Config) -> Result<Option<&'static str>, Certifica
             Ok((!suits_all).then_some(warning))
         }
         Mode::HostedClient => {
-            OfferClient::new(config.hosted_client.trust_file())?;
+            OfferClient::new(config.hosted_client.trust_file(), Vec::new())?;
             Ok(None)
         }
         Mode::Distributed | Mode::Client | Mode::Local => Ok(None),

@@ -79,7 +79,8 @@ fn send_all(
         match target {
             SendTarget::Http { path, .. } => {
                 let request = send::request(form, &bytes, authority, path.as_deref())?;
-                send::http(address, &request, limit, &mut out)?;
+                let due = send::request(form, &bytes, authority, None)?;
+                send::http(address, &request, &due, limit, &mut out)?;
             }
             SendTarget::Udp { .. } => send::datagram(address, arguments.from, form, &bytes, limit, &mut out)?,
         }

@@ -121,15 +121,15 @@ impl<'a> Replay<'a> {
         self.next = self.next.max(now) + Duration::from_secs_f64(1.0 / self.arguments.rate);
         let shown = ShownArguments { full: self.arguments.full, ..ShownArguments::default() };
         let (mut printed, mut answer) = (Vec::new(), None);
-        let is_shown = Cell::new(false);
+        let is_sent = Cell::new(false);
         let mut out = |event: Event<'_>| {
             if let Event::Message(message) = event {
-                is_shown.set(true);
                 let mut text = Vec::new();
                 // Writing to memory does not fail.
                 let _ = decode::print(&mut text, &message, &shown, self.arguments.json);
                 printed.push(String::from_utf8_lossy(&text).into_owned());
-                if !message.is_request {
+                // The first one is the request.
+                if is_sent.replace(true) && !message.is_request {
                     add_kind(&mut answer, &message.tree);
                 }
             }
@@ -140,10 +140,10 @@ impl<'a> Replay<'a> {
                 send::datagram(self.udp, self.arguments.from, request.form, &request.bytes, limit, &mut out)
             }
             form => send::request(form, &request.bytes, &self.authority, None)
-                .and_then(|bytes| send::http(self.tcp, &bytes, limit, &mut out)),
+                .and_then(|bytes| send::http(self.tcp, &bytes, &bytes, limit, &mut out)),
         };
         // The request is shown where it was not sent, too.
-        if !is_shown.get() {
+        if !is_sent.get() {
             Decoder::new().message(request.form, &request.bytes, &mut out);
         }
         let error = sent.err().map(|error| error.to_string());

@@ -68,10 +68,12 @@ pub fn request(form: Form, bytes: &[u8], authority: &str, path: Option<&str>) ->
     Ok([head.as_bytes(), bytes].concat())
 }
 
-/// Sends a request of HTTP on a connection of its own and hands on what is said, until there is an answer.
+/// Sends a request of HTTP on a connection of its own and hands on what is said, until there is an answer. `due` is the
+/// same request at the path that the document names, by which the answer is known.
 pub fn http(
     address: SocketAddr,
     request: &[u8],
+    due: &[u8],
     limit: Duration,
     out: &mut impl FnMut(Event<'_>),
 ) -> Result<(), SendError> {
@@ -85,7 +87,7 @@ pub fn http(
         answered.set(answered.get() || matches!(&event, Event::Message(message) if !message.is_request));
         out(event);
     };
-    conversation.client(request, now(), &mut heard);
+    conversation.client(due, now(), &mut heard);
     // A server may answer before it has read everything, and read no more.
     let sent = write(&mut stream, request, deadline);
     let mut buffer = vec![0; READ_SIZE];

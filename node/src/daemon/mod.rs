@@ -235,7 +235,11 @@ fn start_failure(error: StartError, config: &Config) -> Failure {
         StartError::Certificate(error) => return error.into(),
         error => error,
     };
-    let port = config.node.port;
+    let port = match &error {
+        StartError::Listen { address, .. } => address.port(),
+        _ => config.node.port,
+    };
+    let key = if port == config.node.port { "[node] port" } else { "port in [hosted_cache]" };
     if let StartError::Store(StoreError::InUse { .. }) = error {
         return Failure::new(ExitStatus::CacheInUse, error)
             .help("is another peerdistd running? Or name another [cache] dir");
@@ -248,13 +252,13 @@ fn start_failure(error: StartError, config: &Config) -> Failure {
         Some(ErrorKind::PermissionDenied) if (1..1024).contains(&port) => {
             Failure::new(ExitStatus::NotPermitted, error).help(format!(
                 "port {port} needs a right: `setcap cap_net_bind_service=+ep` on the program, AmbientCapabilities= in its unit, \
-                 `sysctl net.ipv4.ip_unprivileged_port_start={port}`, or another [node] port",
+                 `sysctl net.ipv4.ip_unprivileged_port_start={port}`, or another {key}",
             ))
         }
         Some(ErrorKind::PermissionDenied) => Failure::new(ExitStatus::NotPermitted, error)
             .help("the directories and addresses in the configuration have to be open to this user"),
         Some(ErrorKind::AddrInUse) => Failure::new(ExitStatus::Failure, error)
-            .help(format!("another program has port {port}: stop it, or name another [node] port")),
+            .help(format!("another program has port {port}: stop it, or name another {key}")),
         _ => Failure::new(ExitStatus::Failure, error),
     }
 }

@@ -40,7 +40,7 @@ pub struct HostedCacheStatus {
     pub strikes: u64,
     /// Hosts that nothing is taken from now because of their strikes.
     pub sources_out: u64,
-    /// Segments whose hashes are known.
+    /// Segments whose hashes are known, from offers of version 1.0.
     pub known_segments: u64,
     /// The same by content tag.
     pub tags: BTreeMap<&'static str, TagStatus>,

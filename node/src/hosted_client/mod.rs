@@ -16,6 +16,7 @@ pub mod queue;
 mod servers;
 mod status;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -42,18 +43,24 @@ pub struct HostedClient {
 
 impl HostedClient {
     /// The hosted caches of a configuration. Offers tell them to fetch from `port` of this host, and are made while `on`
-    /// says so. Call it within a tokio runtime.
+    /// says so, from those addresses in `listen` that are no wildcards. Call it within a tokio runtime.
     ///
     /// # Errors
     /// Where the trusted certificates cannot be read.
-    pub fn start(config: &config::HostedClient, port: u16, on: Arc<AtomicBool>) -> Result<Arc<Self>, CertificateError> {
+    pub fn start(
+        config: &config::HostedClient,
+        listen: &[IpAddr],
+        port: u16,
+        on: Arc<AtomicBool>,
+    ) -> Result<Arc<Self>, CertificateError> {
+        let from = listen.iter().copied().filter(|own| !own.is_unspecified()).collect();
         let servers = config.servers.iter().cloned().map(|name| Server::new(name, config.retrieval_port)).collect();
         Ok(Arc::new(Self {
             names: config.servers.clone(),
             servers,
             version: config.version.0,
             fallback: config.fallback,
-            offerer: Offerer::start(config, port, on)?,
+            offerer: Offerer::start(config, from, port, on)?,
         }))
     }
 

@@ -1,6 +1,7 @@
 //! Makes the offers ([MS-PCHC] 3.2.4): one task for each hosted cache, one offer of each at a time.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -60,6 +61,7 @@ pub(super) struct Counters {
 impl Offerer {
     pub(super) fn start(
         config: &config::HostedClient,
+        from: Vec<IpAddr>,
         port: u16,
         on: Arc<AtomicBool>,
     ) -> Result<Self, CertificateError> {
@@ -67,7 +69,7 @@ impl Offerer {
         let names = config.servers.clone();
         let shared = Arc::new(Shared {
             start: Instant::now(),
-            client: OfferClient::new(config.trust_file())?,
+            client: OfferClient::new(config.trust_file(), from)?,
             port,
             offer_port: match version {
                 Version::V1 => config.https_port,

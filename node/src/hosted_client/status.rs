@@ -48,7 +48,7 @@ pub struct OffersStatus {
     pub offers_failed: BTreeMap<String, u64>,
     /// Segments that were not offered because too many waited.
     pub dropped: u64,
-    /// Segments that were not offered because two attempts failed.
+    /// Segments that were not offered because each attempt failed.
     pub given_up: u64,
     /// Segments that were not offered because the version cannot name them.
     pub not_expressible: u64,
@@ -159,7 +159,7 @@ impl fmt::Display for HostedClientStatus {
         writeln!(f, "  segments that wait: {}", offers.waiting)?;
         let never = [
             (offers.dropped, "too many waited"),
-            (offers.given_up, "two attempts failed"),
+            (offers.given_up, "each attempt failed"),
             (offers.not_expressible, "the version has no words for them"),
         ];
         for (count, reason) in never.into_iter().filter(|(count, _)| *count > 0) {

@@ -411,3 +411,13 @@ async fn our_own_hosts_answer() {
     assert_eq!(said(&input, &words).await, ["ProbeMatches"]);
     host.shutdown().await;
 }
+
+#[test]
+fn the_answer_from_another_path_is_decoded_as_well() {
+    let content = Content::new();
+    let host = Canned::http(vec![ok(&content.blocks[0])]);
+    let request = objects(&get_blks(content.ids[0]), &[]).remove(0).to_string();
+    let said = craft(&request, &["--send", &format!("http://{}/elsewhere", host.address), "--json"]).json();
+    assert_eq!((&said["message"], &said["faults"]), (&json!("MSG_BLK"), &json!([])));
+    assert!(host.heard()[0].starts_with(b"POST /elsewhere HTTP/1.1\r\n"));
+}

@@ -116,6 +116,19 @@ fn probes_go_where_datagrams_are_sent_to() {
 }
 
 #[test]
+fn a_request_that_cannot_be_sent_has_no_answer() {
+    let content = Content::new();
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let ran = replay(&capture(&content), &closed.to_string(), &["--json", "--rate", "1000"]);
+    assert_eq!(ran.status, 10, "{}", ran.stderr);
+    let lines = lines(&ran.stdout);
+    for line in &lines[..3] {
+        assert!(line.get("answer").is_none() && line["answers"] == json!([]), "{line}");
+    }
+    assert_eq!((&lines[3]["different"], &lines[3]["unanswered"]), (&json!(0), &json!(3)));
+}
+
+#[test]
 fn a_probe_that_nobody_answers_is_the_same_as_in_the_capture_and_comes_first() {
     let content = Content::new();
     let mut capture = Capture::new();

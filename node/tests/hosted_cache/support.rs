@@ -113,7 +113,7 @@ impl Hosted {
 
     /// Makes an offer of version 1.0.
     pub(crate) async fn offer_v1(&self, offer: &Offer) -> Response {
-        let client = OfferClient::new(Some(&self.directory.path().join("chain.pem"))).unwrap();
+        let client = OfferClient::new(Some(&self.directory.path().join("chain.pem")), Vec::new()).unwrap();
         client.offer("127.0.0.1", self.config.hosted_cache.https_port, offer).await.unwrap()
     }
 

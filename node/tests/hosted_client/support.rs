@@ -254,7 +254,7 @@ impl User {
         let dir = TempDir::new().unwrap();
         let store = Store::open(&StoreConfig::new(dir.path().join("store"))).unwrap();
         let client = Client::new(ClientLimits { idle_per_peer: 32, ..ClientLimits::default() });
-        let hosted = HostedClient::start(config, PORT, Arc::new(AtomicBool::new(true))).unwrap();
+        let hosted = HostedClient::start(config, &[], PORT, Arc::new(AtomicBool::new(true))).unwrap();
         let fetcher = Fetcher::with_hosted_caches(store.clone(), None, client.clone(), fetch, Some(hosted));
         Self { fetcher, client, store, _dir: dir }
     }

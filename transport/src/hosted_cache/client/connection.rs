@@ -1,6 +1,6 @@
 //! One connection to a hosted cache.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -12,7 +12,7 @@ use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use peerdist_protocol::hosted_cache::{self, Offer};
 use tokio::io::{self, AsyncRead, AsyncWrite};
-use tokio::net::{TcpStream, lookup_host};
+use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -31,16 +31,27 @@ const MAX_HEADER_SIZE: usize = 16_384;
 /// The most authentication schemes that an error names.
 const MAX_SCHEMES: usize = 8;
 
-/// Connects to the first of a server's addresses that accepts.
-pub(super) async fn dial(server: &str, port: u16) -> Result<TcpStream, SendError> {
+/// Connects to the first of a server's addresses that accepts, from the first of our own that is of its family.
+pub(super) async fn dial(server: &str, port: u16, from: &[IpAddr]) -> Result<TcpStream, SendError> {
     let addresses = lookup_host((server, port)).await.map_err(SendError::Name)?;
-    first_that_accepts(addresses.take(MAX_ADDRESSES)).await
+    first_that_accepts(addresses.take(MAX_ADDRESSES), from).await
 }
 
-async fn first_that_accepts(addresses: impl Iterator<Item = SocketAddr>) -> Result<TcpStream, SendError> {
+async fn connect(address: SocketAddr, from: &[IpAddr]) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    if let Some(own) = from.iter().find(|own| own.is_ipv4() == address.is_ipv4()) {
+        socket.bind(SocketAddr::new(*own, 0))?;
+    }
+    socket.connect(address).await
+}
+
+async fn first_that_accepts(
+    addresses: impl Iterator<Item = SocketAddr>,
+    from: &[IpAddr],
+) -> Result<TcpStream, SendError> {
     let mut failure = SendError::Name(io::Error::new(io::ErrorKind::NotFound, "it has no address"));
     for address in addresses {
-        let connecting = timeout(CONNECT_TIME, TcpStream::connect(address)).await;
+        let connecting = timeout(CONNECT_TIME, connect(address, from)).await;
         match connecting.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into())) {
             Ok(stream) => {
                 // An offer is one write that has to go out at once.
@@ -163,11 +174,11 @@ mod tests {
         let open = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
         let address = open.local_addr().unwrap();
-        let stream = first_that_accepts([closed, address].into_iter()).await.unwrap();
+        let stream = first_that_accepts([closed, address].into_iter(), &[]).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), address);
-        let refused = first_that_accepts([closed].into_iter()).await;
+        let refused = first_that_accepts([closed].into_iter(), &[]).await;
         assert!(matches!(refused, Err(SendError::Unreachable(_))), "{refused:?}");
-        let nothing = first_that_accepts([].into_iter()).await;
+        let nothing = first_that_accepts([].into_iter(), &[]).await;
         assert!(matches!(nothing, Err(SendError::Name(_))), "{nothing:?}");
     }
 

@@ -6,6 +6,7 @@ mod connection;
 mod error;
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub struct OfferClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     timer: Timer,
+    /// Our own addresses that offers leave from.
+    from: Vec<IpAddr>,
     /// Set at the first offer over TLS, unless the trusted certificates are configured.
     tls: OnceCell<Arc<ClientConfig>>,
     idle: Mutex<HashMap<Endpoint, (Connection, Instant)>>,
@@ -46,13 +49,14 @@ struct Endpoint {
 
 impl OfferClient {
     /// A client that trusts the certificates in a PEM file, or without one those of the system. Reads the file, in the
-    /// calling thread.
+    /// calling thread. Offers leave from the addresses in `from`, as far as it has one of the server's family: hosted
+    /// caches fetch from where an offer came from ([MS-PCHC] 3.1.5).
     ///
     /// # Errors
     /// Where the file cannot be read, or has no certificate that can be trusted.
-    pub fn new(trust: Option<&Path>) -> Result<Self, CertificateError> {
+    pub fn new(trust: Option<&Path>, from: Vec<IpAddr>) -> Result<Self, CertificateError> {
         let tls = trust.map(trust_file).transpose()?;
-        let inner = Inner { timer: Timer::new(), tls: OnceCell::new_with(tls), idle: Mutex::default() };
+        let inner = Inner { timer: Timer::new(), from, tls: OnceCell::new_with(tls), idle: Mutex::default() };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -99,7 +103,7 @@ impl OfferClient {
 
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, SendError> {
         let Endpoint { server, port, version } = endpoint;
-        let stream = connection::dial(server, *port).await?;
+        let stream = connection::dial(server, *port, &self.0.from).await?;
         match version {
             Version::V1 => {
                 let name = server_name(server)?;
