@@ -14,7 +14,7 @@ use super::in_flight::InFlight;
 use super::known::KnownSegments;
 use super::offered::{Offered, Waiting, held, size_in_memory};
 use super::queue::{Content, Queue, QueueLimits};
-use super::sources::Sources;
+use super::sources::{Host, Sources};
 use super::status::HostedCacheStatus;
 use crate::config;
 use crate::store::Store;
@@ -52,6 +52,7 @@ impl Desk {
             segments_per_source: number(settings.max_queued_per_source),
             bytes: MAX_WAITING_BYTES,
             runs_per_source: number(settings.max_pulls_per_source),
+            slow_runs: number(settings.max_pulls).div_ceil(2),
         });
         // Or one source could have all that others gave make way within the hour.
         let max_bytes = settings.max_bytes_per_source.min(store.stats().limit / 2);
@@ -78,20 +79,22 @@ impl Desk {
     ) -> (Response, Option<Offered>) {
         let address = retrieval_address(from, &offer);
         let refusal = refused.or_else(|| self.refusal(address, now));
+        let mut host = self.sources.host(address, now);
+        host.source = self.queue.source(host.source);
         match offer {
             Offer::Batched(offer) => {
                 self.counted.offers.batched_offer += 1;
-                self.batched(address, &offer, refusal);
+                self.batched(host, &offer, refusal);
                 (Response::Ok, None)
             }
             Offer::Initial(offer) => {
                 self.counted.offers.initial_offer += 1;
-                (self.initial(address, &offer, refusal), None)
+                (self.initial(host, &offer, refusal), None)
             }
             Offer::SegmentInfo(offer) => {
                 self.counted.offers.segment_info += 1;
                 self.count_tag(offer.content_tag.name(), 1);
-                let record = self.segment_info(address, offer, refusal, now);
+                let record = self.segment_info(host, offer, refusal, now);
                 (Response::Ok, record)
             }
         }
@@ -113,12 +116,12 @@ impl Desk {
         self.counted.tags.entry(name).or_default().offers += 1;
     }
 
-    fn batched(&mut self, address: SocketAddr, offer: &BatchedOffer, refusal: Option<Refused>) {
+    fn batched(&mut self, host: Host, offer: &BatchedOffer, refusal: Option<Refused>) {
         self.count_tags(&offer.segments);
         if let Some(reason) = refusal {
             return self.counted.ignore(reason, offer.segments.len() as u64);
         }
-        let source = address.ip();
+        let source = host.source;
         let mut room = self.queue.room(source);
         let mut waiting = Vec::with_capacity(offer.segments.len().min(room));
         let mut repeats = false;
@@ -143,7 +146,7 @@ impl Desk {
             self.strike(source, Instant::now());
         }
         let count = waiting.len() as u64;
-        if self.queue.push(address, Content::Many(waiting.into_iter())).is_err() {
+        if self.queue.push(host, Content::Many(waiting.into_iter())).is_err() {
             self.counted.ignore("queue_full", count);
         }
     }
@@ -169,7 +172,7 @@ impl Desk {
         self.copies.judge_held(held(&self.store, id, block_count), source, id)
     }
 
-    fn initial(&mut self, address: SocketAddr, offer: &InitialOffer, refusal: Option<Refused>) -> Response {
+    fn initial(&mut self, host: Host, offer: &InitialOffer, refusal: Option<Refused>) -> Response {
         let id = offer.segment_id;
         if refusal.is_none() && !self.known.contains(&id) {
             return Response::Interested;
@@ -184,7 +187,7 @@ impl Desk {
                 Some(offered) => Content::One(Some(offered), 0),
                 None => Content::Recorded(Some(id)),
             };
-            self.queue.push(address, content).err().map(|_| "queue_full")
+            self.queue.push(host, content).err().map(|_| "queue_full")
         };
         if let Some(reason) = reason {
             self.counted.ignore(reason, 1);
@@ -198,7 +201,7 @@ impl Desk {
 
     fn segment_info(
         &mut self,
-        address: SocketAddr,
+        host: Host,
         offer: SegmentInfo,
         refusal: Option<Refused>,
         now: Instant,
@@ -215,11 +218,11 @@ impl Desk {
             }
         };
         // A segment of which nothing came yet takes nothing on disk.
-        let record = self.store.held(&offered.id).and_then(|_| self.remember(&offered, address.ip(), now));
-        let reason = match self.copies.judge(&self.store, address.ip(), &offered) {
+        let record = self.store.held(&offered.id).and_then(|_| self.remember(&offered, host.source, now));
+        let reason = match self.copies.judge(&self.store, host.source, &offered) {
             Err(reason) => {
                 if reason == "repeated" {
-                    self.strike(address.ip(), now);
+                    self.strike(host.source, now);
                 }
                 Some(reason)
             }
@@ -227,7 +230,7 @@ impl Desk {
                 self.counted.complaints += u64::from(complaint);
                 offered.complaint = complaint;
                 let size = size_in_memory(&offered);
-                self.queue.push(address, Content::One(Some(offered), size)).err().map(|_| "queue_full")
+                self.queue.push(host, Content::One(Some(offered), size)).err().map(|_| "queue_full")
             }
         };
         if let Some(reason) = reason {
@@ -260,14 +263,14 @@ impl Desk {
     }
 
     /// A record was read.
-    pub(super) fn record_read(&mut self, address: SocketAddr, id: &SegmentId, record: Option<Offered>) {
-        self.queue.ended(address.ip());
+    pub(super) fn record_read(&mut self, host: Host, id: &SegmentId, record: Option<Offered>) {
+        self.queue.ended(host.source);
         let Some(offered) = record else {
             self.known.forget(id);
             return self.counted.ignore("record", 1);
         };
         let size = size_in_memory(&offered);
-        if self.queue.push(address, Content::One(Some(offered), size)).is_err() {
+        if self.queue.push(host, Content::One(Some(offered), size)).is_err() {
             self.counted.ignore("queue_full", 1);
         }
     }

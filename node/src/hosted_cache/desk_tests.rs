@@ -40,8 +40,9 @@ impl Bench {
     fn next(&mut self) -> Option<(u8, Arc<Fetching>)> {
         loop {
             match self.desk.next(self.now)? {
-                Next::Run(Run { address: SocketAddr::V4(address), segment, .. }) => {
-                    return Some((address.ip().octets()[3], segment));
+                Next::Run(Run { host, segment, .. }) => {
+                    let IpAddr::V4(ip) = host.source else { panic!() };
+                    return Some((ip.octets()[3], segment));
                 }
                 Next::Skipped => {}
                 other => panic!("{other:?}"),
@@ -60,9 +61,9 @@ impl Bench {
     fn all_runs(&mut self) -> Vec<(u8, BlockIndex)> {
         let mut runs = Vec::new();
         while let Some(Next::Run(run)) = self.desk.next(self.now) {
-            let SocketAddr::V4(address) = run.address else { panic!() };
-            runs.push((address.ip().octets()[3], run.blocks.start));
-            self.desk.run_ended(run.address.ip(), &run.segment, self.now);
+            let IpAddr::V4(ip) = run.host.source else { panic!() };
+            runs.push((ip.octets()[3], run.blocks.start));
+            self.desk.run_ended(run.host.source, &run.segment, self.now);
         }
         runs
     }
@@ -187,7 +188,7 @@ fn a_segment_of_a_slow_host_goes_to_another_one_that_offered_it() {
     bench.offer(2, vec![large(1, 100)]);
     runs.extend((0..2).map(|_| bench.next_run()));
     for run in runs {
-        assert_eq!(run.address, address(1));
+        assert_eq!(run.host.address, address(1));
         let left = run.blocks.clone();
         bench.desk.run_too_slow(run, left, bench.now);
     }
@@ -359,4 +360,21 @@ fn one_host_fills_no_more_than_half_of_the_cache_in_an_hour() {
     bench.offer(1, vec![descriptor(2)]);
     let status = bench.desk.status(bench.now);
     assert_eq!((status.queued, status.ignored.get("quota")), (1, Some(&1)));
+}
+
+#[test]
+fn the_addresses_of_an_ipv6_subnet_beyond_some_are_one_source_everywhere() {
+    let mut bench = Bench::new();
+    let at = |number: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 1, 0, 0, 0, number], 80));
+    for number in 1..=2000 {
+        let offer = Offer::Batched(BatchedOffer { port: 80, segments: vec![descriptor(number.into())] });
+        bench.desk.take(at(number), offer, None, bench.now);
+    }
+    let mut sources = std::collections::HashSet::new();
+    while let Some(next) = bench.desk.next(bench.now) {
+        if let Next::Run(run) = next {
+            sources.insert(run.host.source);
+        }
+    }
+    assert_eq!(sources.len(), 257);
 }

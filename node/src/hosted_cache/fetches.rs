@@ -1,6 +1,6 @@
 //! What is fetched next, and what follows from how it went.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,6 +10,7 @@ use peerdist_protocol::content::{BlockIndex, SegmentId};
 use super::desk::Desk;
 use super::offered::{Held, Offered, size_in_memory};
 use super::queue::{Content, Fetching, Next, Run};
+use super::sources::Host;
 
 impl Desk {
     /// What is to be fetched next.
@@ -17,8 +18,8 @@ impl Desk {
         let Self { queue, sources, copies, store, in_flight, counted, .. } = self;
         let mut shut = None;
         let mut overtaken = Vec::new();
-        let next = queue.next(now, |address, offered| {
-            let source = address.ip();
+        let next = queue.next(now, |host, offered| {
+            let source = host.source;
             if let Err(reason) = sources.admit(source, now) {
                 shut = Some((source, reason));
                 counted.ignore(reason.as_str(), 1);
@@ -41,10 +42,10 @@ impl Desk {
                     return false;
                 }
             }
-            let Err(segment) = in_flight.begin(address, offered, held == Held::Nothing) else { return true };
+            let Err(segment) = in_flight.begin(host, offered, held == Held::Nothing) else { return true };
             counted.ignore("duplicate", 1);
             if std::mem::take(&mut segment.is_slow) {
-                overtaken.push((segment.from.ip(), offered.id));
+                overtaken.push((segment.from.source, offered.id));
             }
             false
         });
@@ -111,9 +112,11 @@ impl Desk {
     /// A run took too long. What is left of it is fetched once more, when nothing else of its source waits, unless
     /// somebody else has the segment.
     pub(super) fn run_too_slow(&mut self, run: Run, left: Range<BlockIndex>, now: Instant) {
-        let source = run.address.ip();
+        let source = run.host.source;
         self.counted.pull_failed("slow");
         self.queue.slow(source, now);
+        let dropped = self.queue.trim(source);
+        self.counted.ignore("slow", dropped as u64);
         let in_flight = self.in_flight.get_mut(&run.segment.offered.id);
         let has_others = in_flight.is_some_and(|segment| {
             segment.is_slow = true;
@@ -122,6 +125,7 @@ impl Desk {
         if has_others {
             self.drop_segment(source, &run.segment.offered.id, now);
         }
+        let is_vain = run.segment.kept() == 0;
         let waits = if run.again || has_others { Err(run) } else { self.queue.put_back(run, left) };
         match waits {
             Ok(()) => self.queue.ended(source),
@@ -129,6 +133,9 @@ impl Desk {
                 run.segment.fall_short();
                 self.run_ended(source, &run.segment, now);
             }
+        }
+        if is_vain {
+            self.failed(source, "slow", now);
         }
     }
 
@@ -154,17 +161,17 @@ impl Desk {
         } else if ended.again {
             self.wait_again(ended.from, offered.clone());
         }
-        for (address, other) in ended.others {
+        for (host, other) in ended.others {
             // The first one that has it all makes duplicates of the rest.
             if !is_whole || other.block_count != offered.block_count {
-                self.wait_again(address, other);
+                self.wait_again(host, other);
             }
         }
     }
 
-    fn wait_again(&mut self, address: SocketAddr, offered: Offered) {
+    fn wait_again(&mut self, host: Host, offered: Offered) {
         let size = size_in_memory(&offered);
-        if self.queue.push(address, Content::One(Some(offered), size)).is_err() {
+        if self.queue.push(host, Content::One(Some(offered), size)).is_err() {
             self.counted.ignore("queue_full", 1);
         }
     }

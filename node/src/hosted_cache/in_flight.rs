@@ -2,11 +2,11 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::net::SocketAddr;
 
 use peerdist_protocol::content::SegmentId;
 
 use super::offered::{Offered, size_in_memory};
+use super::sources::Host;
 
 /// Other hosts that are remembered for a segment while it is fetched from one: the newest.
 const MAX_OTHERS: usize = 16;
@@ -24,7 +24,7 @@ pub(super) struct InFlight {
 #[derive(Debug)]
 pub(super) struct Segment {
     /// From where.
-    pub(super) from: SocketAddr,
+    pub(super) from: Host,
     /// Whether nothing of it was there.
     pub(super) was_empty: bool,
     /// Whether it is to wait once more when this ends, since the cache took nothing.
@@ -32,13 +32,13 @@ pub(super) struct Segment {
     /// Whether a run of it took too long.
     pub(super) is_slow: bool,
     /// Who else offered it, and as what, the newest first.
-    pub(super) others: VecDeque<(SocketAddr, Offered)>,
+    pub(super) others: VecDeque<(Host, Offered)>,
 }
 
 impl InFlight {
     /// Begins to fetch a segment, unless it is being fetched from somebody else: then this host may stand in later, and
     /// what is being fetched comes back.
-    pub(super) fn begin(&mut self, from: SocketAddr, offered: &Offered, was_empty: bool) -> Result<(), &mut Segment> {
+    pub(super) fn begin(&mut self, from: Host, offered: &Offered, was_empty: bool) -> Result<(), &mut Segment> {
         let segment = match self.segments.entry(offered.id) {
             Entry::Vacant(vacant) => {
                 vacant.insert(Segment { from, was_empty, again: false, is_slow: false, others: VecDeque::new() });
@@ -76,6 +76,6 @@ impl InFlight {
     }
 }
 
-fn bytes(others: &VecDeque<(SocketAddr, Offered)>) -> usize {
+fn bytes(others: &VecDeque<(Host, Offered)>) -> usize {
     others.iter().map(|(_, offered)| size_in_memory(offered)).sum()
 }

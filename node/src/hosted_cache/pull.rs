@@ -1,6 +1,5 @@
 //! Fetching what was offered: straight MSG_GETBLKS to the host that made the offer ([MS-PCHC] 3.1.5, [MS-PCCRR] 3.1.4.3).
 
-use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::Inner;
 use super::offered::Kept;
 use super::queue::{Fetching, Next, Run};
+use super::sources::Host;
 use crate::store::AppendError;
 
 /// After the cache took no block, none is fetched for so long.
@@ -45,12 +45,12 @@ pub(super) async fn pull(cache: Arc<Inner>, stop: CancellationToken) {
                 Some(Next::Run(run)) => {
                     runs.spawn(Arc::clone(&cache).run(run));
                 }
-                Some(Next::Record { address, id }) => {
+                Some(Next::Record { host, id }) => {
                     let cache = Arc::clone(&cache);
                     runs.spawn(async move {
                         let records = Arc::clone(&cache);
                         let read = tokio::task::spawn_blocking(move || records.records.read(&id)).await;
-                        cache.desk().record_read(address, &id, read.ok().flatten());
+                        cache.desk().record_read(host, &id, read.ok().flatten());
                     });
                 }
                 Some(Next::Skipped) => yield_now().await,
@@ -94,13 +94,13 @@ impl Inner {
         let now = Instant::now();
         match left {
             Some(left) => self.desk().run_too_slow(run, left, now),
-            None => self.desk().run_ended(run.address.ip(), &run.segment, now),
+            None => self.desk().run_ended(run.host.source, &run.segment, now),
         }
     }
 
     /// Fetches the blocks of a run. Returns those that are left where it took too long.
     async fn blocks(self: &Arc<Self>, run: &Run) -> Option<Range<BlockIndex>> {
-        let Run { address, ref segment, ref blocks, .. } = *run;
+        let Run { host, ref segment, ref blocks, .. } = *run;
         let mut time = self.run_time;
         let mut empty_in_a_row = 0;
         for index in segment.offered.wanted(&self.store, blocks.clone()) {
@@ -111,8 +111,8 @@ impl Inner {
             }
             let is_open = !segment.is_hopeless()
                 && self.on.load(Ordering::Relaxed)
-                && self.desk().sources.admit(address.ip(), Instant::now()).is_ok();
-            let came = if is_open { self.block(address, segment, index, &mut time).await } else { Came::GiveUp };
+                && self.desk().sources.admit(host.source, Instant::now()).is_ok();
+            let came = if is_open { self.block(host, segment, index, &mut time).await } else { Came::GiveUp };
             match came {
                 Came::Kept => empty_in_a_row = 0,
                 Came::TooSlow => return Some(index..blocks.end),
@@ -136,17 +136,17 @@ impl Inner {
     /// Fetches a block and takes the time that this took from `time`.
     async fn block(
         self: &Arc<Self>,
-        address: SocketAddr,
+        host: Host,
         segment: &Arc<Fetching>,
         index: BlockIndex,
         time: &mut Duration,
     ) -> Came {
         let since = Moment::now();
-        let asked = timeout(*time, self.ask(address, segment, index)).await;
+        let asked = timeout(*time, self.ask(host, segment, index)).await;
         *time = time.saturating_sub(since.elapsed());
         let Ok(answer) = asked else { return Came::TooSlow };
         match answer {
-            Ok(Answer::Block(block, _)) => self.keep(address, segment, index, block).await,
+            Ok(Answer::Block(block, _)) => self.keep(host, segment, index, block).await,
             Ok(Answer::Empty) => {
                 self.desk().counted.pull_failed("empty");
                 Came::Empty
@@ -154,27 +154,27 @@ impl Inner {
             Ok(_) => {
                 let mut desk = self.desk();
                 desk.counted.pull_failed("unexpected");
-                desk.strike(address.ip(), Instant::now());
+                desk.strike(host.source, Instant::now());
                 Came::GiveUp
             }
-            Err(error) => self.failed(address, &error).await,
+            Err(error) => self.failed(host, &error).await,
         }
     }
 
-    async fn ask(&self, address: SocketAddr, segment: &Fetching, index: BlockIndex) -> Result<Answer, ExchangeError> {
+    async fn ask(&self, host: Host, segment: &Fetching, index: BlockIndex) -> Result<Answer, ExchangeError> {
         let exchange = Exchange::get_block(segment.offered.id, index, CryptoAlgoId::Aes128);
-        let answer = self.client.exchange(address, &exchange).await;
+        let answer = self.client.exchange(host.address, &exchange).await;
         if segment.offered.block_count > 1 || !matches!(answer, Ok(Answer::Empty)) {
             return answer;
         }
         // Who offers a segment of one block has it: the host was busy.
         sleep(BUSY_PAUSE).await;
-        self.client.exchange(address, &exchange).await
+        self.client.exchange(host.address, &exchange).await
     }
 
     async fn keep(
         self: &Arc<Self>,
-        address: SocketAddr,
+        host: Host,
         segment: &Arc<Fetching>,
         index: BlockIndex,
         block: EncryptedBlock,
@@ -184,14 +184,14 @@ impl Inner {
         let kept = tokio::task::spawn_blocking(move || fetching.offered.keep(&cache.store, index, &block)).await;
         let now = Instant::now();
         let mut desk = self.desk();
-        desk.sources.sent(address.ip(), size, now);
+        desk.sources.sent(host.source, size, now);
         match kept {
             Ok(Kept::Yes) => {
                 desk.counted.pulled(segment.offered.tag, size);
                 if segment.keep() {
-                    desk.first_kept(address.ip(), segment, now);
+                    desk.first_kept(host.source, segment, now);
                 }
-                let record = desk.remember(&segment.offered, address.ip(), now);
+                let record = desk.remember(&segment.offered, host.source, now);
                 drop(desk);
                 if let Some(record) = record {
                     self.record(record);
@@ -200,11 +200,11 @@ impl Inner {
             }
             Ok(Kept::Wrong) => {
                 desk.counted.pull_failed("wrong");
-                desk.strike(address.ip(), now);
+                desk.strike(host.source, now);
                 Came::Wrong
             }
             Ok(Kept::Refused(AppendError::Malformed(error))) => {
-                tracing::debug!(source = %address, segment = %segment.offered.id, %error, "an offered segment does not fit");
+                tracing::debug!(source = %host.address, segment = %segment.offered.id, %error, "an offered segment does not fit");
                 desk.counted.pull_failed("contradiction");
                 Came::GiveUp
             }
@@ -220,8 +220,8 @@ impl Inner {
         }
     }
 
-    async fn failed(&self, address: SocketAddr, error: &ExchangeError) -> Came {
-        tracing::debug!(source = %address, %error, "an offered block cannot be fetched");
+    async fn failed(&self, host: Host, error: &ExchangeError) -> Came {
+        tracing::debug!(source = %host.address, %error, "an offered block cannot be fetched");
         let now = Instant::now();
         {
             let mut desk = self.desk();
@@ -229,13 +229,13 @@ impl Inner {
             match error {
                 ExchangeError::Local(_) => {}
                 ExchangeError::Rejected(_) | ExchangeError::TooLarge { .. } | ExchangeError::Incompatible { .. } => {
-                    desk.strike(address.ip(), now);
+                    desk.strike(host.source, now);
                     return Came::Wrong;
                 }
                 ExchangeError::Connect(_)
                 | ExchangeError::TimedOut(_)
                 | ExchangeError::Http(_)
-                | ExchangeError::Status(_) => desk.failed(address.ip(), "unreachable", now),
+                | ExchangeError::Status(_) => desk.failed(host.source, "unreachable", now),
             }
         }
         if matches!(error, ExchangeError::Local(_)) {

@@ -1,7 +1,8 @@
 //! What waits to be fetched: a queue for each source, and the sources take turns.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -11,6 +12,7 @@ use std::vec;
 use peerdist_protocol::content::{BlockIndex, SegmentId};
 
 use super::offered::{Offered, Waiting};
+use super::sources::{Host, MAX_IN_SUBNET, subnet};
 
 /// Blocks that are fetched one after the other, so that several runs of a large segment go side by side.
 const RUN: u32 = 32;
@@ -24,6 +26,11 @@ const SLOW_TIME: Duration = Duration::from_secs(10 * 60);
 const MAX_SLOW: usize = 65_536;
 /// Runs that took too long and wait to go on.
 const MAX_LEFT: usize = 4096;
+/// What may wait of a slow source, and what a source of which no more waits finds room for when the others have filled
+/// all but [`RESERVE`] of the queue.
+const SMALL: usize = 1024;
+/// The part of the queue that is for sources of which little waits.
+const RESERVE: usize = 8;
 /// Sources for which something may wait.
 const MAX_LINES: usize = 65_536;
 
@@ -38,6 +45,8 @@ pub(super) struct QueueLimits {
     pub(super) bytes: usize,
     /// Runs at once for one source.
     pub(super) runs_per_source: usize,
+    /// Runs at once for all slow sources together.
+    pub(super) slow_runs: usize,
 }
 
 /// What waits, by source.
@@ -45,12 +54,16 @@ pub(super) struct QueueLimits {
 pub(super) struct Queue {
     limits: QueueLimits,
     lines: HashMap<IpAddr, Line>,
+    /// How many of them each IPv6 subnet has.
+    subnets: HashMap<Ipv6Addr, usize>,
     /// The sources for which a run can begin, the next one first; some that were dropped among them.
     turns: VecDeque<IpAddr>,
     /// The same of sources that are slow.
     slow_turns: VecDeque<IpAddr>,
     /// The sources that are slow, and until when.
     slow: HashMap<IpAddr, Instant>,
+    /// Runs that go on of sources that were slow when they began.
+    slow_runs: usize,
     /// Runs that took too long and wait to go on.
     left: usize,
     segments: usize,
@@ -63,6 +76,8 @@ struct Line {
     batches: VecDeque<Batch>,
     segments: usize,
     runs: usize,
+    /// Those that began when it was slow already.
+    slow_runs: usize,
     /// Whether it is among the turns.
     has_turn: bool,
 }
@@ -70,8 +85,8 @@ struct Line {
 /// What came with one offer.
 #[derive(Debug)]
 struct Batch {
-    /// Where it is fetched.
-    address: SocketAddr,
+    /// From where it is fetched.
+    host: Host,
     content: Content,
     /// The segment whose runs are being given away, and its blocks that are left.
     current: Option<(Arc<Fetching>, Range<BlockIndex>)>,
@@ -107,7 +122,7 @@ pub(super) enum Next {
     /// Blocks to fetch.
     Run(Run),
     /// Hashes to read from disk.
-    Record { address: SocketAddr, id: SegmentId },
+    Record { host: Host, id: SegmentId },
     /// Nothing yet, but more waits: much of it was not admitted.
     Skipped,
 }
@@ -115,7 +130,7 @@ pub(super) enum Next {
 /// Blocks to fetch one after the other.
 #[derive(Debug)]
 pub(super) struct Run {
-    pub(super) address: SocketAddr,
+    pub(super) host: Host,
     pub(super) segment: Arc<Fetching>,
     pub(super) blocks: Range<BlockIndex>,
     /// Whether they are the rest of a run that took too long.
@@ -150,7 +165,7 @@ impl Content {
 
 impl Line {
     /// Looks at so many segments and batches at most.
-    fn next(&mut self, look: &mut usize, mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool) -> Taken {
+    fn next(&mut self, look: &mut usize, mut admits: impl FnMut(Host, &mut Offered) -> bool) -> Taken {
         let mut taken = Taken::default();
         while *look > 0 {
             *look -= 1;
@@ -165,11 +180,11 @@ impl Line {
             }
             taken.segments += 1;
             self.segments -= 1;
-            let address = batch.address;
-            let begin = |mut offered| admits(address, &mut offered).then(|| Fetching::begin(offered));
+            let host = batch.host;
+            let begin = |mut offered| admits(host, &mut offered).then(|| Fetching::begin(offered));
             match &mut batch.content {
                 Content::Recorded(id) => {
-                    taken.next = id.take().map(|id| Next::Record { address, id });
+                    taken.next = id.take().map(|id| Next::Record { host, id });
                     break;
                 }
                 Content::One(segment, bytes) => {
@@ -201,7 +216,7 @@ impl Batch {
         if to < left.end {
             self.current = Some((Arc::clone(&segment), to..left.end));
         }
-        Some(Next::Run(Run { address: self.address, segment, blocks: left.start..to, again: self.again }))
+        Some(Next::Run(Run { host: self.host, segment, blocks: left.start..to, again: self.again }))
     }
 }
 
@@ -268,8 +283,8 @@ fn runs(blocks: &Range<BlockIndex>) -> u32 {
 
 impl Queue {
     pub(super) fn new(limits: QueueLimits) -> Self {
-        let (lines, turns, slow_turns, slow) = Default::default();
-        Self { limits, lines, turns, slow_turns, slow, left: 0, segments: 0, bytes: 0 }
+        let (lines, subnets, turns, slow_turns, slow) = Default::default();
+        Self { limits, lines, subnets, turns, slow_turns, slow, slow_runs: 0, left: 0, segments: 0, bytes: 0 }
     }
 
     /// Segments that wait.
@@ -284,16 +299,33 @@ impl Queue {
         self.lines.is_empty() && !has_turns && (self.segments, self.bytes, self.left) == (0, 0, 0)
     }
 
+    /// As which source an address waits: its own, unless its subnet has many already.
+    pub(super) fn source(&self, ip: IpAddr) -> IpAddr {
+        match subnet(ip) {
+            Some(subnet) if !self.lines.contains_key(&ip) => {
+                let is_full = self.subnets.get(&subnet).is_some_and(|count| *count >= MAX_IN_SUBNET);
+                if is_full { subnet.into() } else { ip }
+            }
+            _ => ip,
+        }
+    }
+
     /// How many more segments fit in for a source.
     pub(super) fn room(&self, source: IpAddr) -> usize {
         let waiting = self.lines.get(&source).map_or(0, |line| line.segments);
-        let own = self.limits.segments_per_source.saturating_sub(waiting);
-        own.min(self.limits.segments.saturating_sub(self.segments))
+        let QueueLimits { segments, segments_per_source, .. } = self.limits;
+        let free = segments.saturating_sub(self.segments);
+        let shared = free.saturating_sub(segments / RESERVE);
+        let small = SMALL.saturating_sub(waiting);
+        if self.slow.contains_key(&source) {
+            return small.min(segments_per_source).min(shared);
+        }
+        segments_per_source.saturating_sub(waiting).min(shared.max(small.min(free)))
     }
 
     /// Lets an offer wait whose segments fit in.
-    pub(super) fn push(&mut self, address: SocketAddr, content: Content) -> Result<(), Full> {
-        let source = address.ip();
+    pub(super) fn push(&mut self, host: Host, content: Content) -> Result<(), Full> {
+        let source = host.source;
         let (segments, bytes) = (content.segments(), content.bytes());
         if segments > self.room(source) || self.bytes + bytes > self.limits.bytes {
             return Err(Full);
@@ -306,7 +338,7 @@ impl Queue {
         }
         self.segments += segments;
         self.bytes += bytes;
-        let batch = Batch { address, content, current: None, again: false };
+        let batch = Batch { host, content, current: None, again: false };
         self.line_up(source, batch, segments);
         Ok(())
     }
@@ -321,19 +353,39 @@ impl Queue {
         }
     }
 
+    /// Forgets what waits last for a source beyond what may wait of a slow one. Returns how many segments that were.
+    pub(super) fn trim(&mut self, source: IpAddr) -> usize {
+        let Some(line) = self.lines.get_mut(&source) else { return 0 };
+        let before = line.segments;
+        while line.segments > SMALL
+            && let Some(batch) = line.batches.pop_back_if(|batch| batch.current.is_none())
+        {
+            line.segments -= batch.content.segments();
+            self.bytes -= batch.content.bytes();
+        }
+        let dropped = before - line.segments;
+        self.segments -= dropped;
+        dropped
+    }
+
     /// What is left of a run waits behind all else of its source. Gives the run back where too much of that waits.
     pub(super) fn put_back(&mut self, run: Run, left: Range<BlockIndex>) -> Result<(), Run> {
         if self.left >= MAX_LEFT {
             return Err(run);
         }
         self.left += 1;
-        let Run { address, segment, .. } = run;
-        let batch = Batch { address, content: Content::One(None, 0), current: Some((segment, left)), again: true };
-        self.line_up(address.ip(), batch, 0);
+        let Run { host, segment, .. } = run;
+        let batch = Batch { host, content: Content::One(None, 0), current: Some((segment, left)), again: true };
+        self.line_up(host.source, batch, 0);
         Ok(())
     }
 
     fn line_up(&mut self, source: IpAddr, batch: Batch, segments: usize) {
+        if !self.lines.contains_key(&source)
+            && let Some(subnet) = subnet(source)
+        {
+            *self.subnets.entry(subnet).or_default() += 1;
+        }
         let line = self.lines.entry(source).or_default();
         line.segments += segments;
         line.batches.push_back(batch);
@@ -355,20 +407,25 @@ impl Queue {
             turns.push_back(source);
         } else if line.batches.is_empty() && line.runs == 0 {
             self.lines.remove(&source);
+            if let Some(subnet) = subnet(source)
+                && let Entry::Occupied(mut count) = self.subnets.entry(subnet)
+            {
+                *count.get_mut() -= 1;
+                if *count.get() == 0 {
+                    count.remove();
+                }
+            }
         }
     }
 
     /// Takes out what comes next, source by source, the slow ones last; `admits` says of a segment whether it is to be
     /// fetched at all. [`Self::ended`] has to follow for every run and every record.
-    pub(super) fn next(
-        &mut self,
-        now: Instant,
-        mut admits: impl FnMut(SocketAddr, &mut Offered) -> bool,
-    ) -> Option<Next> {
+    pub(super) fn next(&mut self, now: Instant, mut admits: impl FnMut(Host, &mut Offered) -> bool) -> Option<Next> {
         let mut look = LOOK;
         while look > 0 {
             let (source, from_slow) = match self.turns.pop_front() {
                 Some(source) => (source, false),
+                None if self.slow_runs >= self.limits.slow_runs => return None,
                 None => (self.slow_turns.pop_front()?, true),
             };
             look -= 1;
@@ -388,19 +445,29 @@ impl Queue {
             if matches!(&taken.next, Some(Next::Run(run)) if run.again) {
                 self.left -= 1;
             }
-            line.runs += usize::from(taken.next.is_some());
+            let begins = usize::from(taken.next.is_some());
+            line.runs += begins;
+            if from_slow {
+                line.slow_runs += begins;
+                self.slow_runs += begins;
+            }
             self.settle(source);
             if taken.next.is_some() {
                 return taken.next;
             }
         }
-        (!self.turns.is_empty() || !self.slow_turns.is_empty()).then_some(Next::Skipped)
+        let may_be_slow = !self.slow_turns.is_empty() && self.slow_runs < self.limits.slow_runs;
+        (!self.turns.is_empty() || may_be_slow).then_some(Next::Skipped)
     }
 
     /// A run, or the reading of a record, has ended.
     pub(super) fn ended(&mut self, source: IpAddr) {
         if let Some(line) = self.lines.get_mut(&source) {
             line.runs = line.runs.saturating_sub(1);
+            if line.slow_runs > 0 {
+                line.slow_runs -= 1;
+                self.slow_runs -= 1;
+            }
             self.settle(source);
         }
     }

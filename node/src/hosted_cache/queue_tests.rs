@@ -2,10 +2,15 @@ use peerdist_protocol::hosted_cache::{ContentTag, SegmentDescriptor};
 
 use super::*;
 
-const LIMITS: QueueLimits = QueueLimits { segments: 10, segments_per_source: 6, bytes: 1000, runs_per_source: 2 };
+const LIMITS: QueueLimits =
+    QueueLimits { segments: 10, segments_per_source: 6, bytes: 1000, runs_per_source: 2, slow_runs: 2 };
 
-fn address(host: u8) -> SocketAddr {
-    SocketAddr::from(([192, 0, 2, host], 80))
+fn host(number: u8) -> Host {
+    at([192, 0, 2, number])
+}
+
+fn at(ip: [u8; 4]) -> Host {
+    Host { address: (ip, 80).into(), source: ip.into() }
 }
 
 fn descriptor(number: u8, segment_size: u32) -> SegmentDescriptor {
@@ -26,8 +31,8 @@ fn many(numbers: Range<u8>) -> Content {
 /// Host and segment of the next run.
 fn next(queue: &mut Queue) -> Option<(u8, u8)> {
     match queue.next(Instant::now(), |_, _| true)? {
-        Next::Run(Run { address, segment, .. }) => {
-            let IpAddr::V4(ip) = address.ip() else { panic!() };
+        Next::Run(Run { host, segment, .. }) => {
+            let IpAddr::V4(ip) = host.source else { panic!() };
             Some((ip.octets()[3], segment.offered.id.as_bytes()[0]))
         }
         other => panic!("{other:?}"),
@@ -37,39 +42,39 @@ fn next(queue: &mut Queue) -> Option<(u8, u8)> {
 #[test]
 fn sources_take_turns_and_each_has_its_own_limit_of_runs() {
     let mut queue = Queue::new(LIMITS);
-    queue.push(address(1), many(0..5)).unwrap();
-    queue.push(address(2), many(10..12)).unwrap();
+    queue.push(host(1), many(0..5)).unwrap();
+    queue.push(host(2), many(10..12)).unwrap();
     assert_eq!(queue.len(), 7);
     let taken: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
     assert_eq!(taken, [(1, 0), (2, 10), (1, 1), (2, 11)]);
-    queue.ended(address(1).ip());
+    queue.ended(host(1).source);
     assert_eq!(next(&mut queue), Some((1, 2)));
     assert_eq!(next(&mut queue), None);
     assert_eq!(queue.len(), 2);
-    assert_eq!(queue.drop_source(address(1).ip()).0, 2);
-    (0..2).for_each(|_| queue.ended(address(1).ip()));
-    (0..2).for_each(|_| queue.ended(address(2).ip()));
+    assert_eq!(queue.drop_source(host(1).source).0, 2);
+    (0..2).for_each(|_| queue.ended(host(1).source));
+    (0..2).for_each(|_| queue.ended(host(2).source));
     assert!(queue.is_empty());
 }
 
 #[test]
 fn it_is_bounded_in_all_by_source_and_in_bytes() {
     let mut queue = Queue::new(LIMITS);
-    assert_eq!(queue.push(address(1), many(0..7)), Err(Full));
-    queue.push(address(1), many(0..6)).unwrap();
-    assert_eq!((queue.room(address(1).ip()), queue.room(address(2).ip())), (0, 4));
-    assert_eq!(queue.push(address(1), many(0..1)), Err(Full));
-    assert_eq!(queue.push(address(2), many(0..5)), Err(Full));
-    queue.push(address(2), many(0..2)).unwrap();
+    assert_eq!(queue.push(host(1), many(0..7)), Err(Full));
+    queue.push(host(1), many(0..6)).unwrap();
+    assert_eq!((queue.room(host(1).source), queue.room(host(2).source)), (0, 4));
+    assert_eq!(queue.push(host(1), many(0..1)), Err(Full));
+    assert_eq!(queue.push(host(2), many(0..5)), Err(Full));
+    queue.push(host(2), many(0..2)).unwrap();
     let one = || Content::One(Some(Offered::described(&descriptor(9, 1000), false).unwrap()), 600);
-    queue.push(address(3), one()).unwrap();
-    assert_eq!(queue.push(address(3), one()), Err(Full));
-    while let Some((host, _)) = next(&mut queue) {
-        queue.ended(address(host).ip());
+    queue.push(host(3), one()).unwrap();
+    assert_eq!(queue.push(host(3), one()), Err(Full));
+    while let Some((number, _)) = next(&mut queue) {
+        queue.ended(host(number).source);
     }
     assert_eq!((queue.len(), queue.bytes), (0, 0));
-    queue.push(address(3), one()).unwrap();
-    queue.drop_source(address(3).ip());
+    queue.push(host(3), one()).unwrap();
+    queue.drop_source(host(3).source);
     assert_eq!((queue.len(), queue.bytes), (0, 0));
 }
 
@@ -77,12 +82,12 @@ fn it_is_bounded_in_all_by_source_and_in_bytes() {
 fn a_large_segment_is_fetched_in_runs_and_ends_once() {
     let mut queue = Queue::new(LIMITS);
     let offered = Offered::described(&descriptor(1, 65_536 * 70), false).unwrap();
-    queue.push(address(1), Content::One(Some(offered), 0)).unwrap();
+    queue.push(host(1), Content::One(Some(offered), 0)).unwrap();
     let mut runs = Vec::new();
     let mut last = Vec::new();
     while let Some(Next::Run(Run { blocks, segment, .. })) = queue.next(Instant::now(), |_, _| true) {
         runs.push(blocks);
-        queue.ended(address(1).ip());
+        queue.ended(host(1).source);
         last.push(segment.run_ended());
     }
     assert_eq!(runs, [0..32, 32..64, 64..70]);
@@ -97,16 +102,16 @@ fn a_segment_that_has_begun_ends_with_its_source() {
         Some(Next::Run(Run { segment, .. })) => segment,
         other => panic!("{other:?}"),
     };
-    queue.push(address(1), large()).unwrap();
+    queue.push(host(1), large()).unwrap();
     let segment = begin(&mut queue);
-    assert!(queue.drop_source(address(1).ip()).1.is_empty(), "a run is under way");
+    assert!(queue.drop_source(host(1).source).1.is_empty(), "a run is under way");
     assert!(segment.run_ended());
-    queue.ended(address(1).ip());
+    queue.ended(host(1).source);
 
-    queue.push(address(1), large()).unwrap();
+    queue.push(host(1), large()).unwrap();
     assert!(!begin(&mut queue).run_ended());
-    assert_eq!(queue.drop_source(address(1).ip()).1.len(), 1);
-    queue.ended(address(1).ip());
+    assert_eq!(queue.drop_source(host(1).source).1.len(), 1);
+    queue.ended(host(1).source);
     assert_eq!(next(&mut queue), None);
     assert!(queue.is_empty());
 }
@@ -115,16 +120,16 @@ fn a_segment_that_has_begun_ends_with_its_source() {
 fn slow_sources_come_last_and_one_run_at_a_time() {
     let now = Instant::now();
     let mut queue = Queue::new(LIMITS);
-    [1, 2, 3].into_iter().for_each(|host| queue.push(address(host), many(host * 10..host * 10 + 3)).unwrap());
-    [1, 2].into_iter().for_each(|host| queue.slow(address(host).ip(), now));
+    [1, 2, 3].into_iter().for_each(|number| queue.push(host(number), many(number * 10..number * 10 + 3)).unwrap());
+    [1, 2].into_iter().for_each(|number| queue.slow(host(number).source, now));
     let taken: Vec<_> = std::iter::from_fn(|| next(&mut queue)).collect();
     assert_eq!(taken, [(3, 30), (3, 31), (1, 10), (2, 20)]);
     assert_eq!(next(&mut queue), None, "each has as many as it may");
-    queue.ended(address(1).ip());
+    queue.ended(host(1).source);
     assert_eq!(next(&mut queue), Some((1, 11)));
     // It is not for ever.
-    queue.ended(address(1).ip());
-    queue.push(address(1), many(13..15)).unwrap();
+    queue.ended(host(1).source);
+    queue.push(host(1), many(13..15)).unwrap();
     let mut later = || queue.next(now + SLOW_TIME, |_, _| true);
     assert!(matches!(later(), Some(Next::Run(_))) && matches!(later(), Some(Next::Run(_))));
     assert!(later().is_none());
@@ -134,11 +139,11 @@ fn slow_sources_come_last_and_one_run_at_a_time() {
 fn what_is_left_of_a_run_waits_behind_all_else_of_its_source_and_ends_once() {
     let mut queue = Queue::new(LIMITS);
     let offered = Offered::described(&descriptor(1, 65_536 * 70), false).unwrap();
-    queue.push(address(1), Content::One(Some(offered), 0)).unwrap();
-    queue.push(address(1), many(5..6)).unwrap();
+    queue.push(host(1), Content::One(Some(offered), 0)).unwrap();
+    queue.push(host(1), many(5..6)).unwrap();
     let next = |queue: &mut Queue| match queue.next(Instant::now(), |_, _| true) {
         Some(Next::Run(run)) => {
-            queue.ended(address(1).ip());
+            queue.ended(host(1).source);
             run
         }
         other => panic!("{other:?}"),
@@ -157,7 +162,7 @@ fn what_is_left_of_a_run_waits_behind_all_else_of_its_source_and_ends_once() {
     // It may also go with its source.
     queue.put_back(left, 7..32).unwrap();
     assert_eq!(queue.left, 1);
-    let ended = queue.drop_source(address(1).ip()).1;
+    let ended = queue.drop_source(host(1).source).1;
     assert!(ended.len() == 1 && Arc::ptr_eq(&ended[0], &segment));
     assert!(queue.next(Instant::now(), |_, _| true).is_none() && queue.is_empty());
 }
@@ -168,7 +173,7 @@ fn runs_that_wait_to_go_on_are_bounded() {
     let mut queue = Queue::new(limits);
     let mut runs = Vec::new();
     for _ in 0..=MAX_LEFT / 200 {
-        queue.push(address(1), many(0..200)).unwrap();
+        queue.push(host(1), many(0..200)).unwrap();
         while let Some(Next::Run(run)) = queue.next(Instant::now(), |_, _| true) {
             runs.push(run);
         }
@@ -182,8 +187,8 @@ fn runs_that_wait_to_go_on_are_bounded() {
 fn what_is_not_admitted_is_passed_over_in_bounded_steps() {
     let limits = QueueLimits { segments: 1000, segments_per_source: 1000, ..LIMITS };
     let mut queue = Queue::new(limits);
-    (0..4).for_each(|_| queue.push(address(1), many(0..200)).unwrap());
-    queue.push(address(1), many(200..201)).unwrap();
+    (0..4).for_each(|_| queue.push(host(1), many(0..200)).unwrap());
+    queue.push(host(1), many(200..201)).unwrap();
     let mut steps = 0;
     loop {
         match queue.next(Instant::now(), |_, offered| offered.id.as_bytes()[0] == 200) {
@@ -200,9 +205,9 @@ fn what_is_not_admitted_is_passed_over_in_bounded_steps() {
 fn many_sources_without_anything_that_is_admitted_are_passed_over_in_bounded_steps() {
     let limits = QueueLimits { segments: 10_000, ..LIMITS };
     let mut queue = Queue::new(limits);
-    let source = |number: u16| SocketAddr::from(([10, 0, number.to_be_bytes()[0], number.to_be_bytes()[1]], 80));
+    let source = |number: u16| at([10, 0, number.to_be_bytes()[0], number.to_be_bytes()[1]]);
     (0..2000).for_each(|number| queue.push(source(number), many(0..1)).unwrap());
-    (0..1000).for_each(|number| drop(queue.drop_source(source(number).ip())));
+    (0..1000).for_each(|number| drop(queue.drop_source(source(number).source)));
     let now = Instant::now();
     let mut steps = 0;
     loop {
@@ -220,4 +225,51 @@ fn many_sources_without_anything_that_is_admitted_are_passed_over_in_bounded_ste
     }
     assert!(steps >= 2000 / LOOK, "{steps}");
     assert!(queue.is_empty());
+}
+
+/// An offer of so many segments.
+fn batch(count: usize) -> Content {
+    let waiting: Vec<_> = (0..count).filter_map(|_| Waiting::new(&descriptor(1, 1000), false)).collect();
+    Content::Many(waiting.into_iter())
+}
+
+#[test]
+fn the_last_part_of_the_queue_is_for_sources_of_which_little_waits() {
+    let mut queue = Queue::new(QueueLimits { segments: 16_000, segments_per_source: 16_000, ..LIMITS });
+    assert_eq!(queue.room(host(1).source), 14_000);
+    queue.push(host(1), batch(14_000)).unwrap();
+    assert_eq!((queue.room(host(1).source), queue.room(host(2).source)), (0, SMALL));
+    queue.push(host(2), batch(SMALL)).unwrap();
+    assert_eq!((queue.room(host(2).source), queue.room(host(3).source)), (0, 2000 - SMALL));
+    // A slow one finds no room there.
+    queue.slow(host(3).source, Instant::now());
+    assert_eq!(queue.room(host(3).source), 0);
+}
+
+#[test]
+fn little_waits_for_a_slow_source() {
+    let mut queue = Queue::new(QueueLimits { segments: 16_000, segments_per_source: 16_000, ..LIMITS });
+    (0..30).for_each(|_| queue.push(host(1), batch(100)).unwrap());
+    queue.slow(host(1).source, Instant::now());
+    assert_eq!((queue.trim(host(1).source), queue.len(), queue.room(host(1).source)), (2000, 1000, 24));
+    assert_eq!((queue.trim(host(1).source), queue.trim(host(2).source)), (0, 0));
+    queue.drop_source(host(1).source);
+    assert_eq!(next(&mut queue), None);
+    assert!(queue.is_empty());
+}
+
+#[test]
+fn slow_sources_together_have_a_limit_of_runs() {
+    let mut queue = Queue::new(QueueLimits { slow_runs: 2, ..LIMITS });
+    (1..=3).for_each(|number| queue.push(host(number), many(number..number + 1)).unwrap());
+    (1..=3).for_each(|number| queue.slow(host(number).source, Instant::now()));
+    assert_eq!([next(&mut queue), next(&mut queue), next(&mut queue)], [Some((1, 1)), Some((2, 2)), None]);
+    queue.push(host(4), many(4..5)).unwrap();
+    assert_eq!([next(&mut queue), next(&mut queue)], [Some((4, 4)), None], "others have their own");
+    queue.ended(host(4).source);
+    assert_eq!(next(&mut queue), None);
+    queue.ended(host(1).source);
+    assert_eq!(next(&mut queue), Some((3, 3)));
+    [2, 3].into_iter().for_each(|number| queue.ended(host(number).source));
+    assert!(queue.is_empty() && queue.slow_runs == 0);
 }

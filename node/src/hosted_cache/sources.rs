@@ -2,14 +2,14 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// Sources that are remembered. One that is new takes the place of a harmless one.
 const MAX_SOURCES: usize = 65_536;
 /// Addresses of one IPv6 subnet that are remembered each by itself. All others of it count as one source, since a host
 /// can take any of them.
-const MAX_IN_SUBNET: usize = 256;
+pub(super) const MAX_IN_SUBNET: usize = 256;
 /// Sources that are looked at to make room for a new one.
 const LOOK: usize = 16;
 /// So many strikes in [`STRIKE_TIME`] put a source out for as long.
@@ -37,6 +37,15 @@ impl Shut {
             Self::Quota => "quota",
         }
     }
+}
+
+/// A host that made an offer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Host {
+    /// Where its retrieval server is.
+    pub(super) address: SocketAddr,
+    /// As which source it counts: its address, or that of its subnet.
+    pub(super) source: IpAddr,
 }
 
 /// Every source that is remembered.
@@ -94,6 +103,11 @@ impl Sources {
         Self { max_bytes, sources: HashMap::new(), turns: VecDeque::new(), subnets: HashMap::new() }
     }
 
+    /// The host at an address.
+    pub(super) fn host(&mut self, address: SocketAddr, now: Instant) -> Host {
+        Host { address, source: self.key(address.ip(), now) }
+    }
+
     /// Whether something is taken from a source now; if not, why.
     pub(super) fn admit(&mut self, ip: IpAddr, now: Instant) -> Result<(), Shut> {
         let max_bytes = self.max_bytes;
@@ -139,25 +153,30 @@ impl Sources {
         self.sources.values().filter(|source| source.out_until.is_some_and(|until| until > now)).count()
     }
 
-    fn source(&mut self, ip: IpAddr, now: Instant) -> &mut Source {
-        let mut key = ip;
-        if !self.sources.contains_key(&ip) {
-            self.make_room(now);
-            if let Some(subnet) = subnet(ip) {
-                let count = self.subnets.entry(subnet).or_default();
-                if *count >= MAX_IN_SUBNET {
-                    key = subnet.into();
-                }
-                *count += usize::from(!self.sources.contains_key(&key));
-            }
+    /// As which source an address counts.
+    fn key(&mut self, ip: IpAddr, now: Instant) -> IpAddr {
+        if self.sources.contains_key(&ip) {
+            return ip;
         }
-        let source = match self.sources.entry(key) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                self.turns.push_back(key);
-                new.insert(Source::new(now))
+        self.make_room(now);
+        let mut key = ip;
+        if let Some(subnet) = subnet(ip) {
+            let count = self.subnets.entry(subnet).or_default();
+            if *count >= MAX_IN_SUBNET {
+                key = subnet.into();
             }
-        };
+            *count += usize::from(!self.sources.contains_key(&key));
+        }
+        if let Entry::Vacant(new) = self.sources.entry(key) {
+            self.turns.push_back(key);
+            new.insert(Source::new(now));
+        }
+        key
+    }
+
+    fn source(&mut self, ip: IpAddr, now: Instant) -> &mut Source {
+        let key = self.key(ip, now);
+        let source = self.sources.entry(key).or_insert_with(|| Source::new(now));
         source.refresh(now);
         source
     }
@@ -201,7 +220,7 @@ impl Sources {
 }
 
 /// The first address of the /64 that an IPv6 address is in.
-fn subnet(ip: IpAddr) -> Option<Ipv6Addr> {
+pub(super) fn subnet(ip: IpAddr) -> Option<Ipv6Addr> {
     match ip {
         IpAddr::V4(_) => None,
         IpAddr::V6(ip) => Some(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),

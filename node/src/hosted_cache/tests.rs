@@ -141,11 +141,10 @@ async fn hosts_whose_answers_do_not_end_hold_no_place_for_long_and_others_come_f
     bench.until("all places to be taken", |status| status.pulling == 64).await;
     let good: Vec<_> = (0..10).map(|number| segment(1000 + number, 40)).collect();
     bench.offer(serving(2, Every(1)).await, good);
-    let status = bench.until("the good host's segments", |status| status.pulled_segments == 10).await;
-    assert!(status.pulling > 0, "the slow ones have their second chance: {status:#?}");
-    // Each run is tried twice, and then it is over with it.
+    bench.until("the good host's segments", |status| status.pulled_segments == 10).await;
+    // After three runs in vain it is over with a host, until its next offer.
     let status = bench.idle().await;
-    assert_eq!((status.pulled_blocks, status.pulls_failed["slow"] >= 128), (400, true), "{status:#?}");
+    assert_eq!((status.pulled_blocks, status.pulls_failed["slow"] >= 64), (400, true), "{status:#?}");
 }
 
 #[tokio::test]
