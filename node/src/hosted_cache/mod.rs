@@ -210,6 +210,7 @@ impl Inner {
 
 /// Writes records as they come, and those that are left once it is told to stop.
 async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<Offered>, stop: CancellationToken) {
+    let mut works = true;
     loop {
         let record = tokio::select! {
             biased;
@@ -219,7 +220,13 @@ async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<Offered>,
         let Some(record) = record else { break };
         let cache = Arc::clone(&cache);
         // Should it panic, the segment stays in memory.
-        let _ = tokio::task::spawn_blocking(move || cache.write_record(&record)).await;
+        let Ok(written) = tokio::task::spawn_blocking(move || cache.write_record(&record)).await else { continue };
+        // Said when it begins and when it ends, not for each segment that somebody offers.
+        match (std::mem::replace(&mut works, written.is_ok()), written) {
+            (true, Err(error)) => tracing::warn!(%error, "hashes of offered segments cannot be kept"),
+            (false, Ok(())) => tracing::info!("hashes of offered segments are kept again"),
+            _ => {}
+        }
     }
 }
 
@@ -232,12 +239,10 @@ impl Inner {
         }
     }
 
-    fn write_record(&self, offered: &Offered) {
+    fn write_record(&self, offered: &Offered) -> io::Result<()> {
         let written = self.records.write(offered);
-        if let Err(error) = &written {
-            tracing::warn!(segment = %offered.id, %error, "the hashes of an offered segment cannot be kept");
-        }
         self.desk().recorded(&offered.id, written.is_ok());
+        written
     }
 }
 
