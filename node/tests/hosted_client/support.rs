@@ -318,9 +318,14 @@ pub(crate) struct Closed(Socket);
 
 impl Closed {
     pub(crate) fn new(ip: u8, port: u16) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, ip], port)).into()).unwrap();
-        Self(socket)
+        Self::try_new(ip, port).unwrap()
+    }
+
+    /// The same where the port may be somebody else's.
+    pub(crate) fn try_new(ip: u8, port: u16) -> std::io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from(([127, 0, 0, ip], port)).into())?;
+        Ok(Self(socket))
     }
 
     pub(crate) fn port(&self) -> u16 {
