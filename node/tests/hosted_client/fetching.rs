@@ -69,10 +69,8 @@ async fn segments_are_spread_over_two_hosted_caches() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hosted_cache_that_is_down_costs_a_few_connects_and_no_bytes_of_the_origin() {
     let sample = sample(LENGTH);
-    let cache = Cache::start(1, 0, holds(sample.sealed(&sample.v2))).await;
-    let port = cache.address.port();
-    let _down = Closed::new(2, port);
-    let user = User::new(&configured(&[2, 1], port));
+    let (cache, _down) = Cache::beside_nobody(holds(sample.sealed(&sample.v2))).await;
+    let user = User::new(&configured(&[2, 1], cache.address.port()));
     for _ in 0..2 {
         let reading = user.read(&sample.v2, &sample).await;
         assert_eq!(reading.sources.origin, 0, "{:?}", reading.missing);
@@ -88,10 +86,8 @@ async fn a_hosted_cache_that_is_down_costs_a_few_connects_and_no_bytes_of_the_or
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_the_one_that_stands_in_does_not_hold_is_not_said_to_be_in_no_hosted_cache() {
     let sample = sample(LENGTH);
-    let cache = Cache::start(1, 0, Blocks::default()).await;
-    let port = cache.address.port();
-    let _down = Closed::new(2, port);
-    let config = configured(&[1, 2], port);
+    let (cache, _down) = Cache::beside_nobody(Blocks::default()).await;
+    let config = configured(&[1, 2], cache.address.port());
     let user = User::new(&config);
     let reading = user.read(&sample.v2, &sample).await;
     let length = |server: usize| -> u64 {

@@ -123,10 +123,8 @@ async fn blocks_of_a_partial_list_are_offered_once_the_list_is_proven() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_offer_that_fails_goes_to_the_next_hosted_cache() {
     let sample = sample(3_000_000);
-    let cache = Cache::start(1, 0, Blocks::default()).await;
-    let port = cache.address.port();
-    let _down = Closed::new(2, port);
-    let config = configured(&[1, 2], port);
+    let (cache, _down) = Cache::beside_nobody(Blocks::default()).await;
+    let config = configured(&[1, 2], cache.address.port());
     let user = User::new(&config);
     let all: BTreeSet<_> = sample.v2.segments().iter().map(|segment| segment.id()).collect();
     let moved = all.iter().filter(|id| order(&config.servers, id)[0] == 1).count();

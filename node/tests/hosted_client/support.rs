@@ -147,6 +147,18 @@ impl Cache {
         )
     }
 
+    /// One on the first address of the loopback network, and nobody at the same port of the second.
+    pub(crate) async fn beside_nobody(source: Blocks) -> (Self, Closed) {
+        loop {
+            let listener = listener(1, 0).await;
+            // Somebody else may have the port there.
+            if let Ok(down) = Closed::try_new(2, listener.local_addr().unwrap().port()) {
+                let listen = Listener::retrieval_and_offers;
+                return (Self::of(listener, source, ServerLimits::default(), Response::Ok, listen), down);
+            }
+        }
+    }
+
     /// One that answers INTERESTED to every first offer of version 1.0, over TLS, or whatever the listener is for.
     pub(crate) fn of(
         listener: TcpListener,
@@ -318,9 +330,14 @@ pub(crate) struct Closed(Socket);
 
 impl Closed {
     pub(crate) fn new(ip: u8, port: u16) -> Self {
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, ip], port)).into()).unwrap();
-        Self(socket)
+        Self::try_new(ip, port).unwrap()
+    }
+
+    /// The same where the port may be somebody else's.
+    pub(crate) fn try_new(ip: u8, port: u16) -> std::io::Result<Self> {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+        socket.bind(&SocketAddr::from(([127, 0, 0, ip], port)).into())?;
+        Ok(Self(socket))
     }
 
     pub(crate) fn port(&self) -> u16 {
