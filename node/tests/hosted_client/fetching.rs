@@ -277,6 +277,8 @@ async fn an_answer_that_never_ends_to_the_question_for_segments_is_cut_off() {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             tokio::spawn(async move {
+                // What comes before the request is no answer to it.
+                stream.readable().await.unwrap();
                 let mut written = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 90000\r\n\r\n").await;
                 while written.is_ok() {
                     tokio::time::sleep(Duration::from_millis(100)).await;
