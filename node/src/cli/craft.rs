@@ -6,9 +6,13 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::Path;
 use std::time::Duration;
 
+use peerdist_transport::hosted_cache::trust;
+use rustls::pki_types::ServerName;
+
 use super::args::{CraftArguments, SendTarget, ShownArguments};
 use super::{ExitStatus, Failure, decode, output};
 use crate::craft::send::{self, SendError};
+use crate::craft::stream::Tls;
 use crate::craft::{Crafted, messages};
 use crate::decode::Event;
 
@@ -63,6 +67,10 @@ fn send_all(
 ) -> Result<(), Failure> {
     let (SendTarget::Http { authority, .. } | SendTarget::Udp { authority }) = target;
     let address = resolve(authority)?;
+    let tls = match target {
+        SendTarget::Http { tls: true, .. } => Some(tls(authority, arguments.trust.as_deref())?),
+        _ => None,
+    };
     let shown = ShownArguments { full: arguments.full, ..ShownArguments::default() };
     for crafted in made {
         let Crafted { form, bytes } = crafted?;
@@ -80,7 +88,7 @@ fn send_all(
             SendTarget::Http { path, .. } => {
                 let request = send::request(form, &bytes, authority, path.as_deref())?;
                 let due = send::request(form, &bytes, authority, None)?;
-                send::http(address, &request, &due, limit, &mut out)?;
+                send::http(address, tls.as_ref(), &request, &due, limit, &mut out)?;
             }
             SendTarget::Udp { .. } => send::datagram(address, arguments.from, form, &bytes, limit, &mut out)?,
         }
@@ -94,6 +102,17 @@ pub(super) fn resolve(authority: &str) -> Result<SocketAddr, Failure> {
     let none = || io::Error::other("it has no address");
     let first = authority.to_socket_addrs().and_then(|mut addresses| addresses.next().ok_or_else(none));
     first.map_err(|error| Failure::new(ExitStatus::Failure, format!("cannot find {authority}: {error}")))
+}
+
+/// TLS with the host of an authority, which has a port.
+pub(super) fn tls(authority: &str, trusted: Option<&Path>) -> Result<Tls, Failure> {
+    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let config = trusted.map_or_else(|| Ok(trust::system()), trust::file);
+    let config = config.map_err(|error| Failure::new(ExitStatus::Failure, error))?;
+    let name = ServerName::try_from(host);
+    let name = name.map_err(|error| Failure::new(ExitStatus::Usage, format!("{authority}: {error}")))?;
+    Ok(Tls { config, name })
 }
 
 impl From<SendError> for Failure {

@@ -7,24 +7,27 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use peerdist_protocol::discovery::PORT;
-use peerdist_protocol::schema::Form;
 use serde::Serialize;
 
 use super::args::{ReplayArguments, ShownArguments};
 use super::{ExitStatus, Failure, craft, decode, output};
 use crate::craft::replay::{Request, Requests, add_kind};
 use crate::craft::send;
-use crate::decode::{Decoder, Event};
+use crate::craft::stream::Tls;
+use crate::decode::{Decoder, Event, Over};
 
 /// The TCP port of retrieval and of hosted caches, version 2.0.
 const HTTP_PORT: u16 = 80;
+/// The TCP port of hosted caches, version 1.0.
+const HTTPS_PORT: u16 = 443;
 
 /// Sends every request and prints what came of it. Fails where an answer is of another kind than the captured one.
 pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     let mut replay = Replay::new(arguments)?;
     let mut requests = Requests::default();
     let mut result = Ok(());
-    let read = decode::read(&arguments.capture, None, &[], &mut |event| {
+    let tls_keys = decode::key_logs(&arguments.tls_keys)?;
+    let read = decode::read(&arguments.capture, None, &tls_keys, &mut |event| {
         requests.event(&event, &mut |request| {
             if result.is_ok() {
                 result = replay.request(&request);
@@ -49,9 +52,18 @@ struct Replay<'a> {
     authority: String,
     tcp: SocketAddr,
     udp: SocketAddr,
+    /// What is captured in TLS, once there is some.
+    secure: Option<Secure>,
     /// When the next message may be sent.
     next: Instant,
     total: Total,
+}
+
+/// Where requests go in TLS.
+struct Secure {
+    authority: String,
+    address: SocketAddr,
+    tls: Tls,
 }
 
 /// What `--json` prints last.
@@ -74,20 +86,14 @@ struct Outcome {
 
 impl<'a> Replay<'a> {
     fn new(arguments: &'a ReplayArguments) -> Result<Self, Failure> {
-        let to = arguments.to.as_str();
-        let has_port = to.parse::<SocketAddr>().is_ok()
-            || to.rsplit_once(':').is_some_and(|(host, port)| !host.contains(':') && port.parse::<u16>().is_ok());
-        let authority = match to.parse::<IpAddr>() {
-            Ok(ip) => SocketAddr::from((ip, HTTP_PORT)).to_string(),
-            Err(_) if has_port => to.to_owned(),
-            Err(_) => format!("{to}:{HTTP_PORT}"),
-        };
+        let (host, port) = host_and_port(&arguments.to);
+        let authority = authority(host, port.unwrap_or(HTTP_PORT));
         let tcp = craft::resolve(&authority)?;
         let udp = match &arguments.datagrams_to {
             Some(authority) => craft::resolve(authority)?,
             None => SocketAddr::new(tcp.ip(), PORT),
         };
-        Ok(Self { arguments, authority, tcp, udp, next: Instant::now(), total: Total::default() })
+        Ok(Self { arguments, authority, tcp, udp, secure: None, next: Instant::now(), total: Total::default() })
     }
 
     fn request(&mut self, request: &Request) -> Result<(), Failure> {
@@ -104,7 +110,7 @@ impl<'a> Replay<'a> {
                 false => writeln!(to, "request {}, {name}, is left out: {why}", request.number),
             });
         }
-        let outcome = self.send(request);
+        let outcome = self.send(request)?;
         let is_same = outcome.answer == request.answer;
         match (is_same, &outcome.answer) {
             (true, _) => self.total.same += 1,
@@ -115,7 +121,10 @@ impl<'a> Replay<'a> {
     }
 
     /// Waits for its turn, and sends.
-    fn send(&mut self, request: &Request) -> Outcome {
+    fn send(&mut self, request: &Request) -> Result<Outcome, Failure> {
+        if request.over == Over::Tls && self.secure.is_none() {
+            self.secure = Some(Secure::new(self.arguments)?);
+        }
         let now = Instant::now();
         thread::sleep(self.next.saturating_duration_since(now));
         self.next = self.next.max(now) + Duration::from_secs_f64(1.0 / self.arguments.rate);
@@ -135,19 +144,22 @@ impl<'a> Replay<'a> {
             }
         };
         let limit = self.arguments.timeout;
-        let sent = match request.form {
-            Form::Datagram(_) => {
-                send::datagram(self.udp, self.arguments.from, request.form, &request.bytes, limit, &mut out)
-            }
-            form => send::request(form, &request.bytes, &self.authority, None)
-                .and_then(|bytes| send::http(self.tcp, &bytes, &bytes, limit, &mut out)),
+        let Request { form, bytes, over, .. } = request;
+        let mut http = |authority: &str, address, tls| {
+            let request = send::request(*form, bytes, authority, None)?;
+            send::http(address, tls, &request, &request, limit, &mut out)
+        };
+        let sent = match (over, &self.secure) {
+            (Over::Udp, _) => send::datagram(self.udp, self.arguments.from, *form, bytes, limit, &mut out),
+            (Over::Tls, Some(to)) => http(&to.authority, to.address, Some(&to.tls)),
+            (Over::Tcp | Over::Tls, _) => http(&self.authority, self.tcp, None),
         };
         // The request is shown where it was not sent, too.
         if !is_sent.get() {
             Decoder::new().message(request.form, &request.bytes, &mut out);
         }
         let error = sent.err().map(|error| error.to_string());
-        Outcome { printed, answer, error }
+        Ok(Outcome { printed, answer, error })
     }
 
     fn end(self) -> Result<(), Failure> {
@@ -175,6 +187,30 @@ impl<'a> Replay<'a> {
             }
         }
     }
+}
+
+impl Secure {
+    fn new(arguments: &ReplayArguments) -> Result<Self, Failure> {
+        let same_host = || authority(host_and_port(&arguments.to).0, HTTPS_PORT);
+        let authority = arguments.tls_to.clone().unwrap_or_else(same_host);
+        let address = craft::resolve(&authority)?;
+        let tls = craft::tls(&authority, arguments.trust.as_deref())?;
+        Ok(Self { authority, address, tls })
+    }
+}
+
+/// A host, and its port if it has one.
+fn host_and_port(to: &str) -> (&str, Option<u16>) {
+    let split = to.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+    match split.map(|(host, port)| (host, port.parse())) {
+        Some((host, Ok(port))) => (host, Some(port)),
+        _ => (to, None),
+    }
+}
+
+/// A host with a port.
+fn authority(host: &str, port: u16) -> String {
+    host.parse().map_or_else(|_| format!("{host}:{port}"), |ip: IpAddr| SocketAddr::from((ip, port)).to_string())
 }
 
 impl Outcome {

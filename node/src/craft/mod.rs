@@ -8,6 +8,7 @@ mod agree;
 mod json;
 pub mod replay;
 pub mod send;
+pub mod stream;
 
 use std::io::Read;
 

@@ -28,8 +28,9 @@ pub struct Request {
     pub unsendable: Option<&'static str>,
     /// What answered it; none where nothing did.
     pub answer: Option<String>,
+    /// What carried it.
+    pub over: Over,
     began: Nanoseconds,
-    tcp: bool,
     resolved: bool,
 }
 
@@ -82,12 +83,10 @@ impl Requests {
         let method = tree.fields.iter().find(|field| field.name == "Method").and_then(|method| method.text());
         let unsendable = match method {
             _ if message.is_cut => Some("bytes of it are missing in the capture"),
-            _ if message.seen.is_some_and(|seen| seen.over == Over::Tls) => {
-                Some("it came in TLS, which is not spoken here")
-            }
             Some(method) if !["GET", "HEAD"].contains(&method) => Some("its body is not looked at"),
             _ => None,
         };
+        let alone = if matches!(form, Form::Datagram(_)) { Over::Udp } else { Over::Tcp };
         let bytes = tree.bytes.to_vec();
         self.bytes += bytes.len();
         self.waiting.push_back(Request {
@@ -98,7 +97,7 @@ impl Requests {
             unsendable,
             answer: None,
             began: message.seen.map_or(0, |seen| seen.began),
-            tcp: message.seen.is_none_or(|seen| seen.over != Over::Udp),
+            over: message.seen.map_or(alone, |seen| seen.over),
             resolved: false,
         });
         while self.waiting.len() > MAX_WAITING || self.bytes > MAX_WAITING_BYTES {
@@ -108,8 +107,9 @@ impl Requests {
 
     /// Hands on from the front what waits for nothing.
     fn hand_on(&mut self, now: Option<Nanoseconds>, ready: &mut impl FnMut(Request)) {
-        let is_over =
-            |request: &Request| !request.tcp && now.is_some_and(|now| now.saturating_sub(request.began) > PROBE_WAITS);
+        let is_over = |request: &Request| {
+            request.over == Over::Udp && now.is_some_and(|now| now.saturating_sub(request.began) > PROBE_WAITS)
+        };
         while self.waiting.front().is_some_and(|request| request.resolved || is_over(request)) {
             self.first(ready);
         }

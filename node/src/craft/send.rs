@@ -1,7 +1,7 @@
 //! Sending a message to an address that the user named, and taking its answer apart. Everything has a time limit.
 
 use std::cell::Cell;
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -12,6 +12,7 @@ use peerdist_protocol::schema::Form;
 use socket2::{Domain, Protocol, Socket, Type};
 use thiserror::Error;
 
+use super::stream::{Stream, Tls, left};
 use crate::decode::{Conversation, Decoder, Event, Nanoseconds, Over, Seen};
 
 /// How much of an answer is read at once.
@@ -68,10 +69,11 @@ pub fn request(form: Form, bytes: &[u8], authority: &str, path: Option<&str>) ->
     Ok([head.as_bytes(), bytes].concat())
 }
 
-/// Sends a request of HTTP on a connection of its own and hands on what is said, until there is an answer. `due` is the
-/// same request at the path that the document names, by which the answer is known.
+/// Sends a request of HTTP on a connection of its own, in TLS or not, and hands on what is said, until there is an answer.
+/// `due` is the same request at the path that the document names, by which the answer is known.
 pub fn http(
     address: SocketAddr,
+    tls: Option<&Tls>,
     request: &[u8],
     due: &[u8],
     limit: Duration,
@@ -79,8 +81,9 @@ pub fn http(
 ) -> Result<(), SendError> {
     let failed = |doing| move |source| failure(doing, address, source);
     let deadline = Instant::now() + limit;
-    let mut stream = TcpStream::connect_timeout(&address, limit).map_err(failed("cannot connect to"))?;
-    let own = stream.local_addr().map_err(failed("cannot connect to"))?;
+    let tcp = TcpStream::connect_timeout(&address, limit).map_err(failed("cannot connect to"))?;
+    let own = tcp.local_addr().map_err(failed("cannot connect to"))?;
+    let mut stream = Stream::open(tcp, tls, deadline).map_err(failed("no TLS with"))?;
     let mut conversation = Conversation::new(own, address);
     let answered = Cell::new(false);
     let mut heard = |event: Event<'_>| {
@@ -89,18 +92,15 @@ pub fn http(
     };
     conversation.client(due, now(), &mut heard);
     // A server may answer before it has read everything, and read no more.
-    let sent = write(&mut stream, request, deadline);
+    let sent = stream.write_all(request, deadline);
     let mut buffer = vec![0; READ_SIZE];
     let mut read = 0;
-    loop {
-        let Some(left) = left(deadline) else { return Err(SendError::Late { address }) };
-        stream.set_read_timeout(Some(left)).map_err(failed("cannot hear"))?;
-        match (stream.read(&mut buffer), &sent) {
+    while !answered.get() {
+        match (stream.read(&mut buffer, deadline), &sent) {
             (Ok(size), _) if size > 0 => {
                 read += size;
                 conversation.server(buffer.get(..size).unwrap_or_default(), now(), &mut heard);
             }
-            (Err(error), _) if error.kind() == ErrorKind::Interrupted => continue,
             (_, Err(_)) if read == 0 => return sent.map_err(failed("cannot send to")),
             (Ok(_), _) => {
                 conversation.end(now(), &mut heard);
@@ -108,10 +108,8 @@ pub fn http(
             }
             (Err(error), _) => return Err(failure("cannot hear", address, error)),
         }
-        if answered.get() {
-            return Ok(());
-        }
     }
+    Ok(())
 }
 
 /// Sends a datagram of discovery and hands on the answers to it: the first one, or all that come in time where many are
@@ -142,7 +140,7 @@ pub fn datagram(
     socket.send_to(payload, address).map_err(failed("cannot send to"))?;
     let mut buffer = vec![0; MAX_DATAGRAM_SIZE];
     while asks && (!answered || address.ip().is_multicast()) {
-        let Some(left) = left(deadline) else { break };
+        let Ok(left) = left(deadline) else { break };
         socket.set_read_timeout(Some(left)).map_err(failed("cannot hear"))?;
         let (size, source) = match socket.recv_from(&mut buffer) {
             Ok(received) => received,
@@ -170,30 +168,12 @@ fn socket(to: SocketAddr, from: Option<IpAddr>) -> io::Result<UdpSocket> {
     Ok(socket.into())
 }
 
-fn write(stream: &mut TcpStream, mut bytes: &[u8], deadline: Instant) -> io::Result<()> {
-    while !bytes.is_empty() {
-        stream.set_write_timeout(Some(left(deadline).ok_or(ErrorKind::TimedOut)?))?;
-        match stream.write(bytes) {
-            Ok(0) => return Err(ErrorKind::WriteZero.into()),
-            Ok(size) => bytes = bytes.get(size..).unwrap_or_default(),
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
 fn failure(doing: &'static str, address: SocketAddr, source: io::Error) -> SendError {
     if is_late(&source) { SendError::Late { address } } else { SendError::Io { doing, address, source } }
 }
 
 fn is_late(error: &io::Error) -> bool {
     matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
-}
-
-/// The time that is left; none where there is none.
-fn left(deadline: Instant) -> Option<Duration> {
-    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
 }
 
 fn now() -> Nanoseconds {

@@ -343,7 +343,7 @@ fn who_does_not_answer_has_its_own_exit_status_and_what_cannot_be_sent_is_told()
     let cut = Canned::http(vec![b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()]);
     let said = craft(nego, &["--send", &format!("http://{}", cut.address)]).error(9);
     assert!(said.contains("without an answer"), "{said}");
-    for bad in ["https://x", "x:80", "udp://x", "http://", "ftp://x"] {
+    for bad in ["x:80", "udp://x", "http://", "https://", "ftp://x"] {
         assert!(craft(nego, &["--send", bad]).error(2).contains("udp://HOST:PORT"), "{bad}");
     }
 }
@@ -367,7 +367,8 @@ fn a_host_that_answers_byte_by_byte_does_not_outlast_the_time_limit() {
 }
 
 /// Holds nothing.
-struct Nothing;
+/// A host that holds no block.
+pub(crate) struct Nothing;
 
 impl BlockSource for Nothing {
     fn held(&self, _: &SegmentId) -> BlockRanges {

@@ -8,6 +8,7 @@ mod canned;
 mod config;
 mod control;
 mod craft;
+mod craft_tls;
 mod daemon;
 mod decode;
 mod demo;

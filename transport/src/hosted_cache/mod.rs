@@ -6,6 +6,7 @@
 mod certificate;
 mod client;
 mod pem;
+pub mod trust;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -110,9 +110,13 @@ pub struct CraftArguments {
     /// Where the messages go, instead of standard output.
     #[arg(short, long, value_name = "FILE", conflicts_with = "send")]
     pub output: Option<PathBuf>,
-    /// Send each message there, and print its answer: `http://HOST[:PORT][/PATH]` or `udp://HOST:PORT`.
+    /// Send each message there, and print its answer: `http://HOST[:PORT][/PATH]`, `https://` the same, or
+    /// `udp://HOST:PORT`.
     #[arg(long, value_name = "URL", value_parser = SendTarget::parse)]
     pub send: Option<SendTarget>,
+    /// Certificates (PEM) that a server of https may have, or that vouch for it; without them, those of the system.
+    #[arg(long, value_name = "FILE", requires = "send")]
+    pub trust: Option<PathBuf>,
     /// How long an answer may take, in seconds; answers to a group come until then.
     #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = parse_seconds)]
     pub timeout: Duration,
@@ -132,6 +136,8 @@ pub struct CraftArguments {
 pub enum SendTarget {
     /// By HTTP.
     Http {
+        /// Whether it is in TLS.
+        tls: bool,
         /// Host and port.
         authority: String,
         /// Another path than the document's.
@@ -152,16 +158,20 @@ impl SendTarget {
             return has_port.then(|| Self::Udp { authority: rest.to_owned() }).ok_or(SendTargetError);
         }
         let url: Uri = text.parse().map_err(|_| SendTargetError)?;
-        let host =
-            url.host().filter(|host| url.scheme_str() == Some("http") && !host.is_empty()).ok_or(SendTargetError)?;
+        let (tls, port) = match url.scheme_str() {
+            Some("http") => (false, 80),
+            Some("https") => (true, 443),
+            _ => return Err(SendTargetError),
+        };
+        let host = url.host().filter(|host| !host.is_empty()).ok_or(SendTargetError)?;
         let path = url.path_and_query().map(ToString::to_string).filter(|path| path != "/");
-        Ok(Self::Http { authority: format!("{host}:{}", url.port_u16().unwrap_or(80)), path })
+        Ok(Self::Http { tls, authority: format!("{host}:{}", url.port_u16().unwrap_or(port)), path })
     }
 }
 
 /// The text is nowhere that messages are sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("messages are sent to http://HOST[:PORT][/PATH] or udp://HOST:PORT")]
+#[error("messages are sent to http://HOST[:PORT][/PATH], https://HOST[:PORT][/PATH] or udp://HOST:PORT")]
 struct SendTargetError;
 
 /// A time of more than nothing and not more than an hour.
@@ -193,6 +203,15 @@ pub struct ReplayArguments {
     /// The host that gets the requests, and its TCP port, 80 unless given; datagrams go to UDP port 3702.
     #[arg(long, value_name = "HOST[:PORT]")]
     pub to: String,
+    /// Where requests that were captured in TLS go, in TLS again, instead of to TCP port 443 of the host.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub tls_to: Option<String>,
+    /// Certificates (PEM) that the server of TLS may have, or that vouch for it; without them, those of the system.
+    #[arg(long, value_name = "FILE")]
+    pub trust: Option<PathBuf>,
+    /// A key log of TLS (SSLKEYLOGFILE), for captures that do not have it inside. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    pub tls_keys: Vec<PathBuf>,
     /// The most messages that are sent in a second.
     #[arg(long, value_name = "N", default_value = "10", value_parser = parse_rate)]
     pub rate: f64,

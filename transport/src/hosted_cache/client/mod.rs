@@ -12,16 +12,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use peerdist_protocol::hosted_cache::{Offer, RequestTimer, Response, Version};
-use rustls::crypto::aws_lc_rs;
+use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, KeyLogFile, RootCertStore};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 
 use self::connection::{Connection, Failure};
 pub use self::error::{SendError, TlsFault};
-use super::pem::{self, CertificateError};
+use super::pem::CertificateError;
+use super::trust;
 
 /// How long a connection is kept for the next offer.
 const IDLE_TIME: Duration = Duration::from_secs(30);
@@ -55,7 +55,7 @@ impl OfferClient {
     /// # Errors
     /// Where the file cannot be read, or has no certificate that can be trusted.
     pub fn new(trust: Option<&Path>, from: Vec<IpAddr>) -> Result<Self, CertificateError> {
-        let tls = trust.map(trust_file).transpose()?;
+        let tls = trust.map(trust::file).transpose()?;
         let inner = Inner { timer: Timer::new(), from, tls: OnceCell::new_with(tls), idle: Mutex::default() };
         Ok(Self(Arc::new(inner)))
     }
@@ -107,7 +107,7 @@ impl OfferClient {
         match version {
             Version::V1 => {
                 let name = server_name(server)?;
-                let tls = TlsConnector::from(Arc::clone(self.0.tls.get_or_init(trust_system).await));
+                let tls = TlsConnector::from(Arc::clone(self.0.tls.get_or_init(system).await));
                 let stream = tls.connect(name, stream).await.map_err(|error| SendError::from_handshake(&error))?;
                 Connection::over(stream).await
             }
@@ -127,37 +127,9 @@ fn server_name(server: &str) -> Result<ServerName<'static>, SendError> {
         .map_err(|error| SendError::Tls { fault: TlsFault::WrongName, reason: format!("{server:?}: {error}") })
 }
 
-fn trust_file(path: &Path) -> Result<Arc<ClientConfig>, CertificateError> {
-    let mut roots = RootCertStore::empty();
-    for certificate in pem::certificates(path)? {
-        roots.add(certificate).map_err(|error| CertificateError::malformed(path, error))?;
-    }
-    Ok(trust(roots))
-}
-
-/// Trusts what the system does. Where that is nothing, no server will be trusted.
-async fn trust_system() -> Arc<ClientConfig> {
-    let found = tokio::task::spawn_blocking(rustls_native_certs::load_native_certs).await.unwrap_or_default();
-    for error in &found.errors {
-        tracing::warn!(%error, "cannot read certificates that the system trusts");
-    }
-    let mut roots = RootCertStore::empty();
-    let (added, _) = roots.add_parsable_certificates(found.certs);
-    if added == 0 {
-        tracing::warn!("the system trusts no certificates, so no hosted cache is trusted: configure what to trust");
-    }
-    trust(roots)
-}
-
-fn trust(roots: RootCertStore) -> Arc<ClientConfig> {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has what TLS 1.2 and 1.3 need")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    // For whoever looks at packets: nothing is written unless SSLKEYLOGFILE names a file.
-    config.key_log = Arc::new(KeyLogFile::new());
-    Arc::new(config)
+/// Trusts what the system does. Reading that may take a while.
+async fn system() -> Arc<ClientConfig> {
+    tokio::task::spawn_blocking(trust::system).await.unwrap_or_else(|_| trust::nobody())
 }
 
 /// The Request Timer of all offers that are outstanding.
