@@ -229,6 +229,10 @@ fn what_makes_no_message_is_named_with_its_path() {
             fields("CONTENT_INFORMATION_2.0", json!({ "chunks": [{ "segments": [{ "SegmentSecret": "hidden" }] }] })),
             "chunks[0].segments[0].SegmentSecret is hidden: decode with --secrets",
         ),
+        (
+            fields("CONTENT_INFORMATION_2.0", json!({ "chunks": [{ "segments": [{ "_rest": "hidden" }] }] })),
+            "chunks[0].segments[0]._rest is hidden: decode with --secrets",
+        ),
         (fields("Probe", json!({ "Types": "PeerDist:PeerDistData", "Scopes": "00" })), "MessageID is missing"),
         (
             fields("request", json!({ "Method": "GET", "Target": "/ HTTP/1.0\r\nAccept-Encoding: peerdist\r\nX: " })),

@@ -211,6 +211,35 @@ fn secrets_are_shown_on_demand_only() {
     }
 }
 
+#[test]
+fn a_secret_that_is_cut_off_or_lies_behind_what_cannot_be_read_is_hidden_as_well() {
+    let [v1, v2] = ["iis_85_png_v1", "iis_85_png_v2"].map(|name| vector(&format!("pccrc/{name}.bin")));
+    let offer = vector("pchc/segment_info_sha256_two_blocks.bin");
+    let mut unknown = v1.clone();
+    unknown[2] = 0x0B;
+    // Where the secret begins, and how much of the message there is.
+    let cases = [
+        ("CONTENT_INFORMATION_1.0", &v1, 66, 85),
+        // Nobody knows the size of a hash that does not exist.
+        ("CONTENT_INFORMATION_1.0", &unknown, 66, unknown.len()),
+        ("CONTENT_INFORMATION_2.0", &v2, 72, 90),
+        ("SEGMENT_INFO_MESSAGE", &offer, 98, 98 + 20),
+    ];
+    for (form, bytes, at, size) in cases {
+        let (bytes, part) = (&bytes[..size], hex::encode_upper(&bytes[at..at + 12]));
+        for style in ["--full", "--json"] {
+            let words = ["--as", form, style];
+            let hidden = decode(bytes, &words).stdout();
+            assert!(!hidden.contains(&part) && hidden.contains("hidden"), "{form}: {hidden}");
+            let shown = decode(bytes, &[&words[..], &["--secrets"]].concat()).stdout();
+            assert!(shown.contains(&part) && !shown.contains("hidden"), "{form}: {shown}");
+        }
+    }
+    // Elsewhere what could not be read is no secret.
+    let cut = decode(&vector("pccrr/getblks_block0.bin")[..30], &[]).stdout();
+    assert!(cut.contains("(not read)") && !cut.contains("hidden"), "{cut}");
+}
+
 /// Two exchanges on one connection, the second answer in chunks.
 fn two_exchanges(content: &Content, size: usize) -> (Vec<u8>, Vec<u8>) {
     let mut capture = Capture::new();
