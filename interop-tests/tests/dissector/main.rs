@@ -156,6 +156,19 @@ fn every_vector_is_shown_as_the_decoder_shows_it_and_only_bad_ones_have_faults()
 }
 
 #[test]
+fn segments_behind_the_range_are_odd_and_no_fault() {
+    let mut information = read("pccrc/iis_85_png_v2.bin");
+    // ullLengthOfRange ends inside the first of two segments.
+    information[23..31].copy_from_slice(&100u64.to_be_bytes());
+    let mut capture = Capture::new();
+    add(&mut capture, Carrier::ContentInformation, &information);
+    let shown = dissector::assert_agreement(capture.file());
+    let [.., last] = &shown[..] else { panic!("content information") };
+    assert_eq!((last.message.as_str(), &last.faults[..]), ("CONTENT_INFORMATION_2.0", &[][..]));
+    assert!(last.odd.len() == 1 && last.odd[0].contains("the last segment lies behind the range"), "{last:?}");
+}
+
+#[test]
 fn messages_are_found_however_http_carries_them() {
     let mut capture = Capture::new();
     let (block, get_blks) = (read("pccrr/blk_aes128_65536.bin"), read("pccrr/getblks_block0.bin"));
