@@ -108,7 +108,8 @@ function summary.what(tree)
   return WHAT[tree.name] and WHAT[tree.name](tree) or ""
 end
 
--- What each frame adds to the statistics; a frame is dissected more than once.
+-- What each frame adds to the statistics; a frame is dissected more than once, and what is never whole may be found when
+-- all were seen (`is_late`).
 local frames = {}
 
 function summary.forget()
@@ -116,7 +117,7 @@ function summary.forget()
 end
 
 function summary.count(tree, pinfo)
-  if pinfo.visited then
+  if pinfo.visited and not tree.is_late then
     return
   end
   local frame = frames[pinfo.number] or {}
