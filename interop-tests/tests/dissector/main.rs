@@ -156,6 +156,14 @@ fn every_vector_is_shown_as_the_decoder_shows_it_and_only_bad_ones_have_faults()
 }
 
 #[test]
+fn the_info_column_calls_a_list_of_segments_by_the_first_and_their_number() {
+    let mut capture = Capture::new();
+    add(&mut capture, Carrier::Request(PATH), &read("pccrr/getseglist_two.bin"));
+    let info = dissector::tshark(capture.file(), &["-T", "fields", "-e", "_ws.col.Info"]);
+    assert!(info.contains("MSG_GETSEGLIST segment A0A1A2A3A4A5A6A7 and 1 more"), "{info}");
+}
+
+#[test]
 fn segments_behind_the_range_are_odd_and_no_fault() {
     let mut information = read("pccrc/iis_85_png_v2.bin");
     // ullLengthOfRange ends inside the first of two segments.

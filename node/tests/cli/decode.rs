@@ -438,6 +438,30 @@ fn the_summary_says_who_asked_whom_for_what_and_how_long_it_took() {
 }
 
 #[test]
+fn the_summary_counts_what_is_cut_off_apart_from_what_is_malformed() {
+    let content = Content::new();
+    let mut capture = Capture::new();
+    let (mut client, mut server) = (Sender::new(CLIENT, SERVER, 0), Sender::new(SERVER, CLIENT, 0));
+    client.say(&mut capture, &post(PATH, &vector("pccrr/bad_msgsize.bin")), 1460);
+    server.say(&mut capture, &ok(&content.blocks[0]), 1460);
+    client.say(&mut capture, &post(PATH, &get_blks(content.ids[0])), 1460);
+    server.say(&mut capture, &ok(&content.blocks[0])[..3000], 1460);
+    let found = objects(&capture.bytes, &["--summary"]);
+    let [_, cut, hosts] = &found[..] else { panic!("{found:?}") };
+    assert!(cut["result"].as_str().unwrap().ends_with(", cut off"), "{cut}");
+    let of = |host: &str| ["malformed", "cut_off"].map(|kind| hosts["hosts"][host][kind].clone());
+    assert_eq!((of("192.0.2.1"), of("192.0.2.2")), ([json!(1), json!(0)], [json!(0), json!(1)]));
+    let text = decode(&capture.bytes, &["--summary"]).stdout();
+    assert!(text.contains("0 malformed messages, 1 cut off\n"), "{text}");
+}
+
+#[test]
+fn a_list_of_segments_is_called_by_the_first_and_their_number() {
+    let found = decode(&vector("pccrr/getseglist_two.bin"), &[]).stdout();
+    assert!(found.starts_with("#1  MS-PCCRR MSG_GETSEGLIST, segment A0A1A2A3A4A5A6A7.. and 1 more\n"), "{found}");
+}
+
+#[test]
 fn what_was_not_captured_is_noted_and_cuts_one_message_alone() {
     let content = Content::new();
     let mut capture = Capture::new();
