@@ -455,7 +455,7 @@ proptest! {
 fn what_cannot_be_composed_is_named() {
     let text = |name: &'static str, value: &'static str| Node::new(name, Value::Text(value.into()));
     let error = |values: &[Node<'_>]| compose(&tables::MSG_GETBLKS, values).unwrap_err().to_string();
-    assert_eq!(error(&[]), "SizeOfSegmentID is missing");
+    assert_eq!(error(&[]), "SegmentID is missing");
     assert_eq!(error(&[text("SegmentId", "00")]), "SegmentId is no field of MSG_GETBLKS");
     assert_eq!(
         error(&[text("SizeOfSegmentID", "1"), text("SegmentID", "0g")]),
