@@ -8,7 +8,8 @@
 //! | URLs, names of hosts, entity tags, UUIDs | numbered ones |
 //! | malformed messages, and what answers them | nothing: who knows what is in them |
 //!
-//! Segment ids stay: without the secret nothing follows from them.
+//! Segment ids stay: without the secret nothing follows from them. So do numbers, and the texts that say what a message
+//! is and asks for: Range and the other headers of MS-PCCRTP, To, Action, Types, MatchBy and Scopes.
 
 mod names;
 
