@@ -8,7 +8,8 @@
 //! | URLs, names of hosts, entity tags, UUIDs | numbered ones |
 //! | malformed messages, and what answers them | nothing: who knows what is in them |
 //!
-//! Segment ids stay: without the secret nothing follows from them.
+//! Segment ids stay: without the secret nothing follows from them. So do numbers, and the texts that say what a message
+//! is and asks for: Range and the other headers of MS-PCCRTP, To, Action, Types, MatchBy and Scopes.
 
 mod names;
 
@@ -102,7 +103,10 @@ impl<W: Write> Scrubber<W> {
             self.end_head(&[])?;
         }
         let answers_left_out = message.answers.as_ref().is_some_and(|asked| self.left_out.contains(&asked.number));
-        if message.is_cut || answers_left_out || is_malformed(&message.tree) || is_body && self.head.is_none() {
+        // It was answered before it was whole: without it nothing says that the answer is of the protocols.
+        let has_no_request = message.tree.name == "HTTP_RESPONSE" && message.answers.is_none();
+        let is_good = !message.is_cut && !has_no_request && !is_malformed(&message.tree);
+        if !is_good || answers_left_out || is_body && self.head.is_none() {
             self.leave_out(message);
             return Ok(());
         }

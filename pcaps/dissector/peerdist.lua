@@ -13,6 +13,7 @@ local xml = {}
 local discovery = {}
 local http = {}
 local exchange = {}
+local unfinished = {}
 local summary = {}
 local wireshark = {}
 facts.retrieval_path = "/116B50EB-ECE2-41ac-8429-9F9E963361B7/"
@@ -2514,6 +2515,11 @@ local function trim(text)
   return text:match("^[ \t]*(.-)[ \t]*$")
 end
 
+-- Whether bytes begin like a message.
+function http.begins(s)
+  return s:find("^HTTP/1%.") ~= nil or METHODS[s:match("^(%u+) ") or ""] == true
+end
+
 -- The head at the start of `s`: { method, target, http_1_1 } or { status }, with lines of { offset, name, value } and
 -- its size; nil where there is none.
 function http.head(s)
@@ -3035,11 +3041,12 @@ local function read_body(structure, s, cut)
   return tree
 end
 
--- What the head of a message is to its connection; looked up where the frame was seen before.
-local function pair(head, pinfo, stream, index)
+-- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
+-- is never whole, which may be found when all frames were seen.
+local function pair(head, pinfo, stream, index, cut)
   local frame = known[pinfo.number] or {}
   known[pinfo.number] = frame
-  if frame[index] or pinfo.visited then
+  if frame[index] or (pinfo.visited and not cut) then
     return frame[index] or {}
   end
   local asked = connections[stream] or {}
@@ -3047,12 +3054,22 @@ local function pair(head, pinfo, stream, index)
   local found = {}
   if head.method then
     found.request = { method = head.method, path = http.path(head.target) }
-    if #asked == MAX_ASKED then
-      table.remove(asked, 1)
+    local is_answered = cut and cut.is_taken
+    if not cut and index == 1 then
+      is_answered = unfinished.is_taken(stream, pinfo.src_port)
     end
-    asked[#asked + 1] = found.request
+    if not is_answered then
+      if #asked == MAX_ASKED then
+        table.remove(asked, 1)
+      end
+      asked[#asked + 1] = found.request
+    end
   elseif head.status >= 200 then
     found.asked = table.remove(asked, 1)
+    local early = not found.asked and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
+    if early then
+      found.asked = { method = early.method, path = http.path(early.target) }
+    end
     if found.asked and found.asked.shown then
       found.asked.answered = found.asked.answered or pinfo.number
     end
@@ -3061,9 +3078,10 @@ local function pair(head, pinfo, stream, index)
   return found
 end
 
--- The messages in one of HTTP: trees, each with the bytes that it is of, where they stand, and what it answers.
-function exchange.http(head, s, data, pinfo, stream, index)
-  local found = pair(head, pinfo, stream, index)
+-- The messages in one of HTTP: trees, each with the bytes that it is of, where they stand, and what it answers. `cut` as
+-- above.
+function exchange.http(head, s, data, pinfo, stream, index, cut)
+  local found = pair(head, pinfo, stream, index, cut)
   local out = {}
   local function add(tree, body, where)
     tree.answers = found.asked and found.asked.shown
@@ -3202,7 +3220,113 @@ end
 
 end
 
------- 09_summary.lua
+------ 09_unfinished.lua
+
+do
+
+-- Messages of HTTP over TCP that are never whole: Wireshark waits for the rest of them and shows nothing. What it waits
+-- with is kept here until it has the message, or until the connection or the capture ends.
+
+-- The most bytes of a direction that are kept: a head and a body of each kind.
+local MAX_KEPT, MAX_KEPT_CODED = 464 * 1024, 16 * 1024 * 1024 + 64 * 1024
+
+-- By connection and port of the sender: the message that waits, and how far the messages before it went. By frame: what
+-- ended with it.
+local waiting, passed, ended = {}, {}, {}
+
+function unfinished.forget()
+  waiting, passed, ended = {}, {}, {}
+end
+
+local function key(stream, port)
+  return stream .. " " .. port
+end
+
+-- Wireshark has shown everything of this direction before a sequence number.
+function unfinished.done(stream, port, sequence)
+  waiting[key(stream, port)] = nil
+  passed[key(stream, port)] = sequence
+end
+
+-- Takes bytes that Wireshark keeps for later.
+function unfinished.keep(stream, pinfo, sequence, bytes)
+  local place = key(stream, pinfo.src_port)
+  if sequence < (passed[place] or 0) then
+    return
+  end
+  local message = waiting[place]
+  if not message then
+    if not http.begins(bytes) then
+      return
+    end
+    local head = http.head(bytes)
+    local is_coded = head and http.lists(head, "Content-Encoding", "peerdist")
+    message = { port = pinfo.src_port, other = pinfo.dst_port, parts = {}, size = 0 }
+    message.most = is_coded and MAX_KEPT_CODED or MAX_KEPT
+    waiting[place] = message
+  end
+  message.last = pinfo.number
+  if message.size < message.most then
+    message.parts[#message.parts + 1] = { sequence, bytes }
+    message.size = message.size + #bytes
+  end
+end
+
+-- No more will come in this direction.
+function unfinished.finish(stream, port, frame)
+  local place = key(stream, port)
+  if waiting[place] then
+    ended[frame] = ended[frame] or {}
+    table.insert(ended[frame], waiting[place])
+    waiting[place] = nil
+  end
+end
+
+-- What is known to be unfinished when this frame is shown: what ended with it, and, once all frames were seen, what has
+-- its last bytes here.
+function unfinished.of(stream, pinfo)
+  local last = waiting[key(stream, pinfo.src_port)]
+  if pinfo.visited and last and last.last == pinfo.number then
+    return { last }
+  end
+  return ended[pinfo.number] or {}
+end
+
+-- The bytes of such a message, up to the first that is missing.
+function unfinished.bytes(message)
+  local out, at = {}, nil
+  table.sort(message.parts, function(one, other) return one[1] < other[1] end)
+  for _, part in ipairs(message.parts) do
+    local sequence, bytes = part[1], part[2]
+    at = at or sequence
+    if sequence > at then
+      break
+    end
+    local fresh = bytes:sub(at - sequence + 1)
+    out[#out + 1], at = fresh, at + #fresh
+  end
+  return table.concat(out)
+end
+
+-- The head of a request of which more is to come, for its answer that does not wait for it; once. `port` is who asks.
+function unfinished.take_request(stream, port)
+  local message = waiting[key(stream, port)]
+  local head = message and not message.is_taken and http.head(unfinished.bytes(message))
+  if head and head.method then
+    message.is_taken = true
+    return head
+  end
+end
+
+-- Whether the request that this port sends, or has just sent, has had its answer.
+function unfinished.is_taken(stream, port)
+  local message = waiting[key(stream, port)]
+  return message and message.is_taken
+end
+
+end
+
+------ 10_summary.lua
 
 do
 
@@ -3249,11 +3373,25 @@ local function blocks_of(tree)
   return total, first
 end
 
+-- The bytes of the first field of this name that has any; items of a list may have the name of what is in them.
+local function first_bytes(nodes, name)
+  for _, node in ipairs(nodes) do
+    if node.name == name and node.kind == "bytes" then
+      return node.value
+    end
+    local inside = node.inside or ((node.kind == "record" or node.kind == "list") and node.value)
+    local found = inside and first_bytes(inside, name)
+    if found then
+      return found
+    end
+  end
+end
+
 local function segment_of(tree)
   for _, name in ipairs({ "SegmentID", "SegmentId", "Hash", "SegmentHoHoDk" }) do
-    local node = find(tree.fields, name)
-    if node and node.kind == "bytes" then
-      return "segment " .. basic.to_hex(node.value:sub(1, 8))
+    local id = first_bytes(tree.fields, name)
+    if id then
+      return "segment " .. basic.to_hex(id:sub(1, 8))
     end
   end
   return ""
@@ -3301,8 +3439,8 @@ end
 
 local function with_more(list)
   return function(tree)
-    local count = counted(tree, list)
-    return segment_of(tree) .. (count > 1 and " and " .. basic.text(count - 1) .. " more" or "")
+    local count, segment = counted(tree, list), segment_of(tree)
+    return segment .. (count > 1 and segment ~= "" and " and " .. basic.text(count - 1) .. " more" or "")
   end
 end
 
@@ -3316,7 +3454,8 @@ function summary.what(tree)
   return WHAT[tree.name] and WHAT[tree.name](tree) or ""
 end
 
--- What each frame adds to the statistics; a frame is dissected more than once.
+-- What each frame adds to the statistics; a frame is dissected more than once, and what is never whole may be found when
+-- all were seen (`is_late`).
 local frames = {}
 
 function summary.forget()
@@ -3324,7 +3463,7 @@ function summary.forget()
 end
 
 function summary.count(tree, pinfo)
-  if pinfo.visited then
+  if pinfo.visited and not tree.is_late then
     return
   end
   local frame = frames[pinfo.number] or {}
@@ -3426,7 +3565,7 @@ end
 
 end
 
------- 10_wireshark.lua
+------ 11_wireshark.lua
 
 do
 
@@ -3605,14 +3744,60 @@ DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 -- Messages over HTTP are read when the dissectors of TCP, TLS and HTTP are done: on any port, whatever the type of the
 -- content.
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
+local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
+local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
+
+local function show_http(root, tree, range, data, pinfo)
+  local text = message(root, tree, range, data, pinfo)
+  pinfo.cols.protocol = tree.prefix:upper()
+  pinfo.cols.info:append(" | " .. shown_text(text))
+end
+
+-- Notes what of a frame Wireshark keeps for later, and what will never be whole.
+local function note_segments(pinfo, stream, has_http)
+  local segments, payload, sequence = { of_segment() }, of_payload(), of_sequence()
+  if payload and sequence then
+    local last = segments[#segments]
+    -- Where there is a message, bytes from the start of the payload on are the end of it.
+    if last and has_http and last.offset == payload.offset then
+      last = nil
+    end
+    local size = last and last.offset - payload.offset or payload.len
+    if has_http then
+      unfinished.done(stream, pinfo.src_port, sequence.value + size)
+    end
+    if last then
+      unfinished.keep(stream, pinfo, sequence.value + size, last.range:raw())
+    end
+  end
+  local is_reset = of_reset() and of_reset().value
+  if is_reset or (of_fin() and of_fin().value) then
+    unfinished.finish(stream, pinfo.src_port, pinfo.number)
+  end
+  if is_reset then
+    unfinished.finish(stream, pinfo.dst_port, pinfo.number)
+  end
+end
+
+local function show_unfinished(root, pinfo, stream)
+  for _, cut in ipairs(unfinished.of(stream, pinfo)) do
+    local s = unfinished.bytes(cut)
+    local head = http.head(s)
+    local trees = head and exchange.http(head, s, nil, pinfo, stream, "cut " .. cut.port, cut) or {}
+    for _, tree in ipairs(trees) do
+      tree.is_late = not cut.is_counted
+      show_http(root, tree, ByteArray.new(s, true):tvb("Unfinished message"):range(), nil, pinfo)
+    end
+    cut.is_counted = true
+  end
+end
 
 function protos.peerdist.dissector(_, pinfo, root)
-  local items, bodies, body = { of_http() }, nil, 1
-  if #items == 0 then
+  local items, stream = { of_http() }, of_stream()
+  if #items == 0 and not stream then
     return
   end
-  bodies = { of_data() }
-  local stream = of_stream()
+  local bodies, body = { of_data() }, 1
   stream = stream and tostring(stream.value) or ""
   for index, item in ipairs(items) do
     guarded(root, function()
@@ -3627,16 +3812,23 @@ function protos.peerdist.dissector(_, pinfo, root)
         data, body = bodies[body].range, body + 1
       end
       for _, tree in ipairs(exchange.http(head, s, data and data:raw(), pinfo, stream, index)) do
-        local text = message(root, tree, range, data, pinfo)
-        pinfo.cols.protocol = tree.prefix:upper()
-        pinfo.cols.info:append(" | " .. shown_text(text))
+        show_http(root, tree, range, data, pinfo)
       end
+    end)
+  end
+  if stream ~= "" then
+    guarded(root, function()
+      if not pinfo.visited then
+        note_segments(pinfo, stream, #items > 0)
+      end
+      show_unfinished(root, pinfo, stream)
     end)
   end
 end
 
 function protos.peerdist.init()
   exchange.forget()
+  unfinished.forget()
   summary.forget()
 end
 

@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use bytes::Bytes;
+use peerdist_protocol::content::v2::Warning;
 use peerdist_protocol::content::{ContentInformation, OfferedSegment};
 use peerdist_protocol::hosted_cache::{self, Offer, Version};
 use peerdist_protocol::retrieval::{ExtensibleBlob, Request, RequestMessage, Response, ResponseMessage};
@@ -323,6 +324,39 @@ fn values_are_those_of_the_codec() {
     }
 }
 
+#[test]
+fn what_the_codec_warns_of_is_odd_to_the_dissector() {
+    let whole = vectors().into_iter().find(|vector| vector.name == "iis_85_png_v2").unwrap().bytes;
+    let mut warned = 0;
+    // One or two segments of 39,390 and 60,320 bytes, in one chunk.
+    for segments in [1, 2] {
+        for start in [0u64, 1, 65_536] {
+            for (index, offset) in [(0u64, 0u32), (0, 39_389), (1, 100)] {
+                for length in [0u64, 1, 100, 39_289, 39_290, 39_291, 39_390, 39_391, 60_321, 99_610] {
+                    let header = [&start.to_be_bytes()[..], &index.to_be_bytes(), &offset.to_be_bytes()].concat();
+                    let chunk = [&[0][..], &(segments * 68u32).to_be_bytes()].concat();
+                    let descriptions = &whole[36..36 + segments as usize * 68];
+                    let bytes = [&whole[..3], &header, &length.to_be_bytes(), &chunk, descriptions].concat();
+                    let tree = dissect(&tables::CONTENT_INFORMATION_2, &bytes);
+                    let place = format!("{segments} segments, {start}, {index}, {offset}, {length}");
+                    let Ok(ContentInformation::V2(information)) = ContentInformation::parse(bytes.clone().into())
+                    else {
+                        assert!(!tree.is_whole(), "{place}");
+                        continue;
+                    };
+                    assert!(tree.is_whole(), "{place}");
+                    let warnings = information.warnings();
+                    assert_eq!(tree.faults.len(), warnings.len(), "{place}: {:?}", tree.faults);
+                    let behind = tree.faults.iter().any(|fault| fault.rule.contains("behind the range"));
+                    assert_eq!(behind, warnings.contains(&Warning::SegmentBehindRange), "{place}");
+                    warned += usize::from(behind);
+                }
+            }
+        }
+    }
+    assert!(warned > 20, "{warned}");
+}
+
 /// The bytes of every field of this name.
 fn all(nodes: &[Node<'_>], name: &str) -> Vec<Vec<u8>> {
     nodes
@@ -421,7 +455,7 @@ proptest! {
 fn what_cannot_be_composed_is_named() {
     let text = |name: &'static str, value: &'static str| Node::new(name, Value::Text(value.into()));
     let error = |values: &[Node<'_>]| compose(&tables::MSG_GETBLKS, values).unwrap_err().to_string();
-    assert_eq!(error(&[]), "SizeOfSegmentID is missing");
+    assert_eq!(error(&[]), "SegmentID is missing");
     assert_eq!(error(&[text("SegmentId", "00")]), "SegmentId is no field of MSG_GETBLKS");
     assert_eq!(
         error(&[text("SizeOfSegmentID", "1"), text("SegmentID", "0g")]),

@@ -125,7 +125,7 @@ fn errors_name_the_member_with_those_it_stands_in() {
     let chunk = record("", vec![segments()]);
     let chunks = vec![Node::new("chunks", Value::List(vec![chunk]))];
     assert_eq!(error("CONTENT_INFORMATION_2.0", &chunks), "chunks[0].segments[1].cbSegment has to be a number");
-    assert_eq!(error("CONTENT_INFORMATION_1.0", &information(vec![])), "cSegments is missing");
+    assert_eq!(error("CONTENT_INFORMATION_1.0", &information(vec![])), "segments is missing");
     assert_eq!(
         error("MSG_NEGO_REQ", &[record("MESSAGE_HEADER", vec![text("Size", "1")])]),
         "MESSAGE_HEADER.Size is no field of MESSAGE_HEADER"
@@ -137,6 +137,20 @@ fn errors_name_the_member_with_those_it_stands_in() {
         ),
         "MinSupportedProtocolVersion is there twice"
     );
+    let list =
+        |blocks| error("MSG_BLKLIST", &[vec![text("SegmentId", "00"), text("NextBlockIndex", "1")], blocks].concat());
+    assert_eq!(list(vec![]), "BlockRanges is missing");
+    let tag = Node::new("ContentTag", Value::Bytes(vec![0; 65_536].into()));
+    let descriptor = record("", vec![text("BlockSize", "1"), text("SegmentSize", "1"), tag]);
+    let descriptors = Node::new("SegmentDescriptors", Value::List(vec![descriptor]));
+    let connection = record("CONNECTION_INFORMATION", vec![text("Port", "80")]);
+    assert_eq!(
+        error("BATCHED_OFFER_MESSAGE", &[connection, descriptors]),
+        "SegmentDescriptors[0].ContentTag has to be no longer than its size or count can say"
+    );
+    let ages = Node::new("SegmentAges", Value::List(vec![record("", vec![]); 256]));
+    let blob = error("EXTENSIBLE_BLOB", &[text("SegmentAgeUnits", "1"), ages]);
+    assert_eq!(blob, "SegmentAges has to be no longer than its size or count can say");
     let cut = [record("MESSAGE_HEADER", vec![Node::new("_rest", Value::Integer(1))])];
     assert_eq!(error("MSG_NEGO_REQ", &cut), "MESSAGE_HEADER._rest has to be hexadecimal digits");
     let probe = |more: Vec<Node<'static>>| {

@@ -28,7 +28,7 @@ pub struct Capture {
 pub const ALL: &[Capture] = &[
     Capture {
         name: "distributed-v1",
-        about: "Two blocks in version 1: Probe and answer, MSG_GETBLKS over two connections",
+        about: "Two blocks in version 1: Probe and answer, MSG_GETBLKS over two connections; then MSG_GETBLKLIST",
         is_good: true,
         make: scenarios::distributed_v1,
     },
@@ -73,7 +73,8 @@ pub const ALL: &[Capture] = &[
     },
     Capture {
         name: "errors-retrieval",
-        about: "Requests of MS-PCCRR that are wrong, each with what becomes of it",
+        about: "Requests of MS-PCCRR that are wrong, each with what becomes of it; one that announces a gigabyte, and one to a node \
+                that is busy, which gets the empty answer",
         is_good: false,
         make: scenarios::errors_retrieval,
     },

@@ -1,12 +1,16 @@
 //! What is captured: each function builds a lab, and captures at the port of the host that sees it all.
 
-use std::net::UdpSocket;
+use std::io::{Read as _, Write as _};
+use std::net::{TcpStream, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use peerdist_protocol::content::{CryptoAlgoId, SegmentId};
 use peerdist_protocol::discovery::{GROUP_V4, PORT};
 use peerdist_protocol::hosted_cache::Version;
-use peerdist_protocol::retrieval;
+use peerdist_protocol::retrieval::{self, Exchange};
+use rustix::net;
+use serde_json::{Value, json};
 
 use crate::hosted::{self, Authority};
 use crate::hostile::{HostilePeer, Misbehaviour};
@@ -39,8 +43,25 @@ pub(super) fn distributed_v1(path: &Path) {
     let file = content(TWO_BLOCKS, 1);
     let [holder, reader] = [0, 1].map(|index: usize| Node::start(&lab.hosts[index]));
     let information = holder.add_to_cache(&file, "v1");
-    let read = capture(&lab, reader.host(), path, || reader.read(&information));
+    let id = information.segments()[0].id();
+    let read = capture(&lab, reader.host(), path, || {
+        let read = reader.read(&information);
+        // A reader asks for the list only where it does not know what a host has.
+        let needed = json!({ "SegmentID": id.to_string(), "NeededBlockRanges": [{ "Index": 0, "Count": 2 }] });
+        craft(reader.host(), holder.host(), &json!({ "message": "MSG_GETBLKLIST", "fields": needed }));
+        read
+    });
     assert!(read == file, "the holder gives what it has");
+}
+
+/// Has `peerdist craft` send a message of MS-PCCRR and wait for its answer.
+fn craft(from: &Host, to: &Host, message: &Value) {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("message.json");
+    std::fs::write(&file, message.to_string()).expect("a file in an empty folder");
+    let mut craft = Command::new(programs::peerdist());
+    craft.arg("craft").arg(file).args(["--send", &format!("http://{}", to.socket(80))]);
+    from.run(&mut craft, PATIENCE).success();
 }
 
 pub(super) fn distributed_v2(path: &Path) {
@@ -180,9 +201,11 @@ pub(super) fn errors_discovery(path: &Path) {
 }
 
 pub(super) fn errors_retrieval(path: &Path) {
-    let lab = lab(2, Families::V4);
-    let [client, host] = [&lab.hosts[0], &lab.hosts[1]];
+    let lab = lab(3, Families::V4);
+    let [client, host, small] = [&lab.hosts[0], &lab.hosts[1], &lab.hosts[2]];
     let node = Node::start(host);
+    let busy = Node::start_with(small, "[retrieval]\nmax_uploads = 1\n");
+    let information = busy.add_to_cache(&content(TWO_BLOCKS, 1), "v1");
     let url = format!("http://{}{}", node.host().socket(80), retrieval::PATH);
     capture(&lab, client, path, || {
         for message in [
@@ -202,7 +225,55 @@ pub(super) fn errors_retrieval(path: &Path) {
         }
         ask(client, &url, &[], &[]);
         post(client, &url.replace("116B50EB", "00000000"), &vector("pccrr", "getblks_block0"), &[]);
+        announce(client, &node, 1 << 30, &vector("pccrr", "getblks_block0"));
+        ask_while_busy(client, &busy, information.segments()[0].id());
     });
+}
+
+/// Announces a request of so many bytes and sends a few. The answer does not wait for the others.
+fn announce(from: &Host, node: &Node, size: u64, message: &Path) {
+    let address = node.host().socket(80);
+    let message = std::fs::read(message).expect("the vector is there");
+    let head = format!("POST {} HTTP/1.1\r\nHost: {address}\r\nContent-Length: {size}\r\n\r\n", retrieval::PATH);
+    from.enter(|| {
+        let mut connection = TcpStream::connect(address).expect("the node listens");
+        connection.set_read_timeout(Some(PATIENCE)).expect("it is a time");
+        connection.write_all(&[head.as_bytes(), &message].concat()).expect("the node reads");
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).expect("the node answers and ends the connection");
+        assert!(answer.starts_with("HTTP/1.1 413 "), "{answer}");
+    });
+}
+
+/// Asks a node that answers one request at a time twice: the first answer is not read before the second one has come.
+fn ask_while_busy(from: &Host, node: &Node, id: SegmentId) {
+    let address = node.host().socket(80);
+    let message = Exchange::get_block(id, 0, CryptoAlgoId::Aes128).body();
+    let head = format!(
+        "POST {} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n",
+        retrieval::PATH,
+        message.len()
+    );
+    let mut reader = from.enter(|| {
+        // Room for less than a block, so that the answer waits.
+        let socket = net::socket(net::AddressFamily::INET, net::SocketType::STREAM, None).expect("a socket");
+        net::sockopt::set_socket_recv_buffer_size(&socket, 4096).expect("it is a size");
+        net::connect(&socket, &address).expect("the node listens");
+        TcpStream::from(socket)
+    });
+    reader.set_read_timeout(Some(PATIENCE)).expect("it is a time");
+    reader.write_all(&[head.as_bytes(), &message].concat()).expect("the node reads");
+    wait_until("the node to send", PATIENCE, || (node.status()["serving"]["uploads"] == 1).then_some(()));
+    craft(
+        from,
+        node.host(),
+        &json!({ "message": "MSG_GETBLKS", "fields": {
+        "SegmentID": id.to_string(), "ReqBlockRanges": [{ "Index": 1, "Count": 1 }],
+    } }),
+    );
+    let mut answer = Vec::new();
+    reader.read_to_end(&mut answer).expect("the first answer goes on");
+    assert!(answer.len() > 65_536, "{} bytes", answer.len());
 }
 
 pub(super) fn errors_hosted_cache(path: &Path) {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use peerdist_protocol::content::{
-    ContentInformation, MAX_BLOCKS_PER_SEGMENT, MAX_CONTENT_LENGTH, OfferedSegment, Segment, secret_file,
+    ContentInformation, MAX_BLOCKS_PER_SEGMENT, MAX_CONTENT_LENGTH, OfferedSegment, Segment, secret_file, v2,
 };
 
 /// The passphrase of the seeds' secret files.
@@ -36,9 +36,14 @@ fn judge(information: &ContentInformation, bytes: &Bytes) {
     assert!(!segments.is_empty() && segments.len() <= bytes.len() / 64);
     let range = information.range();
     assert!(range.start < range.end && range.end <= MAX_CONTENT_LENGTH);
-    // Version 2 may describe segments behind the end of its range.
+    // Version 2 may describe segments behind the end of its range, which is told.
     let within = information.segments_in(&range);
     assert!(!within.is_empty() && segments.starts_with(within));
+    let told = match information {
+        ContentInformation::V1(_) => false,
+        ContentInformation::V2(information) => information.warnings().contains(&v2::Warning::SegmentBehindRange),
+    };
+    assert_eq!(within.len() < segments.len(), told, "segments behind the range");
     for pair in segments.windows(2) {
         assert_eq!(pair[0].range().end, pair[1].offset(), "segments without gaps");
     }

@@ -1,7 +1,8 @@
 //! The dissector: it reads whatever there is, composes the same bytes again, and names a fault where, and only where,
-//! the codec refuses.
+//! the codec refuses. What the codec warns of it names, too.
 
 use bytes::Bytes;
+use peerdist_protocol::content::ContentInformation;
 use peerdist_protocol::schema::{MAX_FAULTS, Node, Value, compose, dissect, recognise, tables};
 
 use super::message::is_taken;
@@ -21,6 +22,11 @@ pub(super) fn run(bytes: &[u8]) {
     let is_sound = !tree.faults.iter().any(|fault| counts || !fault.tolerated);
     let taken = is_taken(structure, &Bytes::copy_from_slice(bytes));
     assert_eq!(taken, is_sound, "{}: {:#?}", structure.name, tree.faults);
+    if structure.name == tables::CONTENT_INFORMATION_2.name
+        && let Ok(ContentInformation::V2(information)) = ContentInformation::parse(Bytes::copy_from_slice(bytes))
+    {
+        assert_eq!(tree.faults.len(), information.warnings().len(), "{:#?}", tree.faults);
+    }
     if let Some(found) = recognise(bytes) {
         let _ = dissect(found, bytes);
     }

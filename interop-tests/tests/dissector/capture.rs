@@ -5,7 +5,7 @@ use std::io::BufWriter;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use etherparse::PacketBuilder;
+use etherparse::{PacketBuilder, PacketBuilderStep, TcpHeader};
 use peerdist_node::pcapng::{Direction, InterfaceId, Writer};
 use tempfile::TempDir;
 
@@ -78,16 +78,37 @@ impl Capture {
         self.say(connection, 1, bytes);
     }
 
+    /// The client of a connection ends it.
+    pub(crate) fn end(&mut self, connection: &mut Connection) {
+        self.segment(connection, 0, b"", |tcp| tcp.fin());
+        connection.next[0] += 1;
+    }
+
+    /// The server breaks it off.
+    pub(crate) fn break_off(&mut self, connection: &mut Connection) {
+        self.segment(connection, 1, b"", |tcp| tcp.rst());
+    }
+
     fn say(&mut self, connection: &mut Connection, side: usize, bytes: &[u8]) {
+        for payload in bytes.chunks(SEGMENT) {
+            self.segment(connection, side, payload, |tcp| tcp.psh());
+        }
+    }
+
+    fn segment(
+        &mut self,
+        connection: &mut Connection,
+        side: usize,
+        payload: &[u8],
+        flag: fn(PacketBuilderStep<TcpHeader>) -> PacketBuilderStep<TcpHeader>,
+    ) {
         let ends = [([192, 0, 2, 1], connection.port), ([192, 0, 2, 2], 8008)];
         let ((from, from_port), (to, to_port)) = (ends[side], ends[1 - side]);
-        for payload in bytes.chunks(SEGMENT) {
-            let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(from, to, 64);
-            let tcp = ip.tcp(from_port, to_port, connection.next[side], 65_535).ack(connection.next[1 - side]).psh();
-            let mut frame = Vec::new();
-            tcp.write(&mut frame, payload).unwrap();
-            self.frame(&frame);
-            connection.next[side] = connection.next[side].wrapping_add(payload.len() as u32);
-        }
+        let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(from, to, 64);
+        let tcp = ip.tcp(from_port, to_port, connection.next[side], 65_535).ack(connection.next[1 - side]);
+        let mut frame = Vec::new();
+        flag(tcp).write(&mut frame, payload).unwrap();
+        self.frame(&frame);
+        connection.next[side] = connection.next[side].wrapping_add(payload.len() as u32);
     }
 }

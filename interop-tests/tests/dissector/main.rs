@@ -156,6 +156,81 @@ fn every_vector_is_shown_as_the_decoder_shows_it_and_only_bad_ones_have_faults()
 }
 
 #[test]
+fn the_info_column_calls_a_list_of_segments_by_the_first_and_their_number() {
+    let mut capture = Capture::new();
+    add(&mut capture, Carrier::Request(PATH), &read("pccrr/getseglist_two.bin"));
+    let info = dissector::tshark(capture.file(), &["-T", "fields", "-e", "_ws.col.Info"]);
+    assert!(info.contains("MSG_GETSEGLIST segment A0A1A2A3A4A5A6A7 and 1 more"), "{info}");
+}
+
+#[test]
+fn segments_behind_the_range_are_odd_and_no_fault() {
+    let mut information = read("pccrc/iis_85_png_v2.bin");
+    // ullLengthOfRange ends inside the first of two segments.
+    information[23..31].copy_from_slice(&100u64.to_be_bytes());
+    let mut capture = Capture::new();
+    add(&mut capture, Carrier::ContentInformation, &information);
+    let shown = dissector::assert_agreement(capture.file());
+    let [.., last] = &shown[..] else { panic!("content information") };
+    assert_eq!((last.message.as_str(), &last.faults[..]), ("CONTENT_INFORMATION_2.0", &[][..]));
+    assert!(last.odd.len() == 1 && last.odd[0].contains("the last segment lies behind the range"), "{last:?}");
+}
+
+#[test]
+fn what_is_never_whole_is_shown_as_far_as_it_goes() {
+    let request = read("pccrr/getblks_block0.bin");
+    let whole = post(PATH, &request);
+    let announced = |size: usize, body: &[u8]| {
+        [format!("POST {PATH} HTTP/1.1\r\nHost: x\r\nContent-Length: {size}\r\n\r\n").as_bytes(), body].concat()
+    };
+    let refused = b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    let mut capture = Capture::new();
+    // The client ends, in the middle of a later segment.
+    let mut ended = capture.connect();
+    capture.ask(&mut ended, &whole[..whole.len() - 30]);
+    capture.ask(&mut ended, &whole[whole.len() - 30..whole.len() - 20]);
+    capture.end(&mut ended);
+    // The server breaks off, behind a whole request and a part of the next in one segment.
+    let mut broken = capture.connect();
+    capture.ask(&mut broken, &[&whole[..], &whole[..whole.len() - 5]].concat());
+    capture.break_off(&mut broken);
+    // A gigabyte is announced and refused before it comes.
+    let mut refusal = capture.connect();
+    capture.ask(&mut refusal, &announced(1 << 30, &request));
+    capture.answer(&mut refusal, refused);
+    capture.end(&mut refusal);
+    // The same, and the request goes on all the same, with another behind it.
+    let mut early = capture.connect();
+    capture.ask(&mut early, &whole[..whole.len() - 5]);
+    capture.answer(&mut early, refused);
+    capture.ask(&mut early, &whole[whole.len() - 5..]);
+    capture.ask(&mut early, &whole);
+    capture.answer(&mut early, &ok("", &read("pccrr/blk_missing.bin")));
+    // The capture ends inside an answer, in chunks and not, and inside content information.
+    for answer in [ok("", &read("pccrr/blk_missing.bin")), chunked(&read("pccrr/blk_missing.bin"))] {
+        let mut last = capture.connect();
+        capture.ask(&mut last, &whole);
+        capture.answer(&mut last, &answer[..answer.len() - 12]);
+    }
+    let mut last = capture.connect();
+    capture.ask(&mut last, GET);
+    capture.answer(&mut last, &ok(ENCODED, &read("pccrc/iis_85_png_v1.bin"))[..230]);
+
+    let shown = dissector::assert_agreement(capture.file());
+    let cut = |shown: &&dissector::Shown| shown.faults.iter().any(|fault| fault.contains("the message is not whole"));
+    let cut: Vec<_> = shown.iter().filter(cut).map(|shown| shown.message.as_str()).collect();
+    let expected = ["MSG_GETBLKS", "MSG_GETBLKS", "MSG_GETBLKS", "MSG_BLK", "MSG_BLK", "CONTENT_INFORMATION_1.0"];
+    assert_eq!(cut, expected);
+    assert_eq!(shown.iter().filter(|shown| shown.message == "HTTP_RESPONSE").count(), 2);
+    // What ends before the capture does needs no second pass.
+    let first = dissector::tshark(
+        capture.file(),
+        &["-Y", "_ws.expert.message contains \"not whole\"", "-T", "fields", "-e", "frame.number"],
+    );
+    assert_eq!(first.lines().count(), 3, "{first}");
+}
+
+#[test]
 fn messages_are_found_however_http_carries_them() {
     let mut capture = Capture::new();
     let (block, get_blks) = (read("pccrr/blk_aes128_65536.bin"), read("pccrr/getblks_block0.bin"));

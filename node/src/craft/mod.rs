@@ -12,7 +12,7 @@ pub mod stream;
 
 use std::io::Read;
 
-use peerdist_protocol::schema::{ComposeError, Form, Node, Value, known_name};
+use peerdist_protocol::schema::{ComposeError, Form, Node, REST, Value, known_name};
 use thiserror::Error;
 
 use json::{Json, Values};
@@ -150,7 +150,7 @@ fn record(members: Vec<(String, Json)>) -> Result<Vec<Node<'static>>, CraftError
 fn node(name: &'static str, value: Json) -> Result<Node<'static>, CraftError> {
     let value = match value {
         Json::Number(number) => Value::Integer(number),
-        Json::Text(text) if name == "SegmentSecret" && text == HIDDEN => {
+        Json::Text(text) if ["SegmentSecret", REST].contains(&name) && text == HIDDEN => {
             return Err(CraftError::Hidden { path: String::new() });
         }
         Json::Text(text) => Value::Text(text.into()),

@@ -90,15 +90,16 @@ pub enum Event<'a> {
 /// What a message is about, in a few words: segment and blocks, or a URL.
 #[must_use]
 pub fn what(tree: &Tree<'_>) -> String {
-    let id = |node: &Node<'_>| node.bytes().map(short);
-    let segment = ["SegmentID", "SegmentId", "Hash", "SegmentHoHoDk"].into_iter().find_map(|name| tree.find(name));
-    let segment = segment.and_then(id).map(|id| format!("segment {id}"));
+    let segment = ["SegmentID", "SegmentId", "Hash", "SegmentHoHoDk"].into_iter();
+    let segment = segment.filter_map(|name| first_bytes(&tree.fields, name)).map(short).next();
+    let segment = segment.map(|id| format!("segment {id}"));
     let counted = |list: &str| tree.find(list).map_or(0, |list| list.children().len());
     let more = |list: &str| match counted(list) {
         0 | 1 => String::new(),
+        _ if segment.is_none() => String::new(),
         count => format!(" and {} more", count - 1),
     };
-    let segment = segment.unwrap_or_default();
+    let segment = segment.as_deref().unwrap_or_default();
     match tree.name {
         "MSG_GETBLKS" | "MSG_GETBLKLIST" | "MSG_BLKLIST" => format!("{segment} {}", blocks(tree)),
         "MSG_BLK" => {
@@ -113,7 +114,7 @@ pub fn what(tree: &Tree<'_>) -> String {
             format!("{} to {}", version("MinSupportedProtocolVersion"), version("MaxSupportedProtocolVersion"))
         }
         "BATCHED_OFFER_MESSAGE" => format!("{segment}{}", more("SegmentDescriptors")),
-        "INITIAL_OFFER_MESSAGE" => segment,
+        "INITIAL_OFFER_MESSAGE" => segment.to_owned(),
         "SEGMENT_INFO_MESSAGE" => format!("{} bytes", tree.integer("cbSegment").unwrap_or(0)),
         "RESPONSE_MESSAGE" => match tree.integer("ResponseCode") {
             Some(0) => "OK".to_owned(),
@@ -155,6 +156,12 @@ fn blocks(tree: &Tree<'_>) -> String {
         }
         _ => format!("{} in {} ranges", plural(usize::try_from(total).unwrap_or(usize::MAX), "block"), ranges.len()),
     }
+}
+
+/// The bytes of the first field of this name that has any; items of a list may have the name of what is in them.
+fn first_bytes<'n>(nodes: &'n [Node<'_>], name: &str) -> Option<&'n [u8]> {
+    let named = |node: &'n Node<'_>| node.bytes().filter(|_| node.name == name);
+    nodes.iter().find_map(|node| named(node).or_else(|| first_bytes(node.children(), name)))
 }
 
 /// The first bytes of a segment id.

@@ -56,8 +56,10 @@ pub struct Host {
     pub blocks_right: u64,
     /// Blocks that it sent and that are wrong.
     pub blocks_wrong: u64,
-    /// Messages that it sent and that break a rule.
+    /// Messages that it sent whole and that break a rule.
     pub malformed: u64,
+    /// Messages that it sent and of which bytes are missing.
+    pub cut_off: u64,
 }
 
 /// Keeps count.
@@ -78,7 +80,8 @@ impl Summary {
                     let size = tree.integer("SizeOfBlock").unwrap_or(0);
                     let is_answer = message.answers.is_some() || is_answer(tree.name);
                     let host = self.host(seen.source.ip());
-                    host.malformed += u64::from(!tree.is_whole());
+                    host.malformed += u64::from(!message.is_cut && !tree.is_whole());
+                    host.cut_off += u64::from(message.is_cut);
                     host.blocks_sent += u64::from(is_block && size > 0);
                     host.blocks_not_held += u64::from(is_block && size == 0);
                     host.block_bytes_sent = host.block_bytes_sent.saturating_add(if is_block { size } else { 0 });
@@ -96,7 +99,9 @@ impl Summary {
                     if let Some(verdict) = verdict {
                         result = format!("{result}, {}", verdict.as_str());
                     }
-                    if !tree.is_whole() {
+                    if message.is_cut {
+                        result.push_str(", cut off");
+                    } else if !tree.is_whole() {
                         result.push_str(", malformed");
                     }
                     asking(message.answers.as_ref(), message.seen, Some(tree.name), result)

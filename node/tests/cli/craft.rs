@@ -218,7 +218,7 @@ fn what_makes_no_message_is_named_with_its_path() {
     let error = |input: &Value| craft(&input.to_string(), &[]).error(8);
     let fields = |message: &str, fields: Value| json!({ "message": message, "fields": fields });
     let cases = [
-        (fields("MSG_GETBLKS", json!({})), "SizeOfSegmentID is missing"),
+        (fields("MSG_GETBLKS", json!({})), "SegmentID is missing"),
         (fields("MSG_BLK", json!({ "SegmentID": "00" })), "SegmentID is no field of MSG_BLK"),
         (fields("MSG_BLK", json!({ "MESSAGE_HEADER": { "Msgsize": 1 } })), "MESSAGE_HEADER.Msgsize is no member"),
         (
@@ -228,6 +228,10 @@ fn what_makes_no_message_is_named_with_its_path() {
         (
             fields("CONTENT_INFORMATION_2.0", json!({ "chunks": [{ "segments": [{ "SegmentSecret": "hidden" }] }] })),
             "chunks[0].segments[0].SegmentSecret is hidden: decode with --secrets",
+        ),
+        (
+            fields("CONTENT_INFORMATION_2.0", json!({ "chunks": [{ "segments": [{ "_rest": "hidden" }] }] })),
+            "chunks[0].segments[0]._rest is hidden: decode with --secrets",
         ),
         (fields("Probe", json!({ "Types": "PeerDist:PeerDistData", "Scopes": "00" })), "MessageID is missing"),
         (

@@ -211,6 +211,35 @@ fn secrets_are_shown_on_demand_only() {
     }
 }
 
+#[test]
+fn a_secret_that_is_cut_off_or_lies_behind_what_cannot_be_read_is_hidden_as_well() {
+    let [v1, v2] = ["iis_85_png_v1", "iis_85_png_v2"].map(|name| vector(&format!("pccrc/{name}.bin")));
+    let offer = vector("pchc/segment_info_sha256_two_blocks.bin");
+    let mut unknown = v1.clone();
+    unknown[2] = 0x0B;
+    // Where the secret begins, and how much of the message there is.
+    let cases = [
+        ("CONTENT_INFORMATION_1.0", &v1, 66, 85),
+        // Nobody knows the size of a hash that does not exist.
+        ("CONTENT_INFORMATION_1.0", &unknown, 66, unknown.len()),
+        ("CONTENT_INFORMATION_2.0", &v2, 72, 90),
+        ("SEGMENT_INFO_MESSAGE", &offer, 98, 98 + 20),
+    ];
+    for (form, bytes, at, size) in cases {
+        let (bytes, part) = (&bytes[..size], hex::encode_upper(&bytes[at..at + 12]));
+        for style in ["--full", "--json"] {
+            let words = ["--as", form, style];
+            let hidden = decode(bytes, &words).stdout();
+            assert!(!hidden.contains(&part) && hidden.contains("hidden"), "{form}: {hidden}");
+            let shown = decode(bytes, &[&words[..], &["--secrets"]].concat()).stdout();
+            assert!(shown.contains(&part) && !shown.contains("hidden"), "{form}: {shown}");
+        }
+    }
+    // Elsewhere what could not be read is no secret.
+    let cut = decode(&vector("pccrr/getblks_block0.bin")[..30], &[]).stdout();
+    assert!(cut.contains("(not read)") && !cut.contains("hidden"), "{cut}");
+}
+
 /// Two exchanges on one connection, the second answer in chunks.
 fn two_exchanges(content: &Content, size: usize) -> (Vec<u8>, Vec<u8>) {
     let mut capture = Capture::new();
@@ -406,6 +435,30 @@ fn the_summary_says_who_asked_whom_for_what_and_how_long_it_took() {
     let text = decode(&capture.bytes, &["--summary"]).stdout();
     assert!(text.contains("192.0.2.1:50000 asks 192.0.2.2:80: MSG_GETBLKS segment"), "{text}");
     assert!(text.contains("192.0.2.2: asked 0"), "{text}");
+}
+
+#[test]
+fn the_summary_counts_what_is_cut_off_apart_from_what_is_malformed() {
+    let content = Content::new();
+    let mut capture = Capture::new();
+    let (mut client, mut server) = (Sender::new(CLIENT, SERVER, 0), Sender::new(SERVER, CLIENT, 0));
+    client.say(&mut capture, &post(PATH, &vector("pccrr/bad_msgsize.bin")), 1460);
+    server.say(&mut capture, &ok(&content.blocks[0]), 1460);
+    client.say(&mut capture, &post(PATH, &get_blks(content.ids[0])), 1460);
+    server.say(&mut capture, &ok(&content.blocks[0])[..3000], 1460);
+    let found = objects(&capture.bytes, &["--summary"]);
+    let [_, cut, hosts] = &found[..] else { panic!("{found:?}") };
+    assert!(cut["result"].as_str().unwrap().ends_with(", cut off"), "{cut}");
+    let of = |host: &str| ["malformed", "cut_off"].map(|kind| hosts["hosts"][host][kind].clone());
+    assert_eq!((of("192.0.2.1"), of("192.0.2.2")), ([json!(1), json!(0)], [json!(0), json!(1)]));
+    let text = decode(&capture.bytes, &["--summary"]).stdout();
+    assert!(text.contains("0 malformed messages, 1 cut off\n"), "{text}");
+}
+
+#[test]
+fn a_list_of_segments_is_called_by_the_first_and_their_number() {
+    let found = decode(&vector("pccrr/getseglist_two.bin"), &[]).stdout();
+    assert!(found.starts_with("#1  MS-PCCRR MSG_GETSEGLIST, segment A0A1A2A3A4A5A6A7.. and 1 more\n"), "{found}");
 }
 
 #[test]

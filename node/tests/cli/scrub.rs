@@ -114,7 +114,10 @@ fn malformed_messages_and_their_answers_are_counted_and_left_out() {
     let said = run(&["scrub"], &[&capture, &scrubbed]).stdout();
     let before = messages(&capture);
     let bad: Vec<_> = before.iter().filter(|message| !is_good(message)).map(|message| &message["number"]).collect();
-    let left_out = before.iter().filter(|message| !is_good(message) || bad.contains(&&message["answers"])).count();
+    // One was answered before it was whole, so that nothing says what its answer answers.
+    let is_early = |message: &Value| message["message"] == "HTTP_RESPONSE" && message["answers"].is_null();
+    let is_left_out = |message: &&Value| !is_good(message) || bad.contains(&&message["answers"]) || is_early(message);
+    let left_out = before.iter().filter(is_left_out).count();
     assert!(left_out > 0 && said.ends_with(&format!("{left_out} left out\n")), "{said}");
     assert_eq!(messages(&scrubbed).len(), before.len() - left_out);
 }

@@ -12,6 +12,11 @@ local function trim(text)
   return text:match("^[ \t]*(.-)[ \t]*$")
 end
 
+-- Whether bytes begin like a message.
+function http.begins(s)
+  return s:find("^HTTP/1%.") ~= nil or METHODS[s:match("^(%u+) ") or ""] == true
+end
+
 -- The head at the start of `s`: { method, target, http_1_1 } or { status }, with lines of { offset, name, value } and
 -- its size; nil where there is none.
 function http.head(s)

@@ -99,11 +99,12 @@ local function read_body(structure, s, cut)
   return tree
 end
 
--- What the head of a message is to its connection; looked up where the frame was seen before.
-local function pair(head, pinfo, stream, index)
+-- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
+-- is never whole, which may be found when all frames were seen.
+local function pair(head, pinfo, stream, index, cut)
   local frame = known[pinfo.number] or {}
   known[pinfo.number] = frame
-  if frame[index] or pinfo.visited then
+  if frame[index] or (pinfo.visited and not cut) then
     return frame[index] or {}
   end
   local asked = connections[stream] or {}
@@ -111,12 +112,22 @@ local function pair(head, pinfo, stream, index)
   local found = {}
   if head.method then
     found.request = { method = head.method, path = http.path(head.target) }
-    if #asked == MAX_ASKED then
-      table.remove(asked, 1)
+    local is_answered = cut and cut.is_taken
+    if not cut and index == 1 then
+      is_answered = unfinished.is_taken(stream, pinfo.src_port)
     end
-    asked[#asked + 1] = found.request
+    if not is_answered then
+      if #asked == MAX_ASKED then
+        table.remove(asked, 1)
+      end
+      asked[#asked + 1] = found.request
+    end
   elseif head.status >= 200 then
     found.asked = table.remove(asked, 1)
+    local early = not found.asked and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
+    if early then
+      found.asked = { method = early.method, path = http.path(early.target) }
+    end
     if found.asked and found.asked.shown then
       found.asked.answered = found.asked.answered or pinfo.number
     end
@@ -125,9 +136,10 @@ local function pair(head, pinfo, stream, index)
   return found
 end
 
--- The messages in one of HTTP: trees, each with the bytes that it is of, where they stand, and what it answers.
-function exchange.http(head, s, data, pinfo, stream, index)
-  local found = pair(head, pinfo, stream, index)
+-- The messages in one of HTTP: trees, each with the bytes that it is of, where they stand, and what it answers. `cut` as
+-- above.
+function exchange.http(head, s, data, pinfo, stream, index, cut)
+  local found = pair(head, pinfo, stream, index, cut)
   local out = {}
   local function add(tree, body, where)
     tree.answers = found.asked and found.asked.shown

@@ -34,10 +34,12 @@ pub struct ContentInformation {
     range: Range<u64>,
 }
 
-/// Something that no writer should do and that harms nobody.
+/// Something that no writer should do and that harms nobody. [MS-PCCRC] 2.4 has no rule for either: they are read
+/// leniently, here as by the dissector (SPEC-NOTES.md).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum Warning {
-    /// The last described segment has no byte in the range.
+    /// The last described segment, and perhaps more before it, has no byte in the range: `ullLengthOfRange` ends
+    /// before it. Version 1.0 cannot say this, as its range ends by bytes of the last segment.
     #[error("the last described segment lies behind the range")]
     SegmentBehindRange,
     /// The first segment's offset and index cannot both be true.

@@ -186,7 +186,7 @@ impl Composer {
         values: &[Node<'_>],
         start: usize,
     ) -> Result<Flow, ComposeError> {
-        let missing = ComposeError::Missing { field: path::text(&self.path) };
+        let missing = || ComposeError::Missing { field: path::text(&self.path) };
         match field.kind {
             Kind::Integer { width, order, .. } => {
                 let here = self.out.len();
@@ -208,15 +208,25 @@ impl Composer {
                     (Some(constant), _) => constant.value,
                     (None, Some(size)) => size,
                     (None, None) if field.presence != Presence::Required => default.unwrap_or(0),
-                    (None, None) => default.ok_or(missing)?,
+                    // A count follows from what it counts, which is what is missing then.
+                    (None, None) => default.ok_or_else(|| match counted(structure, field.name).next() {
+                        Some(counted) => ComposeError::Missing { field: self.part(counted).path_text() },
+                        None => missing(),
+                    })?,
                 };
+                if let Some(counted) = counted(structure, field.name).next()
+                    && width < 8
+                    && number >> (8 * width) != 0
+                {
+                    return Err(self.part(counted).kind("no longer than its size or count can say"));
+                }
                 self.integer(number, width, order)?;
             }
             Kind::ZeroPad => {
                 let pad = self.out.len().wrapping_neg() & 3;
                 self.put(&vec![0; pad])?;
             }
-            _ if field.presence == Presence::Required => return Err(missing),
+            _ if field.presence == Presence::Required => return Err(missing()),
             Kind::Bytes(Extent::Fixed(size)) => self.put(&vec![0; size])?,
             Kind::Bytes(_) | Kind::Array(..) | Kind::Structure(_, Region::SizedBy(_) | Region::Rest) => {}
             Kind::Structure(structure, Region::Inline) => return self.fields(structure, &[]),
@@ -231,26 +241,18 @@ impl Composer {
         size: &Field,
         values: &[Node<'_>],
     ) -> Result<Option<u64>, ComposeError> {
-        let value_of = |field: &Field| values.iter().find(|value| value.name == field.name);
-        for field in structure.fields {
-            let count = match (field.kind, value_of(field)) {
-                (Kind::Bytes(Extent::SizedBy(name)), Some(value)) if name == size.name => {
-                    self.part(field).bytes_of(value)?.len()
-                }
-                (Kind::Structure(_, Region::SizedBy(name)) | Kind::Array(_, Count::Within(name)), Some(value))
-                    if name == size.name =>
-                {
+        for field in counted(structure, size.name) {
+            let value = values.iter().find(|value| value.name == field.name);
+            let count = match (field.kind, value) {
+                (Kind::Bytes(_), Some(value)) => self.part(field).bytes_of(value)?.len(),
+                (Kind::Array(_, Count::CountedBy(_)), Some(value)) => value.children().len(),
+                (_, Some(value)) => {
                     let mut part = self.part(field);
                     part.given(field, value)?;
                     part.out.len()
                 }
-                (Kind::Array(_, Count::CountedBy(name)), Some(value)) if name == size.name => value.children().len(),
-                (Kind::Bytes(Extent::SizedBy(name)) | Kind::Structure(_, Region::SizedBy(name)), None)
-                    if name == size.name && field.presence != Presence::Required =>
-                {
-                    0
-                }
-                _ => continue,
+                (Kind::Bytes(_) | Kind::Structure(..), None) if field.presence != Presence::Required => 0,
+                (_, None) => continue,
             };
             return Ok(Some(count as u64));
         }
@@ -272,8 +274,12 @@ impl Composer {
         path::text(&path)
     }
 
+    fn path_text(&self) -> String {
+        path::text(&self.path)
+    }
+
     fn kind(&self, due: &'static str) -> ComposeError {
-        ComposeError::Kind { field: path::text(&self.path), due }
+        ComposeError::Kind { field: self.path_text(), due }
     }
 
     fn bytes_of(&self, value: &Node<'_>) -> Result<Vec<u8>, ComposeError> {
@@ -317,6 +323,16 @@ impl Composer {
         }
         self.out
     }
+}
+
+/// The fields of a structure whose size, or number of items, is in the field of this name.
+fn counted<'n>(structure: &'static Structure, name: &'n str) -> impl Iterator<Item = &'static Field> + use<'n> {
+    structure.fields.iter().filter(move |field| match field.kind {
+        Kind::Bytes(Extent::SizedBy(size))
+        | Kind::Structure(_, Region::SizedBy(size))
+        | Kind::Array(_, Count::Within(size) | Count::CountedBy(size)) => size == name,
+        _ => false,
+    })
 }
 
 fn encode(number: u64, width: usize, order: Order) -> Vec<u8> {

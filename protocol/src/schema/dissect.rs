@@ -13,6 +13,9 @@ pub const MAX_FAULTS: usize = 64;
 /// The most fields that are read of one message; what follows is left unread.
 const MAX_NODES: usize = 1_000_000;
 
+/// What is said of unread bytes among which a segment secret may be.
+static SECRET_REST: Field = Field::bytes(REST, Extent::Rest, "bytes that could not be read").secret();
+
 /// Reads bytes as a structure. Whatever they are, there is a tree: fields that could be read, the bytes that could
 /// not, and the rules that are broken.
 #[must_use]
@@ -25,6 +28,7 @@ pub fn dissect<'a>(structure: &'static Structure, bytes: &'a [u8]) -> Tree<'a> {
         scope: Vec::new(),
         lenient: false,
         nodes: 0,
+        has_secret: structure.has_secret(),
     };
     let mut reader = Reader::new(bytes);
     let mut fields = Vec::new();
@@ -53,6 +57,8 @@ pub(super) struct Walk {
     /// Whether faults are tolerated here.
     lenient: bool,
     nodes: usize,
+    /// Whether there may be a segment secret among the bytes that cannot be read.
+    has_secret: bool,
 }
 
 impl Walk {
@@ -66,7 +72,7 @@ impl Walk {
         let start = reader.offset();
         for field in structure.fields {
             if field.presence == Presence::MayEnd && reader.left() == 0 {
-                out.push(rest(reader));
+                out.push(self.rest(reader));
                 break;
             }
             self.path.push(Part::Name(field.name));
@@ -90,7 +96,7 @@ impl Walk {
             let zeros = count <= structure.tail_padding && reader.rest().iter().all(|byte| *byte == 0);
             self.fault(reader.offset(), format!("{} left over behind the last field", bytes(count)), zeros);
         }
-        out.push(rest(reader));
+        out.push(self.rest(reader));
     }
 
     fn field<'a>(
@@ -104,7 +110,7 @@ impl Walk {
         self.nodes += 1;
         if self.nodes > MAX_NODES {
             self.fault(offset, format!("only {MAX_NODES} fields are read of one message"), true);
-            out.push(rest(reader));
+            out.push(self.rest(reader));
             return Err(Stop);
         }
         let value = match field.kind {
@@ -276,8 +282,16 @@ impl Walk {
     /// Puts what is left into the tree and says why it stays unread.
     fn stop<'a>(&mut self, rule: String, reader: &mut Reader<'a>, out: &mut Vec<Node<'a>>) -> Stop {
         self.fault(reader.offset(), rule, false);
-        out.push(rest(reader));
+        out.push(self.rest(reader));
         Stop
+    }
+
+    /// What is left, unread.
+    fn rest<'a>(&self, reader: &mut Reader<'a>) -> Node<'a> {
+        let (offset, size) = (reader.offset(), reader.left());
+        let left = reader.take(size).unwrap_or_default();
+        let field = (self.has_secret && size > 0).then_some(&SECRET_REST);
+        Node { name: REST, offset, size, value: Value::Bytes(Cow::Borrowed(left)), field }
     }
 
     fn value(&self, name: &str) -> u64 {
@@ -360,12 +374,6 @@ impl Walk {
 
 pub(super) fn section(structure: &Structure) -> String {
     format!("{} {}", structure.protocol, structure.section)
-}
-
-fn rest<'a>(reader: &mut Reader<'a>) -> Node<'a> {
-    let (offset, size) = (reader.offset(), reader.left());
-    let left = reader.take(size).unwrap_or_default();
-    Node { name: REST, offset, size, value: Value::Bytes(Cow::Borrowed(left)), field: None }
 }
 
 fn integer(bytes: &[u8], order: Order) -> u64 {

@@ -267,6 +267,12 @@ impl Structure {
         self
     }
 
+    /// Whether a segment secret is among its fields, at any depth.
+    #[must_use]
+    pub fn has_secret(&self) -> bool {
+        self.fields.iter().any(Field::has_secret)
+    }
+
     /// The field of this name.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&'static Field> {
@@ -279,6 +285,15 @@ impl Field {
     #[must_use]
     pub const fn new(name: &'static str, kind: Kind, note: &'static str) -> Self {
         Self { name, kind, note, rules: &[], presence: Presence::Required, secret: false }
+    }
+
+    fn has_secret(&self) -> bool {
+        self.secret
+            || match self.kind {
+                Kind::Structure(structure, _) => structure.has_secret(),
+                Kind::Array(item, _) => item.has_secret(),
+                _ => false,
+            }
     }
 
     /// A big-endian integer.

@@ -38,7 +38,7 @@ pub struct Node<'a> {
     pub size: usize,
     /// What stood there.
     pub value: Value<'a>,
-    /// What its table says of it; none for text, and for [`REST`].
+    /// What its table says of it; none for text. That of [`REST`] says where a segment secret may be among its bytes.
     pub field: Option<&'static Field>,
 }
 

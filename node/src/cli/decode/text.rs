@@ -160,7 +160,7 @@ pub(super) fn hosts(to: &mut dyn Write, summary: &Summary) -> io::Result<()> {
         writeln!(
             to,
             "{address}: asked {}, of which {} got no answer; answered {}; sent {} blocks, {} bytes, \
-             of which {} are right and {} wrong; {} times not held; {} malformed messages",
+             of which {} are right and {} wrong; {} times not held; {} malformed messages, {} cut off",
             host.asked,
             host.unanswered,
             host.answered,
@@ -170,6 +170,7 @@ pub(super) fn hosts(to: &mut dyn Write, summary: &Summary) -> io::Result<()> {
             host.blocks_wrong,
             host.blocks_not_held,
             host.malformed,
+            host.cut_off,
         )?;
     }
     Ok(())

@@ -84,17 +84,19 @@ impl DemoReport {
     pub(super) fn render(&self) -> String {
         let mut text = String::new();
         let size = |bytes: u64| HumanBytes(bytes).to_string();
+        let from_givers = format!("from {}", self.givers);
+        let width = from_givers.len().max(12);
         let _ = writeln!(
             text,
-            "{:<6} {:>12} {:>12} {:>12} {:>8} {:>12}  hash",
-            "peer", "from origin", "from peers", "from cache", "hosts", "speed"
+            "{:<6} {:>12} {from_givers:>width$} {:>12} {:>8} {:>12}  hash",
+            "peer", "from origin", "from cache", "hosts", "speed"
         );
         for (number, peer) in self.peers.iter().enumerate() {
             let hash = if peer.sha256 == self.sha256 { "right" } else { "WRONG" };
             let speed = format!("{}/s", HumanBytes((peer.bytes as f64 / peer.seconds.max(1e-9)) as u64));
             let _ = writeln!(
                 text,
-                "{:<6} {:>12} {:>12} {:>12} {:>8} {:>12}  {hash}",
+                "{:<6} {:>12} {:>width$} {:>12} {:>8} {:>12}  {hash}",
                 number + 1,
                 size(peer.sources.origin),
                 size(peer.sources.all_peers()),
@@ -151,5 +153,16 @@ mod tests {
         let wrong = DemoReport::new(vec![peer(100, 0, "a"), peer(0, 100, "b")], 100, "a".into(), 1.0, "peers");
         assert_eq!(wrong.verdict, Verdict::WrongHash);
         assert!(wrong.render().contains("WRONG"));
+    }
+
+    #[test]
+    fn the_table_names_those_who_gave() {
+        for (givers, heading) in [("peers", "   from peers   "), ("the hosted cache", " from the hosted cache   ")] {
+            let text =
+                DemoReport::new(vec![peer(100, 0, "a"), peer(0, 100, "a")], 100, "a".into(), 1.0, givers).render();
+            let [head, first, ..] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+            assert!(head.contains(heading), "{text}");
+            assert_eq!(head.find("hash"), first.find("right"), "{text}");
+        }
     }
 }

@@ -173,14 +173,60 @@ DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 -- Messages over HTTP are read when the dissectors of TCP, TLS and HTTP are done: on any port, whatever the type of the
 -- content.
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
+local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
+local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
+
+local function show_http(root, tree, range, data, pinfo)
+  local text = message(root, tree, range, data, pinfo)
+  pinfo.cols.protocol = tree.prefix:upper()
+  pinfo.cols.info:append(" | " .. shown_text(text))
+end
+
+-- Notes what of a frame Wireshark keeps for later, and what will never be whole.
+local function note_segments(pinfo, stream, has_http)
+  local segments, payload, sequence = { of_segment() }, of_payload(), of_sequence()
+  if payload and sequence then
+    local last = segments[#segments]
+    -- Where there is a message, bytes from the start of the payload on are the end of it.
+    if last and has_http and last.offset == payload.offset then
+      last = nil
+    end
+    local size = last and last.offset - payload.offset or payload.len
+    if has_http then
+      unfinished.done(stream, pinfo.src_port, sequence.value + size)
+    end
+    if last then
+      unfinished.keep(stream, pinfo, sequence.value + size, last.range:raw())
+    end
+  end
+  local is_reset = of_reset() and of_reset().value
+  if is_reset or (of_fin() and of_fin().value) then
+    unfinished.finish(stream, pinfo.src_port, pinfo.number)
+  end
+  if is_reset then
+    unfinished.finish(stream, pinfo.dst_port, pinfo.number)
+  end
+end
+
+local function show_unfinished(root, pinfo, stream)
+  for _, cut in ipairs(unfinished.of(stream, pinfo)) do
+    local s = unfinished.bytes(cut)
+    local head = http.head(s)
+    local trees = head and exchange.http(head, s, nil, pinfo, stream, "cut " .. cut.port, cut) or {}
+    for _, tree in ipairs(trees) do
+      tree.is_late = not cut.is_counted
+      show_http(root, tree, ByteArray.new(s, true):tvb("Unfinished message"):range(), nil, pinfo)
+    end
+    cut.is_counted = true
+  end
+end
 
 function protos.peerdist.dissector(_, pinfo, root)
-  local items, bodies, body = { of_http() }, nil, 1
-  if #items == 0 then
+  local items, stream = { of_http() }, of_stream()
+  if #items == 0 and not stream then
     return
   end
-  bodies = { of_data() }
-  local stream = of_stream()
+  local bodies, body = { of_data() }, 1
   stream = stream and tostring(stream.value) or ""
   for index, item in ipairs(items) do
     guarded(root, function()
@@ -195,16 +241,23 @@ function protos.peerdist.dissector(_, pinfo, root)
         data, body = bodies[body].range, body + 1
       end
       for _, tree in ipairs(exchange.http(head, s, data and data:raw(), pinfo, stream, index)) do
-        local text = message(root, tree, range, data, pinfo)
-        pinfo.cols.protocol = tree.prefix:upper()
-        pinfo.cols.info:append(" | " .. shown_text(text))
+        show_http(root, tree, range, data, pinfo)
       end
+    end)
+  end
+  if stream ~= "" then
+    guarded(root, function()
+      if not pinfo.visited then
+        note_segments(pinfo, stream, #items > 0)
+      end
+      show_unfinished(root, pinfo, stream)
     end)
   end
 end
 
 function protos.peerdist.init()
   exchange.forget()
+  unfinished.forget()
   summary.forget()
 end
 

@@ -41,11 +41,25 @@ local function blocks_of(tree)
   return total, first
 end
 
+-- The bytes of the first field of this name that has any; items of a list may have the name of what is in them.
+local function first_bytes(nodes, name)
+  for _, node in ipairs(nodes) do
+    if node.name == name and node.kind == "bytes" then
+      return node.value
+    end
+    local inside = node.inside or ((node.kind == "record" or node.kind == "list") and node.value)
+    local found = inside and first_bytes(inside, name)
+    if found then
+      return found
+    end
+  end
+end
+
 local function segment_of(tree)
   for _, name in ipairs({ "SegmentID", "SegmentId", "Hash", "SegmentHoHoDk" }) do
-    local node = find(tree.fields, name)
-    if node and node.kind == "bytes" then
-      return "segment " .. basic.to_hex(node.value:sub(1, 8))
+    local id = first_bytes(tree.fields, name)
+    if id then
+      return "segment " .. basic.to_hex(id:sub(1, 8))
     end
   end
   return ""
@@ -93,8 +107,8 @@ end
 
 local function with_more(list)
   return function(tree)
-    local count = counted(tree, list)
-    return segment_of(tree) .. (count > 1 and " and " .. basic.text(count - 1) .. " more" or "")
+    local count, segment = counted(tree, list), segment_of(tree)
+    return segment .. (count > 1 and segment ~= "" and " and " .. basic.text(count - 1) .. " more" or "")
   end
 end
 
@@ -108,7 +122,8 @@ function summary.what(tree)
   return WHAT[tree.name] and WHAT[tree.name](tree) or ""
 end
 
--- What each frame adds to the statistics; a frame is dissected more than once.
+-- What each frame adds to the statistics; a frame is dissected more than once, and what is never whole may be found when
+-- all were seen (`is_late`).
 local frames = {}
 
 function summary.forget()
@@ -116,7 +131,7 @@ function summary.forget()
 end
 
 function summary.count(tree, pinfo)
-  if pinfo.visited then
+  if pinfo.visited and not tree.is_late then
     return
   end
   local frame = frames[pinfo.number] or {}
