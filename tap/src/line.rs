@@ -74,14 +74,8 @@ impl Line {
     /// A connection that this node opened (it asks) or accepted.
     #[must_use]
     pub fn new(tap: &Tap, protocol: Protocol, local: SocketAddr, remote: SocketAddr, is_tls: bool, asks: bool) -> Self {
-        let state = State {
-            epoch: 0,
-            protocol,
-            has_begun: false,
-            offsets: [0; 2],
-            turns: VecDeque::new(),
-            turn_number: 0,
-        };
+        let state =
+            State { epoch: 0, protocol, has_begun: false, offsets: [0; 2], turns: VecDeque::new(), turn_number: 0 };
         Self(Arc::new(Inner {
             tap: tap.clone(),
             local,
