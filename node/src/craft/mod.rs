@@ -20,7 +20,7 @@ use json::{Json, Values};
 pub const HIDDEN: &str = "hidden";
 
 /// The members that the decoder prints and nobody needs to compose the message.
-const DERIVED: [&str; 15] = [
+const DERIVED: [&str; 16] = [
     "file",
     "number",
     "time",
@@ -30,6 +30,7 @@ const DERIVED: [&str; 15] = [
     "transport",
     "answers",
     "took",
+    "comment",
     "protocol",
     "section",
     "size",
