@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
@@ -31,6 +31,8 @@ struct Inner {
     is_tls: bool,
     /// Which way the last bytes went, known also while nobody captures: a request begins where they change.
     last: AtomicU8,
+    /// Whether the state may have bytes of a capture.
+    holds: AtomicBool,
     state: Mutex<State>,
 }
 
@@ -83,6 +85,7 @@ impl Line {
             asks: if asks { Direction::Sent } else { Direction::Received },
             is_tls,
             last: AtomicU8::new(NOTHING),
+            holds: AtomicBool::new(false),
             state: Mutex::new(state),
         }))
     }
@@ -115,14 +118,20 @@ impl Line {
 
     /// Takes bytes that passed.
     pub(crate) fn passed<'b>(&self, direction: Direction, pieces: impl Iterator<Item = &'b [u8]>) {
-        let Inner { tap, last, asks, .. } = &*self.0;
+        let Inner { tap, last, holds, asks, .. } = &*self.0;
         let before = last.load(Ordering::Relaxed);
         last.store(mark(direction), Ordering::Relaxed);
         let epoch = tap.epoch();
         if epoch == 0 {
+            if holds.load(Ordering::Relaxed) {
+                // Of a capture that has ended.
+                self.lock().turns.clear();
+                holds.store(false, Ordering::Relaxed);
+            }
             return;
         }
         let mut state = self.lock();
+        holds.store(true, Ordering::Relaxed);
         if state.epoch != epoch {
             *state = State {
                 epoch,
