@@ -5,8 +5,9 @@ use std::process::Command;
 
 use peerdist_interop_tests::dissector::{assert_agreement, tshark};
 use peerdist_interop_tests::hosted::{Authority, client, hosted_cache, secure_client, secure_hosted_cache};
+use peerdist_interop_tests::hostile::{HostilePeer, Misbehaviour};
 use peerdist_interop_tests::isolated;
-use peerdist_interop_tests::lab::{Lab, Plan};
+use peerdist_interop_tests::lab::{Families, Lab, Plan};
 use peerdist_interop_tests::nodes::{ContentServer, Node, content};
 use peerdist_interop_tests::process::{PATIENCE, Process, wait_until};
 use peerdist_interop_tests::programs;
@@ -108,6 +109,21 @@ fn two_nodes_capture_what_they_have_with_each_other() {
             let answered: Vec<_> = blocks.filter(|block| block["answers"].is_u64()).collect();
             assert!(requests > 0 && answered.len() == requests, "{} of {requests} are answered", answered.len());
         }
+    });
+}
+
+#[test]
+fn wrong_bytes_of_a_hostile_peer_stand_beside_the_verdict() {
+    isolated::run(|| {
+        let lab = Lab::new(Plan { families: Families::V4, ..Plan::default() });
+        let file = content(1 << 20, 74);
+        let server = ContentServer::folder(&lab.origin, &[("file", &file)]);
+        let information = server.content_information("file");
+        let _hostile = HostilePeer::start(&lab.hosts[1], Misbehaviour::WrongBytes, &information, &file);
+        let reader = Node::start(&lab.hosts[0]);
+        let captured = Captured::start(&reader);
+        reader.get(&server.url("file"), &file);
+        captured.finish().assert_has("MSG_BLK", "refused: the block has another hash");
     });
 }
 

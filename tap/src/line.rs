@@ -48,6 +48,8 @@ struct State {
     /// The last one grows until it is complete.
     turns: VecDeque<Turn>,
     turn_number: u64,
+    /// Why the connection will end.
+    end: String,
 }
 
 #[derive(Debug)]
@@ -76,8 +78,6 @@ impl Line {
     /// A connection that this node opened (it asks) or accepted.
     #[must_use]
     pub fn new(tap: &Tap, protocol: Protocol, local: SocketAddr, remote: SocketAddr, is_tls: bool, asks: bool) -> Self {
-        let state =
-            State { epoch: 0, protocol, has_begun: false, offsets: [0; 2], turns: VecDeque::new(), turn_number: 0 };
         Self(Arc::new(Inner {
             tap: tap.clone(),
             local,
@@ -86,7 +86,7 @@ impl Line {
             is_tls,
             last: AtomicU8::new(NOTHING),
             holds: AtomicBool::new(false),
-            state: Mutex::new(state),
+            state: Mutex::new(State::new(0, protocol, 0)),
         }))
     }
 
@@ -102,6 +102,16 @@ impl Line {
         let Some(mut state) = self.captured() else { return };
         if let Some(turn) = state.received() {
             turn.say(&comment());
+        }
+    }
+
+    /// Says why the connection ends: with what is being received, or else with its end.
+    pub fn failed(&self, comment: impl FnOnce() -> String) {
+        let Some(mut state) = self.captured() else { return };
+        let is_open = |turn: &&mut Turn| turn.direction == Direction::Received && !turn.is_complete && !turn.waits;
+        match state.turns.back_mut().filter(is_open) {
+            Some(turn) => turn.say(&comment()),
+            None => state.end = comment(),
         }
     }
 
@@ -133,14 +143,7 @@ impl Line {
         let mut state = self.lock();
         holds.store(true, Ordering::Relaxed);
         if state.epoch != epoch {
-            *state = State {
-                epoch,
-                has_begun: false,
-                offsets: [0; 2],
-                turns: VecDeque::new(),
-                protocol: state.protocol,
-                turn_number: state.turn_number,
-            };
+            *state = State::new(epoch, state.protocol, state.turn_number);
         }
         // The capture may have begun in the middle of a message.
         state.has_begun |= direction == *asks && before != mark(direction);
@@ -165,10 +168,10 @@ impl Line {
     pub(crate) fn ended(&self) {
         let Some(mut state) = self.captured() else { return };
         if state.has_begun {
-            state.push(Direction::Sent).is_end = true;
-            if let Some(end) = state.turns.back_mut() {
-                end.is_complete = true;
-            }
+            let reason = std::mem::take(&mut state.end);
+            let end = state.push(Direction::Sent);
+            (end.is_end, end.is_complete) = (true, true);
+            end.say(&reason);
             self.release(&mut state);
         }
     }
@@ -223,6 +226,19 @@ impl Line {
 }
 
 impl State {
+    /// Turns are numbered on, since a [`Verdict`] may outlive a capture.
+    fn new(epoch: u64, protocol: Protocol, turn_number: u64) -> Self {
+        Self {
+            epoch,
+            protocol,
+            has_begun: false,
+            offsets: [0; 2],
+            turns: VecDeque::new(),
+            turn_number,
+            end: String::new(),
+        }
+    }
+
     fn take(&mut self, direction: Direction, bytes: &[u8]) {
         let grows = |turn: &Turn| turn.direction == direction && !turn.is_complete && turn.size < MAX_TURN;
         if !self.turns.back().is_some_and(grows) {
@@ -269,7 +285,7 @@ impl State {
 
 impl Turn {
     fn say(&mut self, text: &str) {
-        if !self.comment.is_empty() {
+        if !self.comment.is_empty() && !text.is_empty() {
             self.comment.push_str("; ");
         }
         self.comment.push_str(text);

@@ -57,6 +57,27 @@ async fn a_decision_stands_with_the_request_that_it_is_about() {
 }
 
 #[tokio::test]
+async fn a_failure_stands_with_what_was_being_received_or_with_the_end() {
+    let tap = Tap::default();
+    let mut capture = tap.capture(Wish::default()).unwrap();
+    let (mut client, mut server, line) = connection(&tap);
+    receive(&mut client, &mut server, "half").await;
+    line.failed(|| "its time is up".to_owned());
+    drop(server);
+    assert_eq!(seen(&mut capture).await, [turn(Received, "half", "its time is up"), turn(Sent, "", "")]);
+
+    let (mut client, mut server, line) = connection(&tap);
+    receive(&mut client, &mut server, "ask").await;
+    let verdict = line.verdict();
+    send(&mut server, "answer").await;
+    line.failed(|| "nobody takes it".to_owned());
+    verdict.say(|| "good".to_owned());
+    drop(server);
+    let expected = [turn(Received, "ask", "good"), turn(Sent, "answer", ""), turn(Sent, "", "nobody takes it")];
+    assert_eq!(seen(&mut capture).await, expected);
+}
+
+#[tokio::test]
 async fn places_are_those_in_the_streams() {
     let tap = Tap::default();
     let mut capture = tap.capture(Wish::default()).unwrap();

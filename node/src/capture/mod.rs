@@ -135,7 +135,9 @@ impl CaptureWriter {
             return Ok(());
         }
         let [own, other] = numbers(place, 0);
-        self.segment(record, [from, to], [own, other], Flags::Fin)?;
+        if let Some(frame) = segment([from, to], [own, other], Flags::Fin, &[])? {
+            self.frame(self.connections_interface, record, &frame, 0, &record.comment)?;
+        }
         self.segment(record, [to, from], [other, own.wrapping_add(1)], Flags::Fin)
     }
 

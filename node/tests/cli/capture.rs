@@ -127,6 +127,9 @@ fn a_capture_has_every_message_and_what_was_decided() {
     }
     let (_, refused) = found.iter().find(|(_, comment)| comment.starts_with("discarded: ")).unwrap();
     assert!(refused.ends_with("; refused: 400 Bad Request"), "{refused}");
+    let mut text_form = command(["decode"]);
+    text_form.arg(&file);
+    assert!(Ran::of(text_form).stdout().contains("\n  comment: block 3 not held\n"));
     let negotiated = messages.iter().find(|message| message["message"] == "MSG_NEGO_RESP").unwrap();
     assert!(text(negotiated, "source").ends_with(&format!(":{port}")), "{negotiated}");
     assert!(negotiated["answers"].is_u64() && negotiated["took"].is_string(), "{negotiated}");

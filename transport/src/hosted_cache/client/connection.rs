@@ -123,11 +123,11 @@ impl Connection {
     /// Sends an offer, and returns what answers it.
     pub(super) async fn post(&mut self, host: &HeaderValue, offer: &Offer) -> Result<hosted_cache::Response, Failure> {
         let answer = self.exchange(host, offer).await;
-        self.line.verdict().say(|| match &answer {
-            Ok(response) => format!("taken: {response:?}"),
-            Err(Failure::Unanswered(error)) => format!("refused: {error}"),
-            Err(Failure::Send(error)) => format!("refused: {error}"),
-        });
+        match &answer {
+            Ok(response) => self.line.verdict().say(|| format!("taken: {response:?}")),
+            Err(Failure::Unanswered(error)) => self.line.failed(|| format!("no answer that counts: {error}")),
+            Err(Failure::Send(error)) => self.line.failed(|| format!("no answer that counts: {error}")),
+        }
         answer
     }
 

@@ -88,8 +88,8 @@ impl Connection {
         let received = self.exchange(message, limits).await;
         match &received {
             Ok(_) => {}
-            Err(Failure::Unanswered(error)) => self.line.decided(|| format!("refused: {error}")),
-            Err(Failure::Exchange(error)) => self.line.decided(|| format!("refused: {error}")),
+            Err(Failure::Unanswered(error)) => self.line.failed(|| format!("no answer that counts: {error}")),
+            Err(Failure::Exchange(error)) => self.line.failed(|| format!("no answer that counts: {error}")),
         }
         Ok((received?, self.line.verdict()))
     }

@@ -65,7 +65,7 @@ async fn within_limits<S>(
     poll_fn(|cx| {
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             if let Err(error) = ended {
-                progress.line().decided(|| format!("the connection ends: {error}"));
+                progress.line().failed(|| format!("the connection ends: {error}"));
                 shared.counters.broken(&error);
             }
             return Poll::Ready(());
@@ -77,7 +77,7 @@ async fn within_limits<S>(
         ready!(alarm.as_mut().poll(cx));
         let phase = progress.phase();
         if let Some(name) = phase.name() {
-            progress.line().decided(|| format!("the connection ends: its time is up ({name})"));
+            progress.line().failed(|| format!("the connection ends: its time is up ({name})"));
         }
         shared.counters.timed_out(phase);
         Poll::Ready(())
