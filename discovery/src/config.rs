@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use peerdist_protocol::discovery::{ClientConfig, PORT};
+use peerdist_tap::Tap;
 
 /// Which interfaces take part.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,8 @@ pub struct Config {
     pub replies_wanted: Option<u32>,
     /// How many events may wait to be taken; Probes overheard are dropped from half of it on. 1,024.
     pub event_queue: usize,
+    /// Where every datagram is told.
+    pub tap: Tap,
 }
 
 impl Default for Config {
@@ -57,6 +60,7 @@ impl Default for Config {
             replies_per_second: 20_000,
             replies_wanted: Some(16),
             event_queue: 1_024,
+            tap: Tap::default(),
         }
     }
 }

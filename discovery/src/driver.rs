@@ -18,6 +18,7 @@ use crate::engine::Engine;
 use crate::handle::Command;
 use crate::interfaces;
 use crate::port::{Family, InterfaceState, Port};
+use crate::tapped;
 
 /// How many datagrams are read from one socket before the others have their turn.
 const BATCH: usize = 64;
@@ -166,10 +167,14 @@ impl Driver {
 
     fn transmit(&mut self) {
         let now = self.engine.now();
-        let Engine { client, server, counters, .. } = &mut self.engine;
+        let Engine { client, server, counters, tap, .. } = &mut self.engine;
         while let Some(answer) = server.poll_transmit() {
-            let port = self.ports.iter_mut().find(|port| port.key == answer.interface_key);
-            match port.is_some_and(|port| port.send_answer(&answer.payload, answer.to)) {
+            let mut port = self.ports.iter_mut().find(|port| port.key == answer.interface_key);
+            let sent = port.as_mut().is_some_and(|port| port.send_answer(&answer.payload, answer.to));
+            if let Some(port) = port.filter(|_| tap.is_on()) {
+                tapped::answer(tap, port, &answer, now, sent);
+            }
+            match sent {
                 true => counters.answers_sent += 1,
                 false => counters.answers_not_sent += 1,
             }
@@ -177,7 +182,11 @@ impl Driver {
         while let Some(probe) = client.as_mut().and_then(ProbeClient::poll_transmit) {
             server.handle_own_probe(now, &probe.message_id);
             for port in &mut self.ports {
-                match port.send_probe(&probe.payload) {
+                let sent = port.send_probe(&probe.payload);
+                if tap.is_on() {
+                    tapped::probe(tap, port, &probe, sent);
+                }
+                match sent {
                     true => counters.probes_sent += 1,
                     false => counters.probes_not_sent += 1,
                 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use peerdist_protocol::content::SegmentId;
 use peerdist_protocol::discovery::{Arrival, ClientEvent, FindError, Form, Moment, ProbeClient, ProbeKey, ProbeServer};
+use peerdist_tap::Tap;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -13,6 +14,7 @@ use crate::Lookup;
 use crate::counters::Counters;
 use crate::handle::{Event, ProbeError};
 use crate::port::Port;
+use crate::tapped;
 
 /// How many matches may wait for somebody to take them, beyond the queue itself.
 const MAX_BACKLOG: usize = 4_096;
@@ -25,6 +27,7 @@ pub(crate) struct Engine {
     pub(crate) events: mpsc::Sender<Event>,
     /// Matches and expiries that found no room; they wait, Probes overheard do not.
     pub(crate) backlog: VecDeque<Event>,
+    pub(crate) tap: Tap,
     started: Instant,
 }
 
@@ -34,9 +37,10 @@ impl Engine {
         server: ProbeServer,
         lookup: Lookup,
         events: mpsc::Sender<Event>,
+        tap: Tap,
     ) -> Self {
         let (counters, backlog) = (Counters::ZERO, VecDeque::new());
-        Self { client, server, lookup, counters, events, backlog, started: Instant::now() }
+        Self { client, server, lookup, counters, events, backlog, tap, started: Instant::now() }
     }
 
     pub(crate) fn now(&self) -> Moment {
@@ -63,7 +67,11 @@ impl Engine {
         let on_link = port.link.is_source_on_link(from);
         let arrival = Arrival { from, interface_key: port.key, local, on_link };
         let lookup = &self.lookup;
-        match self.server.handle_datagram(now, &arrival, payload, |id| lookup(id)) {
+        let heard = self.server.handle_datagram(now, &arrival, payload, |id| lookup(id));
+        if self.tap.is_on() {
+            tapped::heard(&self.tap, port, from, payload, &heard, lookup);
+        }
+        match heard {
             Ok(heard) => {
                 self.counters.probes_heard[heard.outcome as usize] += 1;
                 if let Some(client) = &mut self.client {
@@ -91,7 +99,11 @@ impl Engine {
     pub(crate) fn take_answer(&mut self, now: Moment, port: &Port, from: SocketAddr, payload: &[u8]) {
         let Some(client) = &mut self.client else { return };
         let on_link = |ip| if ip == from.ip() { port.link.is_source_on_link(from) } else { port.link.on_link(ip) };
-        match client.handle_datagram(now, from, on_link, payload) {
+        let taken = client.handle_datagram(now, from, on_link, payload);
+        if self.tap.is_on() {
+            tapped::taken(&self.tap, port, from, payload, taken);
+        }
+        match taken {
             Ok(()) => self.counters.answers_taken += 1,
             Err(reason) => self.counters.answers_dropped[reason as usize] += 1,
         }

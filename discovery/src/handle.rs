@@ -105,7 +105,7 @@ impl Discovery {
         });
         let server = ProbeServer::new(server_config(&config, &address), rand::random());
         let lookup = if config.serve { lookup } else { Arc::new(|_: &SegmentId| None) };
-        let engine = Engine::new(client, server, lookup, event_sender);
+        let engine = Engine::new(client, server, lookup, event_sender, config.tap.clone());
         let driver = Driver::open(config, engine, command_receiver, shared.clone()).map_err(StartError::Interfaces)?;
         tokio::spawn(driver.run());
         Ok((Self { commands, shared, address }, events))

@@ -12,6 +12,7 @@ mod engine;
 mod handle;
 mod interfaces;
 mod port;
+mod tapped;
 
 pub use config::{Config, Interfaces};
 pub use counters::Counters;

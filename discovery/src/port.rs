@@ -131,6 +131,22 @@ impl Port {
         self.probing.as_ref().ok()
     }
 
+    /// Where Probes go, and come from others.
+    pub(crate) fn group(&self) -> SocketAddr {
+        self.group
+    }
+
+    /// Where answers leave from.
+    pub(crate) fn answering_address(&self) -> SocketAddr {
+        SocketAddr::new(self.address, self.group.port())
+    }
+
+    /// Where own Probes leave from and their answers come.
+    pub(crate) fn probing_address(&self) -> SocketAddr {
+        let bound = self.probing().and_then(|socket| socket.local_addr().ok());
+        SocketAddr::new(self.address, bound.map_or(0, |bound| bound.port()))
+    }
+
     /// Multicasts a Probe.
     pub(crate) fn send_probe(&mut self, payload: &[u8]) -> bool {
         self.send(payload, self.group, true)

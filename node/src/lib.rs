@@ -14,6 +14,7 @@
 //! | [`control`] | HTTP over unix sockets: administration and the PeerDist API |
 //! | [`decode`] | captures and bare messages taken apart, blocks in them decrypted |
 //! | [`craft`] | messages made of JSON, and sent |
+//! | [`capture`] | the node's own traffic as a capture |
 //! | [`pcapng`] | captures written |
 //! | [`scrub`] | captures without their secrets |
 //! | [`daemon`] | orderly start, reload and stop of `peerdistd` |
@@ -21,6 +22,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod api;
+pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -11,6 +11,7 @@ use peerdist_discovery::Discovery;
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::discovery::ClientConfig;
 use peerdist_protocol::retrieval::BlkTail;
+use peerdist_tap::Tap;
 use peerdist_transport::hosted_cache::CertificateError;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
 use peerdist_transport::retrieval::server::{BlockSource, Listener, Server, ServerLimits};
@@ -76,6 +77,7 @@ struct Inner {
     started: Instant,
     mode: Mode,
     store: Store,
+    tap: Tap,
     fetcher: Fetcher,
     discovery: Option<Discovery>,
     hosted_cache: Option<HostedCacheRole>,
@@ -125,16 +127,19 @@ impl Node {
         let on = Arc::new(AtomicBool::new(true));
         let audience = if mode == Mode::HostedCache { Audience::Branch } else { Audience::Peers };
         let served = Served { store: store.clone(), audience, on: Arc::clone(&on) };
-        let client = Client::new(client_limits(&config));
+        let tap = Tap::default();
+        let client = Client::tapped(client_limits(&config), tap.clone());
         let listeners = if mode.serves_blocks() { listen(&config.node.listen, config.node.port)? } else { Vec::new() };
         let addresses: Vec<_> = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
         let (server, listeners, hosted_cache) = if mode == Mode::HostedCache {
-            let (role, listeners) = HostedCacheRole::start(&config, &store, &on, listeners)?;
+            let (role, listeners) = HostedCacheRole::start(&config, &store, &on, listeners, &tap)?;
             let limits = hosted_cache::server_limits(&config);
-            (Server::with_offers(Arc::new(served.clone()), limits, role.offers()), listeners, Some(role))
+            let server = Server::tapped(Arc::new(served.clone()), limits, Some(role.offers()), tap.clone());
+            (server, listeners, Some(role))
         } else {
             let listeners = listeners.into_iter().map(Listener::retrieval).collect();
-            (Server::new(Arc::new(served.clone()), server_limits(&config.retrieval)), listeners, None)
+            let limits = server_limits(&config.retrieval);
+            (Server::tapped(Arc::new(served.clone()), limits, None, tap.clone()), listeners, None)
         };
         let serving = mode.serves_blocks().then(|| {
             let (server, stop) = (server.clone(), stop.clone());
@@ -145,14 +150,18 @@ impl Node {
         let falls_back = mode == Mode::HostedClient && config.hosted_client.fallback == Fallback::Distributed;
         let discovery = if mode.asks_peers() || falls_back {
             let lookup = Arc::new(move |id: &SegmentId| served.if_on(|store| store.availability(id)));
-            Some(Discovery::start(discovery_config(&config, port), lookup)?)
+            Some(Discovery::start(discovery_config(&config, port, &tap), lookup)?)
         } else {
             None
         };
         let hosted = match mode {
-            Mode::HostedClient => {
-                Some(HostedClient::start(&config.hosted_client, &config.node.listen, port, Arc::clone(&on))?)
-            }
+            Mode::HostedClient => Some(HostedClient::start(
+                &config.hosted_client,
+                &config.node.listen,
+                port,
+                Arc::clone(&on),
+                tap.clone(),
+            )?),
             _ => None,
         };
         let max_version = hosted.as_ref().map_or(2, |hosted| if hosted.has_lists() { 2 } else { 1 });
@@ -168,6 +177,7 @@ impl Node {
             started: Instant::now(),
             mode,
             store,
+            tap,
             fetcher,
             discovery,
             hosted_cache,
@@ -186,6 +196,12 @@ impl Node {
     #[must_use]
     pub fn store(&self) -> &Store {
         &self.0.store
+    }
+
+    /// Where what the node sends and receives can be captured.
+    #[must_use]
+    pub fn tap(&self) -> &Tap {
+        &self.0.tap
     }
 
     /// What fetches.
@@ -361,7 +377,7 @@ fn fetch_config(fetch: &config::Fetch) -> FetchConfig {
     }
 }
 
-fn discovery_config(config: &Config, retrieval_port: u16) -> peerdist_discovery::Config {
+fn discovery_config(config: &Config, retrieval_port: u16, tap: &Tap) -> peerdist_discovery::Config {
     peerdist_discovery::Config {
         interfaces: interfaces(&config.discovery.interfaces),
         ipv4: config.discovery.ipv4,
@@ -371,6 +387,7 @@ fn discovery_config(config: &Config, retrieval_port: u16) -> peerdist_discovery:
         // A hosted client has discovery where it falls back to distributed mode, and takes its part there.
         serve: config.node.mode.answers_probes() || config.node.mode == Mode::HostedClient,
         client: Some(ClientConfig { request_timer: config.fetch.probe_timeout, ..ClientConfig::default() }),
+        tap: tap.clone(),
         ..peerdist_discovery::Config::default()
     }
 }

@@ -17,7 +17,7 @@ use std::collections::{HashSet, VecDeque};
 use std::io::{self, Write};
 
 use peerdist_protocol::crypto::HashAlgorithm;
-use peerdist_protocol::schema::{ComposeError, Form, Node, REST, Tree, Value};
+use peerdist_protocol::schema::{ComposeError, Form, Node, REST, Structure, Tree, Value, compose, dissect};
 use thiserror::Error;
 
 use self::names::Names;
@@ -141,7 +141,7 @@ impl<W: Write> Scrubber<W> {
 
     fn write(&mut self, message: &Message<'_>, seen: Seen) -> Result<(), WriteError> {
         let tree = &message.tree;
-        let mut fields = self.record(&tree.fields);
+        let mut fields = record(&tree.fields, &mut |name, text| renamed(&mut self.names, name, text));
         let form = Form::by_name(tree.name).ok_or(WriteError::Compose)?;
         let (from, to) = (self.names.address(seen.source), self.names.address(seen.destination));
         match form {
@@ -184,37 +184,50 @@ impl<W: Write> Scrubber<W> {
         self.wire.stream(seen.began, from, to, &[&head, body].concat())?;
         Ok(())
     }
+}
 
-    fn record(&mut self, nodes: &[Node<'_>]) -> Vec<Node<'static>> {
-        let mut fields: Vec<_> = nodes.iter().map(|node| self.node(node, false)).collect();
-        fit_hashes(&mut fields);
-        fields
+/// A message of a structure without its secrets, hashes and blocks, in as many bytes; `None` for one that is malformed.
+pub(crate) fn blank(structure: &'static Structure, bytes: &[u8]) -> Option<Vec<u8>> {
+    let tree = dissect(structure, bytes);
+    if is_malformed(&tree) {
+        return None;
     }
+    let fields = record(&tree.fields, &mut |_, text| text.to_owned());
+    compose(structure, &fields).ok().filter(|blank| blank.len() == bytes.len())
+}
 
-    fn node(&mut self, node: &Node<'_>, zeroed: bool) -> Node<'static> {
-        let is_secret = node.field.is_some_and(|field| field.secret);
-        let zeroed = zeroed || is_secret || ZEROED.contains(&node.name) || node.name.starts_with(PADDING);
-        let value = match &node.value {
-            Value::Integer(number) => Value::Integer(*number),
-            Value::Bytes(bytes) if zeroed => Value::Bytes(vec![0; bytes.len()].into()),
-            Value::Bytes(bytes) => Value::Bytes(bytes.to_vec().into()),
-            Value::Text(text) => Value::Text(self.text(node.name, text).into()),
-            Value::Record(nodes) => Value::Record(self.record(nodes)),
-            Value::List(items) => Value::List(items.iter().map(|item| self.node(item, zeroed)).collect()),
-        };
-        Node { field: node.field, ..Node::new(node.name, value) }
-    }
+/// How the text of a field is written.
+type Rewrite<'r> = dyn FnMut(&str, &str) -> String + 'r;
 
-    fn text(&mut self, name: &str, text: &str) -> String {
-        if UUIDS.contains(&name) {
-            self.names.uuid(text)
-        } else if name == "XAddrs" {
-            self.names.addresses(text)
-        } else if HTTP_VALUES.contains(&name) {
-            self.names.http(name, text)
-        } else {
-            text.to_owned()
-        }
+fn record(nodes: &[Node<'_>], rewrite: &mut Rewrite<'_>) -> Vec<Node<'static>> {
+    let mut fields: Vec<_> = nodes.iter().map(|node| rewritten(node, false, rewrite)).collect();
+    fit_hashes(&mut fields);
+    fields
+}
+
+fn rewritten(node: &Node<'_>, zeroed: bool, rewrite: &mut Rewrite<'_>) -> Node<'static> {
+    let is_secret = node.field.is_some_and(|field| field.secret);
+    let zeroed = zeroed || is_secret || ZEROED.contains(&node.name) || node.name.starts_with(PADDING);
+    let value = match &node.value {
+        Value::Integer(number) => Value::Integer(*number),
+        Value::Bytes(bytes) if zeroed => Value::Bytes(vec![0; bytes.len()].into()),
+        Value::Bytes(bytes) => Value::Bytes(bytes.to_vec().into()),
+        Value::Text(text) => Value::Text(rewrite(node.name, text).into()),
+        Value::Record(nodes) => Value::Record(record(nodes, rewrite)),
+        Value::List(items) => Value::List(items.iter().map(|item| rewritten(item, zeroed, rewrite)).collect()),
+    };
+    Node { field: node.field, ..Node::new(node.name, value) }
+}
+
+fn renamed(names: &mut Names, name: &str, text: &str) -> String {
+    if UUIDS.contains(&name) {
+        names.uuid(text)
+    } else if name == "XAddrs" {
+        names.addresses(text)
+    } else if HTTP_VALUES.contains(&name) {
+        names.http(name, text)
+    } else {
+        text.to_owned()
     }
 }
 

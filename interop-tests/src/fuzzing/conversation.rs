@@ -33,7 +33,7 @@ pub(super) fn run(bytes: &[u8]) {
     let mut number = 0;
     while let Ok(data) = script.packet() {
         number += 1;
-        let packet = Packet { number, time: number * 1000, link: RAW, data: &data };
+        let packet = Packet { number, time: number * 1000, link: RAW, data: &data, comment: "" };
         decoder.packet(&packet, &mut |event| watch.event(&event));
     }
     decoder.finish(&mut |event| watch.event(&event));

@@ -11,8 +11,8 @@ use peerdist_protocol::crypto::HashAlgorithm;
 use peerdist_transport::content_server::DEFAULT_MINIMUM_SIZE;
 
 pub use packets::{
-    CraftArguments, DecodeArguments, DecodedForm, ReplayArguments, ScrubArguments, SegmentSecretArgument, SendTarget,
-    ShownArguments,
+    CaptureArguments, CapturedProtocol, CraftArguments, DecodeArguments, DecodedForm, ReplayArguments, ScrubArguments,
+    SegmentSecretArgument, SendTarget, ShownArguments,
 };
 
 use super::ExitStatus;
@@ -54,6 +54,11 @@ pub enum Verb {
     Show(ShowArguments),
     /// Take captures and messages apart, decrypt and verify the blocks in them
     Decode(DecodeArguments),
+    /// Capture what the daemon sends and receives, with what it decided
+    ///
+    /// Needs no rights beyond those on the daemon's admin socket. Goes on until SIGINT or SIGTERM ends it, unless it is
+    /// given an end.
+    Capture(CaptureArguments),
     /// Make messages of JSON, and send them
     ///
     /// The objects that `peerdist decode --json` prints are valid input, and make the bytes that they were read from.
@@ -507,6 +512,7 @@ mod tests {
             "unpublish --id TEXT",
             "publications --json",
             "watch --json",
+            "capture -o FILE --force --seconds 5 --count 9 --protocol discovery --protocol hosted-cache --snaplen 96",
             "status --json",
             "check-config FILE",
         ] {

@@ -8,6 +8,7 @@
 //! | `hash` | [`hash`] |
 //! | `show` | [`show`] |
 //! | `decode` | [`decode`] |
+//! | `capture` | [`capture`] |
 //! | `craft` | [`craft`] |
 //! | `replay` | [`replay`] |
 //! | `probe` | [`probe`] |
@@ -24,6 +25,7 @@
 
 mod args;
 pub mod cache;
+pub mod capture;
 pub mod check_config;
 pub mod craft;
 pub mod decode;
@@ -52,12 +54,12 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use args::{
-    Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CheckConfigArguments, ContentInfoVersion,
-    CraftArguments, DaemonArguments, DecodeArguments, DecodedForm, DemoArguments, FeatureArguments,
-    FeatureEnableArguments, FeatureVerb, GetArguments, HashArguments, HashName, HostedCacheArguments, HostedCacheVerb,
-    IdentifierArguments, ProbeArguments, PublicationsArguments, PublishArguments, ReplayArguments, ScrubArguments,
-    SecretArguments, SegmentSecretArgument, SendTarget, ServeArguments, ShowArguments, ShownArguments, StatusArguments,
-    UnpublishArguments, Verb, WatchArguments,
+    Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CaptureArguments, CapturedProtocol,
+    CheckConfigArguments, ContentInfoVersion, CraftArguments, DaemonArguments, DecodeArguments, DecodedForm,
+    DemoArguments, FeatureArguments, FeatureEnableArguments, FeatureVerb, GetArguments, HashArguments, HashName,
+    HostedCacheArguments, HostedCacheVerb, IdentifierArguments, ProbeArguments, PublicationsArguments,
+    PublishArguments, ReplayArguments, ScrubArguments, SecretArguments, SegmentSecretArgument, SendTarget,
+    ServeArguments, ShowArguments, ShownArguments, StatusArguments, UnpublishArguments, Verb, WatchArguments,
 };
 pub use exit::{ExitStatus, Failure};
 pub use output::Output;
@@ -97,6 +99,7 @@ fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitStatus {
         Verb::Hash(arguments) => hash::run(&arguments),
         Verb::Show(arguments) => show::run(&arguments),
         Verb::Decode(arguments) => decode::run(&arguments),
+        Verb::Capture(arguments) => block_on(capture::run(arguments)),
         Verb::Craft(arguments) => craft::run(&arguments),
         Verb::Replay(arguments) => replay::run(&arguments),
         Verb::Scrub(arguments) => scrub::run(&arguments),

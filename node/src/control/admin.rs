@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 
 use super::refusal::no_such_path;
 use super::wire::{Cleared, ErrorCode, MAX_PAGE, Refusal, Reloaded, SegmentPage};
-use super::{Context, features, metrics, openapi, paths};
+use super::{Context, capture, features, metrics, openapi, paths};
 use crate::store::{StoreStats, VerifyProgress};
 
 pub(super) type Answer<T> = Result<Json<T>, Refusal>;
@@ -29,6 +29,7 @@ pub(super) fn router(context: Context) -> Router {
         .route(paths::CACHE_VERIFY, post(verify))
         .route(paths::CACHE_CLEAR, post(clear))
         .route(paths::WHY, get(why))
+        .route(paths::CAPTURE, get(capture::capture))
         .route(paths::METRICS, get(prometheus))
         .route(paths::RELOAD, post(reload))
         .route(paths::OPENAPI, get(openapi::document))

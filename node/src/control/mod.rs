@@ -2,7 +2,7 @@
 //!
 //! | socket | for whom | what for |
 //! |---|---|---|
-//! | `admin` | its owner | status, statistics, the cache, the features, everybody's explanations, reload |
+//! | `admin` | its owner | status, statistics, the cache, the features, everybody's explanations, captures, reload |
 //! | `api` | every user | the PeerDist API of [`crate::api`]: sessions, publications, contents, status |
 //!
 //! Both speak HTTP/1.1, for a person with curl, and HTTP/2, for a library with a thousand operations outstanding.
@@ -15,6 +15,7 @@
 
 mod admin;
 mod api;
+mod capture;
 pub mod client;
 pub mod features;
 mod listener;

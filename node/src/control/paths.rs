@@ -15,6 +15,8 @@ pub const CACHE_VERIFY: &str = "/v1/cache/verify";
 pub const CACHE_CLEAR: &str = "/v1/cache/clear";
 /// `GET`, admin: where the bytes of recent contents came from, and why.
 pub const WHY: &str = "/v1/why";
+/// `GET`, admin: what the node sends and receives, as pcapng (`protocol`, `snaplen`, `seconds`, `count`).
+pub const CAPTURE: &str = "/v1/capture";
 /// `GET`, admin: the features and their states.
 pub const FEATURES: &str = "/v1/features";
 /// `POST`, admin: enables features, all that are named or none.

@@ -21,7 +21,7 @@ use json::{Json, Values};
 pub const HIDDEN: &str = "hidden";
 
 /// The members that the decoder prints and nobody needs to compose the message.
-const DERIVED: [&str; 15] = [
+const DERIVED: [&str; 16] = [
     "file",
     "number",
     "time",
@@ -31,6 +31,7 @@ const DERIVED: [&str; 15] = [
     "transport",
     "answers",
     "took",
+    "comment",
     "protocol",
     "section",
     "size",

@@ -39,6 +39,6 @@ impl Conversation {
     fn piece(&mut self, side: usize, piece: &Piece<'_>, now: Nanoseconds, out: &mut impl FnMut(Event<'_>)) {
         let Self { connection, budget, messages } = self;
         let mut around = Around { now, budget, tls_keys: &KeyLog::default() };
-        connection.piece(side, piece, &mut around, &mut |found| number(found, messages, out));
+        connection.piece(side, piece, &mut around, &mut |found| number(found, "", messages, out));
     }
 }

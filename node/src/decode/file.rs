@@ -1,8 +1,9 @@
 //! Captures in the pcap and pcapng formats, packet by packet, in constant memory.
 
+use std::borrow::Cow;
 use std::io::Read;
 
-use pcap_parser::pcapng::{Block, SecretsType};
+use pcap_parser::pcapng::{Block, OptionCode, PcapNGOption, SecretsType};
 use pcap_parser::{PcapBlockOwned, PcapError, create_reader};
 
 /// How much of a file is looked at, at once: as much as its largest block takes.
@@ -26,6 +27,8 @@ pub struct Packet<'a> {
     pub link: i32,
     /// Its bytes, as many as were captured.
     pub data: &'a [u8],
+    /// What the capture says of it; may be empty.
+    pub comment: &'a str,
 }
 
 /// What a capture has.
@@ -90,14 +93,14 @@ pub fn packets<E>(reader: impl Read + Send, mut each: impl FnMut(Captured<'_>) -
                     PcapBlockOwned::Legacy(packet) => interfaces.first().map(|interface| {
                         let part = u64::from(packet.ts_usec).saturating_mul(1_000_000_000 / interface.resolution);
                         let time = u64::from(packet.ts_sec).saturating_mul(1_000_000_000).saturating_add(part);
-                        Found::Packet(time, interface.link, captured(packet.data, packet.caplen))
+                        Found::Packet(time, interface.link, captured(packet.data, packet.caplen), "")
                     }),
                     PcapBlockOwned::NG(block) => read_block(&block, &mut interfaces, &mut end.packets),
                 };
                 let handed = match found {
-                    Some(Found::Packet(time, link, data)) => {
+                    Some(Found::Packet(time, link, data, comment)) => {
                         end.packets += 1;
-                        each(Captured::Packet(Packet { number: end.packets, time, link, data }))
+                        each(Captured::Packet(Packet { number: end.packets, time, link, data, comment }))
                     }
                     Some(Found::TlsKeys(log)) => each(Captured::TlsKeys(log)),
                     None => Ok(()),
@@ -127,7 +130,7 @@ pub fn packets<E>(reader: impl Read + Send, mut each: impl FnMut(Captured<'_>) -
 
 /// What a block has.
 enum Found<'a> {
-    Packet(Nanoseconds, i32, &'a [u8]),
+    Packet(Nanoseconds, i32, &'a [u8], &'a str),
     TlsKeys(&'a [u8]),
 }
 
@@ -154,17 +157,25 @@ fn read_block<'a>(block: &Block<'a>, interfaces: &mut Vec<Interface>, lost: &mut
             let time = units * 1_000_000_000 / u128::from(interface.resolution);
             let time = i128::try_from(time).unwrap_or(i128::MAX) + i128::from(interface.offset) * 1_000_000_000;
             let time = u64::try_from(time.max(0)).unwrap_or(u64::MAX);
-            Some(Found::Packet(time, interface.link, captured(packet.data, packet.caplen)))
+            let data = captured(packet.data, packet.caplen);
+            Some(Found::Packet(time, interface.link, data, comment(&packet.options)))
         }
         Block::SimplePacket(packet) => {
             let link = interfaces.first()?.link;
-            Some(Found::Packet(0, link, captured(packet.data, packet.origlen)))
+            Some(Found::Packet(0, link, captured(packet.data, packet.origlen), ""))
         }
         Block::DecryptionSecrets(secrets) if secrets.secrets_type == SecretsType::TlsKeyLog => {
             Some(Found::TlsKeys(captured(secrets.data, secrets.secrets_len)))
         }
         _ => None,
     }
+}
+
+/// The first comment among a block's options.
+fn comment<'a>(options: &[PcapNGOption<'a>]) -> &'a str {
+    let option = options.iter().find(|option| option.code == OptionCode::Comment);
+    let Some(PcapNGOption { value: Cow::Borrowed(value), len, .. }) = option else { return "" };
+    std::str::from_utf8(captured(value, (*len).into())).unwrap_or_default()
 }
 
 /// The packet's bytes without the padding of its block.

@@ -21,6 +21,8 @@ pub struct Message<'a> {
     pub is_request: bool,
     /// Whether bytes of it are missing in the capture.
     pub is_cut: bool,
+    /// What the capture says of the packet with its end; may be empty.
+    pub comment: &'a str,
     /// What it says.
     pub tree: Tree<'a>,
 }

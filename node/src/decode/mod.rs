@@ -122,16 +122,13 @@ impl Decoder {
         self.now = packet.time;
         match packet::parse(packet.link, packet.data) {
             Ok(Carried { source, destination, transport: Transport::Tcp(segment) }) => {
-                self.segment(source, destination, &segment, out);
+                self.segment(source, destination, &segment, packet.comment, out);
             }
             Ok(Carried { source, destination, transport: Transport::Udp(payload) }) => {
                 if source.port() == PORT || destination.port() == PORT {
                     let now = self.now;
-                    self.datagram(
-                        payload,
-                        Some(Seen { began: now, ended: now, source, destination, over: Over::Udp }),
-                        out,
-                    );
+                    let seen = Seen { began: now, ended: now, source, destination, over: Over::Udp };
+                    self.discovery(payload, Some(seen), packet.comment, out);
                 }
             }
             Err(Skipped::Fragment) => self.counters.fragments += 1,
@@ -142,6 +139,10 @@ impl Decoder {
 
     /// Takes a datagram of discovery.
     pub fn datagram(&mut self, payload: &[u8], seen: Option<Seen>, out: &mut impl FnMut(Event<'_>)) {
+        self.discovery(payload, seen, "", out);
+    }
+
+    fn discovery(&mut self, payload: &[u8], seen: Option<Seen>, comment: &str, out: &mut impl FnMut(Event<'_>)) {
         let Some(tree) = dissect_datagram(payload) else { return };
         let text = |name| tree.find(name).and_then(Node::text).map(str::to_owned);
         let answers = text("RelatesTo").and_then(|id| self.probes.get(&id)).cloned();
@@ -149,7 +150,8 @@ impl Decoder {
         let (name, what, id) = (tree.name, what(&tree), text("MessageID"));
         self.messages += 1;
         let number = self.messages;
-        out(Event::Message(Message { number, seen, answers, is_request: is_probe, is_cut: false, tree }));
+        let is_request = is_probe;
+        out(Event::Message(Message { number, seen, answers, is_request, is_cut: false, comment, tree }));
         if let (true, Some(id)) = (is_probe, id)
             && !self.probes.contains_key(&id)
         {
@@ -168,7 +170,7 @@ impl Decoder {
         let (mut connection, mut budget) = (Connection::new(None), Budget::new(MAX_HELD));
         let mut around = Around { now: 0, budget: &mut budget, tls_keys: &self.tls_keys };
         for piece in [Piece::Data(bytes), Piece::End] {
-            connection.piece(0, &piece, &mut around, &mut |found| number(found, &mut self.messages, out));
+            connection.piece(0, &piece, &mut around, &mut |found| number(found, "", &mut self.messages, out));
         }
     }
 
@@ -178,7 +180,8 @@ impl Decoder {
         let mut found = |tree: Tree<'_>| {
             self.messages += 1;
             let is_request = tree.name == "request";
-            let message = Message { number: self.messages, seen: None, answers: None, is_request, is_cut: false, tree };
+            let (number, is_cut) = (self.messages, false);
+            let message = Message { number, seen: None, answers: None, is_request, is_cut, comment: "", tree };
             out(Event::Message(message));
         };
         match form {
@@ -202,6 +205,7 @@ impl Decoder {
         source: SocketAddr,
         destination: SocketAddr,
         segment: &Segment<'_>,
+        comment: &str,
         out: &mut impl FnMut(Event<'_>),
     ) {
         let ends = if source <= destination { [source, destination] } else { [destination, source] };
@@ -230,13 +234,14 @@ impl Decoder {
         let side = connection.side_of(source);
         let (messages, counters) = (&mut self.messages, &mut self.counters);
         let mut around = Around { now: self.now, budget: &mut self.budget, tls_keys: &self.tls_keys };
-        let mut hand_on = |found: Found<'_>| number(found, messages, out);
+        let mut hand_on = |found: Found<'_>, comment| number(found, comment, messages, out);
         // Who sends on has had what it acknowledges.
         if let Some(acknowledged) = segment.acknowledged.filter(|_| !segment.payload.is_empty()) {
             let step = Step::Acknowledged(acknowledged);
-            reassemble(connection, 1 - side, &step, &mut around, counters, &mut hand_on);
+            reassemble(connection, 1 - side, &step, &mut around, counters, &mut |found| hand_on(found, ""));
         }
-        reassemble(connection, side, &Step::Segment(segment), &mut around, counters, &mut hand_on);
+        let step = Step::Segment(segment);
+        reassemble(connection, side, &step, &mut around, counters, &mut |found| hand_on(found, comment));
         if segment.rst {
             self.forget(ends, out);
         }
@@ -256,7 +261,7 @@ impl Decoder {
         // Requests first, so that answers find them.
         for side in 0..2 {
             reassemble(&mut connection, side, &Step::End, &mut around, counters, &mut |found| {
-                number(found, messages, out)
+                number(found, "", messages, out)
             });
         }
         connection.unanswered().for_each(|asked| out(Event::Unanswered(asked)));
@@ -319,10 +324,10 @@ enum Ready {
 }
 
 /// Numbers a message and hands it on.
-fn number(found: Found<'_>, messages: &mut u64, out: &mut impl FnMut(Event<'_>)) -> u64 {
+fn number(found: Found<'_>, comment: &str, messages: &mut u64, out: &mut impl FnMut(Event<'_>)) -> u64 {
     *messages += 1;
     let Found { tree, seen, answers, is_request, is_cut } = found;
-    out(Event::Message(Message { number: *messages, seen, answers, is_request, is_cut, tree }));
+    out(Event::Message(Message { number: *messages, seen, answers, is_request, is_cut, comment, tree }));
     *messages
 }
 
@@ -369,7 +374,7 @@ mod tests {
             let mut numbers = Vec::new();
             let mut out = |event: Event<'_>| if let Event::Message(message) = event { numbers.push(message.number) };
             for (number, data) in (1..).zip(&packets) {
-                decoder.packet(&Packet { number, time: number, link: 101, data }, &mut out);
+                decoder.packet(&Packet { number, time: number, link: 101, data, comment: "" }, &mut out);
             }
             decoder.finish(&mut out);
             prop_assert!(decoder.connections.is_empty() && decoder.heard.is_empty());
@@ -388,7 +393,7 @@ mod tests {
             let mut packet = Vec::new();
             let builder = etherparse::PacketBuilder::ipv4([10, 0, high, low], [10, 1, 0, 1], 1).tcp(1000, 80, 1, 1);
             builder.write(&mut packet, request).unwrap();
-            let packet = Packet { number: 1, time: 0, link: 101, data: &packet };
+            let packet = Packet { number: 1, time: 0, link: 101, data: &packet, comment: "" };
             decoder.packet(&packet, &mut |event| events.push(matches!(event, Event::Message(_))));
         }
         // Each that was given up says what there was of its request, and that nobody has answered it.

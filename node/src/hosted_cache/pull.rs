@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use peerdist_protocol::content::{BlockIndex, CryptoAlgoId, EncryptedBlock};
 use peerdist_protocol::retrieval::{Answer, Exchange};
+use peerdist_tap::Verdict;
 use peerdist_transport::retrieval::client::ExchangeError;
 use tokio::task::{JoinSet, yield_now};
 use tokio::time::{Instant as Moment, sleep, sleep_until, timeout};
@@ -146,8 +147,17 @@ impl Inner {
         *time = time.saturating_sub(since.elapsed());
         let Ok(answer) = asked else { return Came::TooSlow };
         match answer {
-            Ok(Answer::Block(block, _)) => self.keep(host, segment, index, block).await,
-            Ok(Answer::Empty) => {
+            Ok((Answer::Block(block, _), verdict)) => {
+                let came = self.keep(host, segment, index, block).await;
+                verdict.say(|| match came {
+                    Came::Kept => "taken: the block is right".to_owned(),
+                    Came::Wrong => "refused: the block has another hash".to_owned(),
+                    _ => "not kept".to_owned(),
+                });
+                came
+            }
+            Ok((Answer::Empty, verdict)) => {
+                verdict.say(|| "no block: not held there, or busy".to_owned());
                 self.desk().counted.pull_failed("empty");
                 Came::Empty
             }
@@ -161,15 +171,16 @@ impl Inner {
         }
     }
 
-    async fn ask(&self, host: Host, segment: &Fetching, index: BlockIndex) -> Result<Answer, ExchangeError> {
+    async fn ask(&self, host: Host, segment: &Fetching, index: BlockIndex) -> Result<(Answer, Verdict), ExchangeError> {
         let exchange = Exchange::get_block(segment.offered.id, index, CryptoAlgoId::Aes128);
-        let answer = self.client.exchange(host.address, &exchange).await;
-        if segment.offered.block_count > 1 || !matches!(answer, Ok(Answer::Empty)) {
+        let time = self.client.limits().exchange_time;
+        let answer = self.client.exchange_for_verdict(host.address, &exchange, time).await;
+        if segment.offered.block_count > 1 || !matches!(answer, Ok((Answer::Empty, _))) {
             return answer;
         }
         // Who offers a segment of one block has it: the host was busy.
         sleep(BUSY_PAUSE).await;
-        self.client.exchange(host.address, &exchange).await
+        self.client.exchange_for_verdict(host.address, &exchange, time).await
     }
 
     async fn keep(

@@ -22,6 +22,7 @@ use std::sync::atomic::AtomicBool;
 
 use peerdist_protocol::content::{BlockIndex, Segment, SegmentId};
 use peerdist_protocol::hosted_cache::Version;
+use peerdist_tap::Tap;
 use peerdist_transport::hosted_cache::CertificateError;
 
 use offerer::Offerer;
@@ -43,7 +44,7 @@ pub struct HostedClient {
 
 impl HostedClient {
     /// The hosted caches of a configuration. Offers tell them to fetch from `port` of this host, and are made while `on`
-    /// says so, from those addresses in `listen` that are no wildcards. Call it within a tokio runtime.
+    /// says so, from those addresses in `listen` that are no wildcards, and told to `tap`. Call it within a tokio runtime.
     ///
     /// # Errors
     /// Where the trusted certificates cannot be read.
@@ -52,6 +53,7 @@ impl HostedClient {
         listen: &[IpAddr],
         port: u16,
         on: Arc<AtomicBool>,
+        tap: Tap,
     ) -> Result<Arc<Self>, CertificateError> {
         let from = listen.iter().copied().filter(|own| !own.is_unspecified()).collect();
         let servers = config.servers.iter().cloned().map(|name| Server::new(name, config.retrieval_port)).collect();
@@ -60,7 +62,7 @@ impl HostedClient {
             servers,
             version: config.version.0,
             fallback: config.fallback,
-            offerer: Offerer::start(config, from, port, on)?,
+            offerer: Offerer::start(config, from, port, on, tap)?,
         }))
     }
 

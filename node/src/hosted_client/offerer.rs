@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use peerdist_protocol::content::{BlockIndex, Segment};
 use peerdist_protocol::hosted_cache::{BatchedOffer, InitialOffer, Offer, Response, SegmentInfo, Version};
+use peerdist_tap::Tap;
 use peerdist_transport::hosted_cache::{CertificateError, OfferClient, SendError};
 use tokio::sync::Notify;
 use tokio::task::AbortHandle;
@@ -64,12 +65,13 @@ impl Offerer {
         from: Vec<IpAddr>,
         port: u16,
         on: Arc<AtomicBool>,
+        tap: Tap,
     ) -> Result<Self, CertificateError> {
         let version = config.version.0;
         let names = config.servers.clone();
         let shared = Arc::new(Shared {
             start: Instant::now(),
-            client: OfferClient::new(config.trust_file(), from)?,
+            client: OfferClient::tapped(config.trust_file(), from, tap)?,
             port,
             offer_port: match version {
                 Version::V1 => config.https_port,

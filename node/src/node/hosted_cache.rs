@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use peerdist_protocol::hosted_cache::Version;
+use peerdist_tap::Tap;
 use peerdist_transport::hosted_cache::{Certificate, Offers};
 use peerdist_transport::retrieval::client::Client;
 use peerdist_transport::retrieval::server::{Listener, ServerCounters, ServerLimits};
@@ -29,6 +30,7 @@ impl Role {
         store: &Store,
         on: &Arc<AtomicBool>,
         retrieval: Vec<TcpListener>,
+        tap: &Tap,
     ) -> Result<(Self, Vec<Listener>), StartError> {
         let (node, settings) = (&config.node, &config.hosted_cache);
         let mut offers = Vec::new();
@@ -53,7 +55,7 @@ impl Role {
             }
         }
         // Its connections are not those of local readers.
-        let client = Client::new(client_limits(config));
+        let client = Client::tapped(client_limits(config), tap.clone());
         let cache = HostedCache::start(settings.clone(), store.clone(), client, Arc::clone(on), own);
         Ok((Self { cache: cache.map_err(StartError::Offered)?, listeners: offers }, listeners))
     }

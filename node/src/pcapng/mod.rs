@@ -1,9 +1,12 @@
 //! Captures in the pcapng format (draft-ietf-opsawg-pcapng), as Wireshark reads them: one section, Ethernet interfaces,
 //! nanoseconds.
 
+mod frame;
 mod wire;
 
 pub use wire::Wire;
+
+pub(crate) use frame::{Flags, SEGMENT, datagram, segment};
 
 use std::io::{self, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,6 +14,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Block types, section 11.1 of the draft.
 mod block {
     pub(super) const INTERFACE_DESCRIPTION: u32 = 0x0000_0001;
+    pub(super) const INTERFACE_STATISTICS: u32 = 0x0000_0005;
     pub(super) const ENHANCED_PACKET: u32 = 0x0000_0006;
     pub(super) const SECTION_HEADER: u32 = 0x0A0D_0D0A;
 }
@@ -18,10 +22,13 @@ mod block {
 /// Option codes of the blocks above; their meaning depends on the block.
 mod option {
     pub(super) const END: u16 = 0;
+    pub(super) const COMMENT: u16 = 1;
     pub(super) const SHB_USERAPPL: u16 = 4;
     pub(super) const IF_NAME: u16 = 2;
     pub(super) const IF_TSRESOL: u16 = 9;
     pub(super) const EPB_FLAGS: u16 = 2;
+    pub(super) const ISB_IFRECV: u16 = 4;
+    pub(super) const ISB_IFDROP: u16 = 5;
 }
 
 /// `LINKTYPE_ETHERNET`.
@@ -94,21 +101,56 @@ impl<W: Write> Writer<W> {
     /// # Errors
     /// What the writer below says.
     pub fn packet(&mut self, on: InterfaceId, at: SystemTime, direction: Direction, frame: &[u8]) -> io::Result<()> {
-        let nanoseconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        let nanoseconds = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
+        self.commented(on, at, direction, frame, frame.len(), "")
+    }
+
+    /// Adds a frame of `size` bytes, of which `frame` has the first ones, with a comment unless it is empty.
+    ///
+    /// # Errors
+    /// What the writer below says.
+    pub fn commented(
+        &mut self,
+        on: InterfaceId,
+        at: SystemTime,
+        direction: Direction,
+        frame: &[u8],
+        size: usize,
+        comment: &str,
+    ) -> io::Result<()> {
         let length = u32::try_from(frame.len()).map_err(io::Error::other)?;
-        let mut body = Vec::with_capacity(frame.len() + 48);
+        let size = u32::try_from(size).map_err(io::Error::other)?;
+        let mut body = Vec::with_capacity(frame.len() + comment.len() + 48);
         body.extend_from_slice(&on.0.to_le_bytes());
-        // The upper half comes first, whatever the byte order.
-        body.extend_from_slice(&((nanoseconds >> 32) as u32).to_le_bytes());
-        body.extend_from_slice(&(nanoseconds as u32).to_le_bytes());
+        put_time(&mut body, at);
         body.extend_from_slice(&length.to_le_bytes());
-        body.extend_from_slice(&length.to_le_bytes());
+        body.extend_from_slice(&size.to_le_bytes());
         body.extend_from_slice(frame);
         pad(&mut body);
+        if !comment.is_empty() {
+            put_option(&mut body, option::COMMENT, comment.as_bytes());
+        }
         put_option(&mut body, option::EPB_FLAGS, &(direction as u32).to_le_bytes());
         put_option(&mut body, option::END, &[]);
         self.block(block::ENHANCED_PACKET, &body)
+    }
+
+    /// Says how many frames came to an interface until now, and how many of them are not here.
+    ///
+    /// # Errors
+    /// What the writer below says.
+    pub fn statistics(&mut self, on: InterfaceId, at: SystemTime, received: u64, dropped: u64) -> io::Result<()> {
+        let mut body = Vec::new();
+        body.extend_from_slice(&on.0.to_le_bytes());
+        put_time(&mut body, at);
+        put_option(&mut body, option::ISB_IFRECV, &received.to_le_bytes());
+        put_option(&mut body, option::ISB_IFDROP, &dropped.to_le_bytes());
+        put_option(&mut body, option::END, &[]);
+        self.block(block::INTERFACE_STATISTICS, &body)
+    }
+
+    /// What is written to.
+    pub fn get_mut(&mut self) -> &mut W {
+        &mut self.to
     }
 
     /// Hands everything on to whoever reads.
@@ -126,6 +168,15 @@ impl<W: Write> Writer<W> {
         self.to.write_all(body)?;
         self.to.write_all(&length.to_le_bytes())
     }
+}
+
+/// A time stamp in nanoseconds.
+fn put_time(body: &mut Vec<u8>, at: SystemTime) {
+    let nanoseconds = at.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+    let nanoseconds = u64::try_from(nanoseconds).unwrap_or(u64::MAX);
+    // The upper half comes first, whatever the byte order.
+    body.extend_from_slice(&((nanoseconds >> 32) as u32).to_le_bytes());
+    body.extend_from_slice(&(nanoseconds as u32).to_le_bytes());
 }
 
 fn put_option(body: &mut Vec<u8>, code: u16, value: &[u8]) {
@@ -162,6 +213,25 @@ mod tests {
             2, 0, 2, 0, b'p', b'1', 0, 0, 9, 0, 1, 0, 9, 0, 0, 0, 0, 0, 0, 0, 40, 0, 0, 0,
             6, 0, 0, 0, 52, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 5, 0, 0, 0, 5, 0, 0, 0,
             1, 2, 3, 4, 5, 0, 0, 0, 2, 0, 4, 0, 2, 0, 0, 0, 0, 0, 0, 0, 52, 0, 0, 0,
+        ];
+        assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn comments_cut_frames_and_statistics_are_laid_out_as_the_draft_says() {
+        let mut bytes = Vec::new();
+        let mut writer = Writer::new(&mut bytes, "").unwrap();
+        let port = writer.interface("").unwrap();
+        writer.get_mut().clear();
+        writer.commented(port, UNIX_EPOCH, Direction::Inbound, &[1, 2], 9, "hello").unwrap();
+        writer.statistics(port, UNIX_EPOCH, 7, 3).unwrap();
+
+        #[rustfmt::skip]
+        let expected: &[u8] = &[
+            6, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 9, 0, 0, 0, 1, 2, 0, 0,
+            1, 0, 5, 0, b'h', b'e', b'l', b'l', b'o', 0, 0, 0, 2, 0, 4, 0, 1, 0, 0, 0, 0, 0, 0, 0, 60, 0, 0, 0,
+            5, 0, 0, 0, 52, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 0, 8, 0, 7, 0, 0, 0, 0, 0, 0, 0,
+            5, 0, 8, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 52, 0, 0, 0,
         ];
         assert_eq!(bytes, expected);
     }

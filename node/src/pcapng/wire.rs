@@ -3,19 +3,14 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
-use etherparse::{IpHeaders, PacketBuilder, PacketBuilderStep};
-
+use super::frame::{Flags, SEGMENT, datagram, segment};
 use super::{Direction, InterfaceId, Writer};
 
 /// The most connections whose numbers are remembered; beyond them all begin anew.
 const MAX_CONNECTIONS: usize = 65_536;
-/// Bytes of a stream in one packet.
-const SEGMENT: usize = 1400;
-const WINDOW: u16 = u16::MAX;
-const HOPS: u8 = 64;
 
 /// Writes messages as packets into a capture with one interface.
 #[derive(Debug)]
@@ -36,10 +31,7 @@ impl<W: Write> Wire<W> {
 
     /// Writes a datagram. Times are nanoseconds since 1970.
     pub fn datagram(&mut self, at: u64, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> io::Result<()> {
-        let Some(headers) = headers(from.ip(), to.ip()) else { return Ok(()) };
-        let builder = headers.udp(from.port(), to.port());
-        let mut packet = Vec::with_capacity(builder.size(payload.len()));
-        builder.write(&mut packet, payload).map_err(io::Error::other)?;
+        let Some(packet) = datagram(from, to, payload)? else { return Ok(()) };
         self.packet(at, &packet)
     }
 
@@ -77,65 +69,16 @@ impl<W: Write> Wire<W> {
     fn segment(
         &mut self,
         at: u64,
-        [from, to]: [SocketAddr; 2],
-        [sequence, acknowledged]: [u32; 2],
+        ends: [SocketAddr; 2],
+        numbers: [u32; 2],
         flags: Flags,
         payload: &[u8],
     ) -> io::Result<()> {
-        let Some(headers) = headers(from.ip(), to.ip()) else { return Ok(()) };
-        let builder = headers.tcp(from.port(), to.port(), sequence, WINDOW);
-        let builder = match flags {
-            Flags::Syn => builder.syn(),
-            Flags::SynAck => builder.syn().ack(acknowledged),
-            Flags::Ack if payload.is_empty() => builder.ack(acknowledged),
-            Flags::Ack => builder.ack(acknowledged).psh(),
-        };
-        let mut packet = Vec::with_capacity(builder.size(payload.len()));
-        builder.write(&mut packet, payload).map_err(io::Error::other)?;
+        let Some(packet) = segment(ends, numbers, flags, payload)? else { return Ok(()) };
         self.packet(at, &packet)
     }
 
     fn packet(&mut self, at: u64, packet: &[u8]) -> io::Result<()> {
         self.writer.packet(self.interface, UNIX_EPOCH + Duration::from_nanos(at), Direction::Outbound, packet)
-    }
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Flags {
-    Syn,
-    SynAck,
-    Ack,
-}
-
-/// The headers below UDP and TCP. None between addresses of two families.
-fn headers(from: IpAddr, to: IpAddr) -> Option<PacketBuilderStep<IpHeaders>> {
-    let ethernet = PacketBuilder::ethernet2(hardware(from), hardware(to));
-    match (from, to) {
-        (IpAddr::V4(from), IpAddr::V4(to)) => Some(ethernet.ipv4(from.octets(), to.octets(), HOPS)),
-        (IpAddr::V6(from), IpAddr::V6(to)) => Some(ethernet.ipv6(from.octets(), to.octets(), HOPS)),
-        _ => None,
-    }
-}
-
-/// A hardware address of the locally administered ones, or that of the group.
-fn hardware(ip: IpAddr) -> [u8; 6] {
-    match ip {
-        IpAddr::V4(ip) if ip.is_multicast() => {
-            let [_, b, c, d] = ip.octets();
-            [0x01, 0x00, 0x5e, b & 0x7f, c, d]
-        }
-        IpAddr::V6(ip) if ip.is_multicast() => {
-            let [.., a, b, c, d] = ip.octets();
-            [0x33, 0x33, a, b, c, d]
-        }
-        IpAddr::V4(ip) if ip == Ipv4Addr::BROADCAST => [0xff; 6],
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            [0x02, 0x04, a, b, c, d]
-        }
-        IpAddr::V6(ip) => {
-            let [.., a, b, c, d] = ip.octets();
-            [0x02, 0x06, a, b, c, d]
-        }
     }
 }

@@ -5,6 +5,7 @@
 mod api;
 mod cache;
 mod canned;
+mod capture;
 mod config;
 mod control;
 mod craft;

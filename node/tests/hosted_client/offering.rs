@@ -11,6 +11,7 @@ use peerdist_node::hosted_client::order;
 use peerdist_node::store::Tag;
 use peerdist_protocol::content::SegmentId;
 use peerdist_protocol::hosted_cache::{BatchedOffer, ContentTag, Offer, Response, Version};
+use peerdist_tap::Tap;
 use peerdist_transport::hosted_cache::Certificate;
 use peerdist_transport::retrieval::server::{Listener, ServerLimits};
 use tempfile::TempDir;
@@ -318,7 +319,7 @@ async fn a_certificate_that_is_not_trusted_is_a_reason_of_its_own() {
 async fn trusted_certificates_that_cannot_be_read_stop_the_start() {
     let config = config::HostedClient { trust: "/nonexistent/trust.pem".into(), ..configured(&[1], 1) };
     let on = Arc::new(std::sync::atomic::AtomicBool::new(true));
-    let error = peerdist_node::hosted_client::HostedClient::start(&config, &[], PORT, on).unwrap_err();
+    let error = peerdist_node::hosted_client::HostedClient::start(&config, &[], PORT, on, Tap::default()).unwrap_err();
     assert!(error.to_string().contains("/nonexistent/trust.pem"), "{error}");
 }
 

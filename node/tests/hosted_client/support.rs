@@ -20,6 +20,7 @@ use peerdist_protocol::content::{
 use peerdist_protocol::crypto::HashAlgorithm;
 use peerdist_protocol::hosted_cache::{Offer, Response, Version};
 use peerdist_protocol::retrieval::BlkTail;
+use peerdist_tap::Tap;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
 use peerdist_transport::retrieval::server::{BlockSource, Listener, Server, ServerLimits};
 use socket2::{Domain, Socket, Type};
@@ -266,7 +267,7 @@ impl User {
         let dir = TempDir::new().unwrap();
         let store = Store::open(&StoreConfig::new(dir.path().join("store"))).unwrap();
         let client = Client::new(ClientLimits { idle_per_peer: 32, ..ClientLimits::default() });
-        let hosted = HostedClient::start(config, &[], PORT, Arc::new(AtomicBool::new(true))).unwrap();
+        let hosted = HostedClient::start(config, &[], PORT, Arc::new(AtomicBool::new(true)), Tap::default()).unwrap();
         let fetcher = Fetcher::with_hosted_caches(store.clone(), None, client.clone(), fetch, Some(hosted));
         Self { fetcher, client, store, _dir: dir }
     }

@@ -116,6 +116,8 @@ pub struct ProbeTransmit {
     pub message_id: MessageId,
     /// The datagram.
     pub payload: Bytes,
+    /// Whether it was sent before.
+    pub is_repeat: bool,
 }
 
 /// The client machine: paces Probes, repeats them once, relates answers to them.
@@ -251,7 +253,7 @@ impl ProbeClient {
             outstanding.repeat_at = None;
             self.timers.insert((outstanding.expires_at, key));
             if outstanding.answered.contains(&false) {
-                self.transmits.push_back(outstanding.transmit());
+                self.transmits.push_back(outstanding.transmit(true));
             }
         }
         self.start_waiting(now);
@@ -289,7 +291,7 @@ impl ProbeClient {
             self.by_message_id.insert(probe.message_id().clone(), key);
             let answered = vec![false; probe.ids().len()];
             let outstanding = Outstanding { probe, payload, repeat_at, expires_at, answered, hosts: BTreeMap::new() };
-            self.transmits.push_back(outstanding.transmit());
+            self.transmits.push_back(outstanding.transmit(false));
             self.outstanding.insert(key, outstanding);
         }
     }
@@ -316,8 +318,8 @@ impl ProbeClient {
 }
 
 impl Outstanding {
-    fn transmit(&self) -> ProbeTransmit {
-        ProbeTransmit { message_id: self.probe.message_id().clone(), payload: self.payload.clone() }
+    fn transmit(&self, is_repeat: bool) -> ProbeTransmit {
+        ProbeTransmit { message_id: self.probe.message_id().clone(), payload: self.payload.clone(), is_repeat }
     }
 
     /// Which of the Probe's ids an answer claims to hold, by position.

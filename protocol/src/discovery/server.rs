@@ -113,6 +113,8 @@ pub struct Reply {
     pub interface_key: u32,
     /// The datagram.
     pub payload: Bytes,
+    /// When the Probe was heard.
+    pub heard_at: Moment,
 }
 
 /// The server machine: recognises Probes for segments held, waits its back-off, answers each of them once.
@@ -132,6 +134,7 @@ pub struct ProbeServer {
 
 #[derive(Debug)]
 struct Pending {
+    heard_at: Moment,
     due: Moment,
     to: SocketAddr,
     interface_key: u32,
@@ -205,7 +208,8 @@ impl ProbeServer {
             self.pending_ids -= pending.probe.ids().len();
             if let Some(segments) = segments(&pending.probe, &lookup) {
                 let payload = self.answer(&pending, segments).emit().into();
-                self.replies.push_back(Reply { to: pending.to, interface_key: pending.interface_key, payload });
+                let Pending { heard_at, to, interface_key, .. } = pending;
+                self.replies.push_back(Reply { to, interface_key, payload, heard_at });
             }
         }
     }
@@ -256,6 +260,7 @@ impl ProbeServer {
         let due = now + Duration::from_micros(self.random.between(1_000.min(longest), longest));
         self.pending_ids += probe.ids().len();
         self.pending.push(Reverse(Pending {
+            heard_at: now,
             due,
             to: arrival.from,
             interface_key: arrival.interface_key,

@@ -4,10 +4,11 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use hyper::Uri;
 use peerdist_protocol::content::{SegmentId, SegmentSecret};
 use peerdist_protocol::schema::Form;
+use peerdist_tap::Protocol;
 
 /// The arguments of `peerdist decode`.
 #[derive(Debug, Args)]
@@ -178,6 +179,53 @@ struct SendTargetError;
 fn parse_seconds(text: &str) -> Result<Duration, &'static str> {
     let seconds = text.parse().ok().filter(|seconds| (0.001..=3600.0).contains(seconds));
     seconds.map(Duration::from_secs_f64).ok_or("a number of seconds from 0.001 to 3600")
+}
+
+/// The arguments of `peerdist capture`.
+#[derive(Debug, Args)]
+pub struct CaptureArguments {
+    /// The capture to write (pcapng), for its owner alone; `-` is standard output.
+    #[arg(short, long, value_name = "FILE", default_value = "-")]
+    pub output: PathBuf,
+    /// Overwrite the file.
+    #[arg(long)]
+    pub force: bool,
+    /// End after so many seconds.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=31_622_400))]
+    pub seconds: Option<u64>,
+    /// End after so many messages.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+    /// Capture this protocol only. May be repeated.
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub protocol: Vec<CapturedProtocol>,
+    /// The most bytes of a message that are kept, its HTTP head included.
+    #[arg(long, value_name = "BYTES")]
+    pub snaplen: Option<u64>,
+}
+
+/// What can be captured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CapturedProtocol {
+    /// Probes and their answers.
+    Discovery,
+    /// Requests for blocks and lists, and their answers.
+    Retrieval,
+    /// Offers to hosted caches, and their answers.
+    HostedCache,
+}
+
+impl CapturedProtocol {
+    /// As the daemon calls it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Discovery => Protocol::Discovery,
+            Self::Retrieval => Protocol::Retrieval,
+            Self::HostedCache => Protocol::HostedCache,
+        }
+        .as_str()
+    }
 }
 
 /// The arguments of `peerdist scrub`.

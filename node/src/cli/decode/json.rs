@@ -32,6 +32,8 @@ struct Printed<'a> {
     answers: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     took: Option<String>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    comment: &'a str,
     protocol: &'static str,
     section: &'static str,
     message: &'static str,
@@ -125,7 +127,7 @@ pub(super) fn message(
     file: Option<&str>,
     shown: &ShownArguments,
 ) -> io::Result<()> {
-    let Message { number, seen, answers, tree, .. } = message;
+    let Message { number, seen, answers, comment, tree, .. } = message;
     let request = answers.as_ref().and_then(|answered| answered.seen);
     let took = request.zip(*seen).map(|(request, answer)| seconds(answer.ended.saturating_sub(request.began)));
     let block = opened.map(|opened| Block {
@@ -146,6 +148,7 @@ pub(super) fn message(
         transport: seen.map(|seen| seen.over.as_str()),
         answers: answers.as_ref().map(|answered| answered.number),
         took,
+        comment,
         protocol: tree.protocol,
         section: tree.section,
         message: tree.name,

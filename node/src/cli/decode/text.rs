@@ -22,7 +22,7 @@ pub(super) fn message(
     file: Option<&str>,
     shown: &ShownArguments,
 ) -> io::Result<()> {
-    let Message { number, seen, answers, tree, .. } = message;
+    let Message { number, seen, answers, comment, tree, .. } = message;
     let mut line = format!("#{number}");
     if let Some(file) = file {
         let _ = write!(line, "  {}", printable(file));
@@ -42,6 +42,9 @@ pub(super) fn message(
         }
     }
     writeln!(to, "{line}")?;
+    if !comment.is_empty() {
+        writeln!(to, "  comment: {}", printable(comment))?;
+    }
     fields(to, &tree.fields, 0, shown)?;
     for id in derived_ids(tree) {
         writeln!(to, "  derived: HoHoDk {id}")?;

@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
+use http_body_util::BodyExt as _;
 use hyper::Method;
+use hyper::body::Incoming;
 
 use super::endpoint::{ClientError, Endpoint, request};
 use super::socket;
@@ -77,8 +79,37 @@ impl AdminClient {
         String::from_utf8(answer.body.into()).map_err(|_| self.0.unexpected(answer.status))
     }
 
+    /// Begins a capture of what `query` says, in the words of `GET /v1/capture`.
+    pub async fn capture(&self, query: &str) -> Result<CaptureStream, ClientError> {
+        let path = format!("{}?{query}", paths::CAPTURE);
+        let response = self.0.start(request(Method::GET, &path, Bytes::new())).await?;
+        if !response.status().is_success() {
+            return Err(self.0.refused(&self.0.collect(response).await?));
+        }
+        Ok(CaptureStream { endpoint: self.0.clone(), body: response.into_body() })
+    }
+
     /// Has the configuration read again. Says what changed, and what needs a restart.
     pub async fn reload(&self) -> Result<Reloaded, ClientError> {
         self.0.call(request(Method::POST, paths::RELOAD, Bytes::new())).await
+    }
+}
+
+/// A capture under way. Dropping it ends the capture.
+#[derive(Debug)]
+pub struct CaptureStream {
+    endpoint: Endpoint,
+    body: Incoming,
+}
+
+impl CaptureStream {
+    /// The next bytes of pcapng; `None` at the end.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, ClientError> {
+        while let Some(frame) = self.body.frame().await {
+            if let Ok(bytes) = frame.map_err(|error| self.endpoint.hung_up(error))?.into_data() {
+                return Ok(Some(bytes));
+            }
+        }
+        Ok(None)
     }
 }

@@ -12,7 +12,7 @@ mod session;
 
 use std::path::PathBuf;
 
-pub use self::admin::{ADMIN_SOCKET_VARIABLE, AdminClient};
+pub use self::admin::{ADMIN_SOCKET_VARIABLE, AdminClient, CaptureStream};
 pub use self::content::{Pieces, RemoteContent, RemoteRead};
 pub use self::endpoint::ClientError;
 pub use self::publication::{RemoteInformation, RemoteStream};

@@ -387,13 +387,27 @@ impl Shared {
 
     async fn exchange_block(&self, peer: SocketAddr, at: BlockAt, work: Work) -> (Answer, Option<Bytes>) {
         let exchange = Exchange::get_block(work.key.id, work.index, CryptoAlgoId::Aes128);
-        let block = match self.node.client.exchange(peer, &exchange).await {
-            Ok(PeerAnswer::Block(block, _)) => block,
-            Ok(PeerAnswer::Empty) => return (Answer::Empty, None),
-            Ok(_) => return (Answer::Refused, None),
+        let client = &self.node.client;
+        let answered = client.exchange_for_verdict(peer, &exchange, client.limits().exchange_time).await;
+        let (block, verdict) = match answered {
+            Ok((PeerAnswer::Block(block, _), verdict)) => (block, verdict),
+            Ok((PeerAnswer::Empty, verdict)) => {
+                verdict.say(|| "no block: not held there, or busy".to_owned());
+                return (Answer::Empty, None);
+            }
+            Ok((_, verdict)) => {
+                verdict.say(|| "refused: no answer to a request for a block".to_owned());
+                return (Answer::Refused, None);
+            }
             Err(error) => return (answer_of(&error), None),
         };
-        match self.node.verify(work, Given::Encrypted(block)).await {
+        let verified = self.node.verify(work, Given::Encrypted(block)).await;
+        verdict.say(|| match &verified {
+            Some(Outcome::Verified(..)) => "taken: the block is right".to_owned(),
+            Some(Outcome::Wrong) => "refused: the block has another hash".to_owned(),
+            Some(Outcome::Gone) | None => "not needed any more".to_owned(),
+        });
+        match verified {
             Some(Outcome::Verified(bytes, kept)) => {
                 if self.node.hosted.as_ref().is_some_and(|hosted| hosted.at(peer).is_none()) {
                     self.is_new(at, &kept);

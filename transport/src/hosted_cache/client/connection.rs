@@ -11,6 +11,7 @@ use hyper::header::{HOST, HeaderMap, HeaderValue, WWW_AUTHENTICATE};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use peerdist_protocol::hosted_cache::{self, Offer};
+use peerdist_tap::{Line, Protocol, Tap, Tapped};
 use tokio::io::{self, AsyncRead, AsyncWrite};
 use tokio::net::{TcpSocket, TcpStream, lookup_host};
 use tokio::time::timeout;
@@ -70,10 +71,18 @@ async fn first_that_accepts(
     Err(failure)
 }
 
+/// A connection as captures see it.
+pub(super) fn line(tap: &Tap, stream: &TcpStream, is_tls: bool) -> Result<Line, SendError> {
+    let local = stream.local_addr().map_err(SendError::Local)?;
+    let remote = stream.peer_addr().map_err(SendError::Unreachable)?;
+    Ok(Line::new(tap, Protocol::HostedCache, local, remote, is_tls, true))
+}
+
 /// A connection. Dropping it closes it at once, whatever is on its way.
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: http1::SendRequest<Full<Bytes>>,
+    line: Line,
     _driver: AbortOnDropHandle<()>,
 }
 
@@ -94,22 +103,35 @@ impl From<Failure> for SendError {
 }
 
 impl Connection {
-    pub(super) async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self, SendError> {
+    pub(super) async fn over(
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        line: Line,
+    ) -> Result<Self, SendError> {
         let (sender, driver) = http1::Builder::new()
             .title_case_headers(true)
             .max_header_size(MAX_HEADER_SIZE)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Tapped::new(stream, line.clone())))
             .await
             .map_err(SendError::Http)?;
         // Its errors reach whoever waits for the answer.
         let driver = tokio::spawn(async move {
             let _ = driver.await;
         });
-        Ok(Self { sender, _driver: AbortOnDropHandle::new(driver) })
+        Ok(Self { sender, line, _driver: AbortOnDropHandle::new(driver) })
     }
 
     /// Sends an offer, and returns what answers it.
     pub(super) async fn post(&mut self, host: &HeaderValue, offer: &Offer) -> Result<hosted_cache::Response, Failure> {
+        let answer = self.exchange(host, offer).await;
+        match &answer {
+            Ok(response) => self.line.verdict().say(|| format!("taken: {response:?}")),
+            Err(Failure::Unanswered(error)) => self.line.failed(|| format!("no answer that counts: {error}")),
+            Err(Failure::Send(error)) => self.line.failed(|| format!("no answer that counts: {error}")),
+        }
+        answer
+    }
+
+    async fn exchange(&mut self, host: &HeaderValue, offer: &Offer) -> Result<hosted_cache::Response, Failure> {
         let mut request = Request::new(Full::from(offer.emit()));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(offer.version().path());

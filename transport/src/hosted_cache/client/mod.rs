@@ -12,6 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use peerdist_protocol::hosted_cache::{Offer, RequestTimer, Response, Version};
+use peerdist_tap::Tap;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
 use tokio::sync::OnceCell;
@@ -33,6 +34,7 @@ pub struct OfferClient(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     timer: Timer,
+    tap: Tap,
     /// Our own addresses that offers leave from.
     from: Vec<IpAddr>,
     /// Set at the first offer over TLS, unless the trusted certificates are configured.
@@ -55,8 +57,16 @@ impl OfferClient {
     /// # Errors
     /// Where the file cannot be read, or has no certificate that can be trusted.
     pub fn new(trust: Option<&Path>, from: Vec<IpAddr>) -> Result<Self, CertificateError> {
+        Self::tapped(trust, from, Tap::default())
+    }
+
+    /// As [`Self::new`], and tells `tap` what passes; of connections with TLS what is inside.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn tapped(trust: Option<&Path>, from: Vec<IpAddr>, tap: Tap) -> Result<Self, CertificateError> {
         let tls = trust.map(trust::file).transpose()?;
-        let inner = Inner { timer: Timer::new(), from, tls: OnceCell::new_with(tls), idle: Mutex::default() };
+        let inner = Inner { timer: Timer::new(), tap, from, tls: OnceCell::new_with(tls), idle: Mutex::default() };
         Ok(Self(Arc::new(inner)))
     }
 
@@ -104,14 +114,15 @@ impl OfferClient {
     async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, SendError> {
         let Endpoint { server, port, version } = endpoint;
         let stream = connection::dial(server, *port, &self.0.from).await?;
+        let line = connection::line(&self.0.tap, &stream, *version == Version::V1)?;
         match version {
             Version::V1 => {
                 let name = server_name(server)?;
                 let tls = TlsConnector::from(Arc::clone(self.0.tls.get_or_init(system).await));
                 let stream = tls.connect(name, stream).await.map_err(|error| SendError::from_handshake(&error))?;
-                Connection::over(stream).await
+                Connection::over(stream, line).await
             }
-            Version::V2 => Connection::over(stream).await,
+            Version::V2 => Connection::over(stream, line).await,
         }
     }
 

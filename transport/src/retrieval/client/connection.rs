@@ -14,6 +14,7 @@ use hyper::header::{HOST, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use peerdist_protocol::retrieval::{MAX_RESPONSE_SIZE, PATH, TRANSPORT_HEADER_SIZE};
+use peerdist_tap::{Line, Protocol, Tap, Tapped, Verdict};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -24,7 +25,7 @@ const MAX_BODY_SIZE: usize = TRANSPORT_HEADER_SIZE + MAX_RESPONSE_SIZE;
 /// The most bytes of a response's headers.
 const MAX_HEADER_SIZE: usize = 16_384;
 
-type Driver = http1::Connection<TokioIo<TcpStream>, Full<Bytes>>;
+type Driver = http1::Connection<TokioIo<Tapped<TcpStream>>, Full<Bytes>>;
 
 /// A connection. Nothing happens on it while nobody waits for an answer.
 pub(super) struct Connection {
@@ -32,6 +33,7 @@ pub(super) struct Connection {
     /// `None` once the connection has ended. What is dropped with it is told to who waits for an answer.
     driver: Option<Pin<Box<Driver>>>,
     host: HeaderValue,
+    line: Line,
 }
 
 /// Why a POST failed.
@@ -63,24 +65,36 @@ impl From<ExchangeError> for Failure {
 }
 
 impl Connection {
-    pub(super) async fn open(peer: SocketAddr, limits: &ClientLimits) -> Result<Self, ExchangeError> {
+    pub(super) async fn open(peer: SocketAddr, limits: &ClientLimits, tap: &Tap) -> Result<Self, ExchangeError> {
         let stream = timeout(limits.connect_time, TcpStream::connect(peer))
             .await
             .map_err(|_| ExchangeError::TimedOut(Wait::Connect))?
             .map_err(ExchangeError::from_connect)?;
         // A request is one small write that has to go out at once.
         stream.set_nodelay(true).map_err(ExchangeError::from_connect)?;
+        let local = stream.local_addr().map_err(ExchangeError::from_connect)?;
+        let line = Line::new(tap, Protocol::Retrieval, local, peer, false, true);
         let (sender, driver) = http1::Builder::new()
             .title_case_headers(true)
             .max_header_size(MAX_HEADER_SIZE)
-            .handshake(TokioIo::new(stream))
+            .handshake(TokioIo::new(Tapped::new(stream, line.clone())))
             .await
             .map_err(ExchangeError::Http)?;
-        Ok(Self { sender, driver: Some(Box::pin(driver)), host: host(peer) })
+        Ok(Self { sender, driver: Some(Box::pin(driver)), host: host(peer), line })
     }
 
-    /// Sends a message and receives the body of its answer.
-    pub(super) async fn post(&mut self, message: Bytes, limits: &ClientLimits) -> Result<Bytes, Failure> {
+    /// Sends a message and receives the body of its answer, of which the verdict will say what came.
+    pub(super) async fn post(&mut self, message: Bytes, limits: &ClientLimits) -> Result<(Bytes, Verdict), Failure> {
+        let received = self.exchange(message, limits).await;
+        match &received {
+            Ok(_) => {}
+            Err(Failure::Unanswered(error)) => self.line.failed(|| format!("no answer that counts: {error}")),
+            Err(Failure::Exchange(error)) => self.line.failed(|| format!("no answer that counts: {error}")),
+        }
+        Ok((received?, self.line.verdict()))
+    }
+
+    async fn exchange(&mut self, message: Bytes, limits: &ClientLimits) -> Result<Bytes, Failure> {
         let mut request = Request::new(Full::new(message));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(PATH);

@@ -10,6 +10,7 @@ use std::time::Duration;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use peerdist_tap::Line;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -28,10 +29,11 @@ const LINGER: Duration = Duration::from_secs(1);
 pub(super) async fn serve<S: BlockSource>(
     shared: Arc<Shared<S>>,
     stream: impl AsyncRead + AsyncWrite + Unpin,
+    line: Line,
     visit: Visit,
     stop: CancellationToken,
 ) {
-    let progress = Arc::new(Progress::new(&shared.limits));
+    let progress = Arc::new(Progress::new(&shared.limits, line));
     let io = TokioIo::new(Observed { stream, progress: Arc::clone(&progress) });
     let service = service_fn(|request| service::answer(Arc::clone(&shared), Arc::clone(&progress), visit, request));
     let connection = http1::Builder::new()
@@ -63,6 +65,7 @@ async fn within_limits<S>(
     poll_fn(|cx| {
         if let Poll::Ready(ended) = connection.as_mut().poll(cx) {
             if let Err(error) = ended {
+                progress.line().failed(|| format!("the connection ends: {error}"));
                 shared.counters.broken(&error);
             }
             return Poll::Ready(());
@@ -72,7 +75,11 @@ async fn within_limits<S>(
             alarm.as_mut().reset(deadline);
         }
         ready!(alarm.as_mut().poll(cx));
-        shared.counters.timed_out(progress.phase());
+        let phase = progress.phase();
+        if let Some(name) = phase.name() {
+            progress.line().failed(|| format!("the connection ends: its time is up ({name})"));
+        }
+        shared.counters.timed_out(phase);
         Poll::Ready(())
     })
     .await;
@@ -114,6 +121,8 @@ pub(super) struct Progress {
     body_time: Duration,
     upload_time: Duration,
     idle_time: Duration,
+    /// Where it is told what is decided.
+    line: Line,
     state: Mutex<State>,
 }
 
@@ -126,11 +135,16 @@ struct State {
 }
 
 impl Progress {
-    fn new(limits: &ServerLimits) -> Self {
+    fn new(limits: &ServerLimits, line: Line) -> Self {
         let ServerLimits { header_time, body_time, upload_time, idle_time, .. } = *limits;
         let deadline = Instant::now() + header_time;
         let state = State { phase: Phase::Header, deadline, refused: false, upload: None };
-        Self { header_time, body_time, upload_time, idle_time, state: Mutex::new(state) }
+        Self { header_time, body_time, upload_time, idle_time, line, state: Mutex::new(state) }
+    }
+
+    /// The connection, as captures see it.
+    pub(super) fn line(&self) -> &Line {
+        &self.line
     }
 
     /// The headers are there, the body is awaited.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use peerdist_protocol::content::{BlockIndex, BlockRanges, SegmentId};
 use peerdist_protocol::retrieval::BlkTail;
+use peerdist_tap::{Line, Protocol, Tap, Tapped};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -70,6 +71,7 @@ struct Shared<S> {
     handshakes: Arc<Slots>,
     uploads: Arc<Slots>,
     counters: Counters,
+    tap: Tap,
 }
 
 /// What a connection takes of what is bounded.
@@ -90,16 +92,22 @@ impl<S: BlockSource> Server<S> {
     /// A server that is not listening yet, and takes no offers.
     #[must_use]
     pub fn new(source: Arc<S>, limits: ServerLimits) -> Self {
-        Self::build(source, limits, None)
+        Self::build(source, limits, None, Tap::default())
     }
 
     /// A server that also takes offers, on listeners that have paths for them.
     #[must_use]
     pub fn with_offers(source: Arc<S>, limits: ServerLimits, offers: Offers) -> Self {
-        Self::build(source, limits, Some(offers))
+        Self::build(source, limits, Some(offers), Tap::default())
     }
 
-    fn build(source: Arc<S>, limits: ServerLimits, offers: Option<Offers>) -> Self {
+    /// A server with or without offers, whose connections are told to `tap`.
+    #[must_use]
+    pub fn tapped(source: Arc<S>, limits: ServerLimits, offers: Option<Offers>, tap: Tap) -> Self {
+        Self::build(source, limits, offers, tap)
+    }
+
+    fn build(source: Arc<S>, limits: ServerLimits, offers: Option<Offers>, tap: Tap) -> Self {
         let slots = |most, per_source| Arc::new(Slots::new(most, per_source));
         let ServerLimits { connections, connections_per_source, .. } = limits;
         let shared = Shared {
@@ -111,6 +119,7 @@ impl<S: BlockSource> Server<S> {
             uploads: slots(limits.uploads, limits.uploads_per_source),
             limits,
             counters: Counters::default(),
+            tap,
         };
         Self { shared: Arc::new(shared) }
     }
@@ -178,9 +187,10 @@ impl<S: BlockSource> Server<S> {
         let _ = stream.set_nodelay(true);
         let (shared, stop) = (Arc::clone(&self.shared), stop.clone());
         let visit = Visit::new(from, listener.paths);
+        let line = self.line(listener, &stream, visit.from);
         let Some(certificate) = listener.certificate.clone() else {
             connections.spawn(async move {
-                connection::serve(shared, stream, visit, stop).await;
+                connection::serve(shared, Tapped::new(stream, line.clone()), line, visit, stop).await;
                 drop(places);
             });
             return;
@@ -190,10 +200,17 @@ impl<S: BlockSource> Server<S> {
             let accepted = tls::accept(&shared, &certificate, stream, &stop).await;
             drop(handshake);
             if let Some(stream) = accepted {
-                connection::serve(shared, stream, visit, stop).await;
+                connection::serve(shared, Tapped::new(stream, line.clone()), line, visit, stop).await;
             }
             drop(connection);
         });
+    }
+
+    fn line(&self, listener: &Listener, stream: &TcpStream, from: SocketAddr) -> Line {
+        let protocol = if listener.paths.has_retrieval() { Protocol::Retrieval } else { Protocol::HostedCache };
+        // A connection that has no address is gone.
+        let local = stream.local_addr().map_or(from, |local| SocketAddr::new(local.ip().to_canonical(), local.port()));
+        Line::new(&self.shared.tap, protocol, local, from, listener.certificate.is_some(), false)
     }
 
     fn places(&self, listener: &Listener, source: IpAddr) -> Result<Places, Full> {

@@ -12,6 +12,7 @@ use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, TRAN
 use hyper::{Method, Request, Response, StatusCode};
 use peerdist_protocol::hosted_cache::Offer;
 use peerdist_protocol::retrieval::{BlockLookup, Decision, Lookup, decide};
+use peerdist_tap::Protocol;
 
 use super::connection::Progress;
 use super::limits::Slots;
@@ -39,14 +40,17 @@ pub(super) async fn answer<S: BlockSource>(
     };
     progress.request_read();
     if let Resource::Offers(version, offers) = resource {
+        progress.line().set_protocol(Protocol::HostedCache);
         // [MS-PCHC] 3.1.5.1 to 3.1.5.4.
         return Ok(match Offer::parse(version, &message) {
             Ok(offer) => {
                 shared.counters.update(|counters| *counters.offers.entry(version).or_default() += 1);
-                let response = offers(visit.from, offer).emit();
-                Response::new(AnswerBody { chunks: [response.into(), Bytes::new()], progress })
+                let response = offers(visit.from, offer);
+                progress.line().decided(|| format!("offer taken, answered {response:?}"));
+                Response::new(AnswerBody { chunks: [response.emit().into(), Bytes::new()], progress })
             }
             Err(reason) => {
+                progress.line().decided(|| format!("discarded: {reason}"));
                 shared.counters.offer_discarded(&reason);
                 refuse(&shared, progress, StatusCode::BAD_REQUEST)
             }
@@ -54,11 +58,13 @@ pub(super) async fn answer<S: BlockSource>(
     }
     let (head, tail) = match decide(&message, shared.limits.versions) {
         Decision::Reply(reply) => {
+            progress.line().decided(|| "answered with the versions spoken here".to_owned());
             shared.counters.update(|counters| counters.replies += 1);
             (reply, Bytes::new())
         }
         Decision::Lookup(lookup) => look_up(&shared, &progress, visit.from.ip(), lookup).await,
         Decision::Discard(reason) => {
+            progress.line().decided(|| format!("discarded: {reason}"));
             shared.counters.discarded(&reason);
             return Ok(refuse(&shared, progress, StatusCode::BAD_REQUEST));
         }
@@ -113,30 +119,39 @@ async fn look_up<S: BlockSource>(
     lookup: Lookup,
 ) -> (Vec<u8>, Bytes) {
     let Ok(slot) = Slots::take(&shared.uploads, source) else {
+        progress.line().decided(|| "busy: as many uploads as may be".to_owned());
         shared.counters.update(|counters| counters.busy += 1);
         return (lookup.empty_answer(), Bytes::new());
     };
     progress.uploads(slot);
     match lookup {
-        Lookup::Block(lookup) => look_up_block(shared, lookup).await,
+        Lookup::Block(lookup) => look_up_block(shared, progress, lookup).await,
         Lookup::BlockList(lookup) => {
             shared.counters.update(|counters| counters.block_lists += 1);
-            (lookup.answer(&shared.source.held(&lookup.segment_id)), Bytes::new())
+            let held = shared.source.held(&lookup.segment_id);
+            progress.line().decided(|| format!("answered: {} blocks of the segment held", held.len()));
+            (lookup.answer(&held), Bytes::new())
         }
         Lookup::SegmentList(lookup) => {
             shared.counters.update(|counters| counters.segment_lists += 1);
             let is_held = |id: &_| !shared.source.held(id).is_empty();
+            progress.line().decided(|| "answered with the segments held".to_owned());
             (lookup.answer(is_held, |id| shared.source.age(id)), Bytes::new())
         }
     }
 }
 
-async fn look_up_block<S: BlockSource>(shared: &Shared<S>, lookup: BlockLookup) -> (Vec<u8>, Bytes) {
+async fn look_up_block<S: BlockSource>(
+    shared: &Shared<S>,
+    progress: &Progress,
+    lookup: BlockLookup,
+) -> (Vec<u8>, Bytes) {
     let BlockLookup { segment_id, index } = &lookup;
     let tail = shared.source.read(segment_id, *index).await;
     let next = shared.source.next_held(segment_id, *index);
     match tail {
         Some(tail) => {
+            progress.line().decided(|| format!("served block {index}"));
             shared.counters.update(|counters| {
                 counters.blocks += 1;
                 counters.block_bytes += u64::from(tail.size_of_block);
@@ -144,6 +159,7 @@ async fn look_up_block<S: BlockSource>(shared: &Shared<S>, lookup: BlockLookup) 
             (lookup.head(next, &tail), tail.bytes)
         }
         None => {
+            progress.line().decided(|| format!("block {index} not held"));
             shared.counters.update(|counters| counters.not_held += 1);
             (lookup.empty_answer(next), Bytes::new())
         }
@@ -152,6 +168,7 @@ async fn look_up_block<S: BlockSource>(shared: &Shared<S>, lookup: BlockLookup) 
 
 /// An answer without a body, after which the connection closes.
 fn refuse<S>(shared: &Shared<S>, progress: Arc<Progress>, status: StatusCode) -> Response<AnswerBody> {
+    progress.line().decided(|| format!("refused: {status}"));
     shared.counters.refused(status);
     progress.request_read();
     progress.refuses();
