@@ -8,7 +8,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | `desk` | what an offer leads to: decisions without sockets |
-//! | `queue`, `sources` | what waits; who may offer how much |
+//! | `queue`, `turns` | what waits; whose turn it is |
+//! | `sources` | who may offer how much |
 //! | `copies` | who gave what is held unproven, and who may complain about it |
 //! | `in_flight`, `fetches` | what is being fetched; what follows from how it went |
 //! | `offered` | an offered segment: what is wanted of it, and the check of its blocks |
@@ -31,6 +32,7 @@ mod sources;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::fmt;
 use std::io;
