@@ -189,6 +189,53 @@ fn many_hosts_that_give_nothing_do_not_shut_out_the_one_that_has_it() {
 }
 
 #[test]
+fn liars_do_not_push_an_honest_host_out_of_those_that_stand_in() {
+    // One that delivered before holds its place among any number of them, one that is new among some.
+    for (liars, is_known) in [(17, true), (100, true), (17, false)] {
+        let mut bench = Bench::new();
+        if is_known {
+            bench.prove(200);
+        }
+        bench.offer(0, vec![descriptor(1)]);
+        let (_, first) = bench.next().unwrap();
+        for host in std::iter::once(200).chain(1..=liars) {
+            bench.offer(host, vec![descriptor(1)]);
+            assert!(bench.next().is_none());
+        }
+        bench.end(0, &first);
+        let mut tried = 0;
+        while let Some((host, segment)) = bench.next() {
+            tried += 1;
+            if host == 200 {
+                bench.give(host, &segment, 0..1);
+            }
+            bench.end(host, &segment);
+        }
+        assert_eq!(bench.held(&descriptor(1)), [200], "{liars} {is_known}");
+        assert!(tried == 1 || !is_known, "{tried}");
+        assert!(bench.desk.is_empty());
+    }
+}
+
+#[test]
+fn a_liar_has_one_place_among_those_that_stand_in_at_however_many_ports_it_offers() {
+    let mut bench = Bench::new();
+    bench.offer(0, vec![descriptor(1)]);
+    let (_, first) = bench.next().unwrap();
+    bench.offer(200, vec![descriptor(1)]);
+    assert!(bench.next().is_none());
+    for port in 1..1000 {
+        let offer = Offer::Batched(BatchedOffer { port, segments: vec![descriptor(1)] });
+        bench.desk.take(address(1), offer, None, bench.now);
+        assert!(bench.next().is_none());
+    }
+    bench.end(0, &first);
+    let hosts: Vec<_> = bench.all_runs().into_iter().map(|(host, _)| host).collect();
+    assert!(hosts == [1, 200] || hosts == [200, 1], "{hosts:?}");
+    assert!(bench.desk.is_empty());
+}
+
+#[test]
 fn a_segment_of_a_slow_host_goes_to_another_one_that_offered_it() {
     let mut bench = Bench::new();
     bench.prove(1);

@@ -42,7 +42,8 @@ impl Desk {
                     return false;
                 }
             }
-            let Err(segment) = in_flight.begin(host, offered, held == Held::Nothing) else { return true };
+            let standing = sources.standing(source, now);
+            let Err(segment) = in_flight.begin(host, standing, offered, held == Held::Nothing) else { return true };
             counted.ignore("duplicate", 1);
             if std::mem::take(&mut segment.is_slow) {
                 overtaken.push((segment.from.source, offered.id));
@@ -177,10 +178,10 @@ impl Desk {
         } else if ended.again {
             self.wait_again(ended.from, offered.clone(), now);
         }
-        for (host, other) in ended.others {
+        for other in ended.others {
             // The first one that has it all makes duplicates of the rest.
-            if !is_whole || other.block_count != offered.block_count {
-                self.wait_again(host, other, now);
+            if !is_whole || other.offered.block_count != offered.block_count {
+                self.wait_again(other.host, other.offered, now);
             }
         }
     }
