@@ -21,6 +21,8 @@ use crate::store::Store;
 
 /// Bytes of hashes that wait to be used.
 const MAX_WAITING_BYTES: usize = 64 << 20;
+/// Those of one source.
+const MAX_WAITING_BYTES_OF_SOURCE: usize = 8 << 20;
 
 /// What offers change. There is one lock around it.
 #[derive(Debug)]
@@ -51,6 +53,7 @@ impl Desk {
             segments: number(settings.max_queued),
             segments_per_source: number(settings.max_queued_per_source),
             bytes: MAX_WAITING_BYTES,
+            bytes_per_source: MAX_WAITING_BYTES_OF_SOURCE,
             runs: number(settings.max_pulls),
             runs_per_source: number(settings.max_pulls_per_source),
         });

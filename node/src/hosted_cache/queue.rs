@@ -25,6 +25,8 @@ const MAX_LEFT: usize = 4096;
 /// What may wait of a slow source, and what a source of which no more waits finds room for when the others have filled
 /// all but [`RESERVE`] of the queue.
 const SMALL: usize = 1024;
+/// The same in bytes of hashes.
+const SMALL_BYTES: usize = 1 << 20;
 /// The part of the queue that is for sources of which little waits.
 const RESERVE: usize = 8;
 /// Sources for which something may wait.
@@ -39,6 +41,8 @@ pub(super) struct QueueLimits {
     pub(super) segments_per_source: usize,
     /// Bytes of hashes in all.
     pub(super) bytes: usize,
+    /// Bytes of one source.
+    pub(super) bytes_per_source: usize,
     /// Runs at once.
     pub(super) runs: usize,
     /// Runs at once for one source that delivered; any other gets one at a time.
@@ -66,6 +70,7 @@ struct Line {
     standing: Standing,
     batches: VecDeque<Batch>,
     segments: usize,
+    bytes: usize,
     runs: usize,
     /// Whether it is among the turns of its standing.
     has_turn: bool,
@@ -154,7 +159,7 @@ impl Content {
 
 impl Line {
     fn new(standing: Standing) -> Self {
-        Self { standing, batches: VecDeque::new(), segments: 0, runs: 0, has_turn: false }
+        Self { standing, batches: VecDeque::new(), segments: 0, bytes: 0, runs: 0, has_turn: false }
     }
 
     /// Looks at so many segments and batches at most.
@@ -182,6 +187,7 @@ impl Line {
                 }
                 Content::One(segment, bytes) => {
                     taken.bytes += *bytes;
+                    self.bytes -= *bytes;
                     batch.current = segment.take().and_then(begin);
                 }
                 Content::Many(segments) => {
@@ -274,6 +280,17 @@ fn runs(blocks: &Range<BlockIndex>) -> u32 {
     blocks.end.saturating_sub(blocks.start).div_ceil(RUN)
 }
 
+/// How much more of a source fits in: so much of it waits already, `taken` of all.
+fn room(standing: Standing, waiting: usize, per_source: usize, small: usize, taken: usize, all: usize) -> usize {
+    let free = all.saturating_sub(taken);
+    let shared = free.saturating_sub(all / RESERVE);
+    let small = small.saturating_sub(waiting);
+    match standing {
+        Standing::Slow => small.min(per_source.saturating_sub(waiting)).min(shared),
+        Standing::Proven | Standing::Fresh => per_source.saturating_sub(waiting).min(shared.max(small.min(free))),
+    }
+}
+
 impl Queue {
     pub(super) fn new(limits: QueueLimits) -> Self {
         let (lines, subnets, turns) = (HashMap::new(), HashMap::new(), Turns::new(limits.runs));
@@ -307,20 +324,21 @@ impl Queue {
     pub(super) fn room(&self, source: IpAddr, standing: Standing) -> usize {
         let waiting = self.lines.get(&source).map_or(0, |line| line.segments);
         let QueueLimits { segments, segments_per_source, .. } = self.limits;
-        let free = segments.saturating_sub(self.segments);
-        let shared = free.saturating_sub(segments / RESERVE);
-        let small = SMALL.saturating_sub(waiting);
-        if standing == Standing::Slow {
-            return small.min(segments_per_source).min(shared);
-        }
-        segments_per_source.saturating_sub(waiting).min(shared.max(small.min(free)))
+        room(standing, waiting, segments_per_source, SMALL, self.segments, segments)
+    }
+
+    /// How many more bytes of hashes.
+    fn room_in_bytes(&self, source: IpAddr, standing: Standing) -> usize {
+        let waiting = self.lines.get(&source).map_or(0, |line| line.bytes);
+        let QueueLimits { bytes, bytes_per_source, .. } = self.limits;
+        room(standing, waiting, bytes_per_source, SMALL_BYTES, self.bytes, bytes)
     }
 
     /// Lets an offer wait whose segments fit in.
     pub(super) fn push(&mut self, host: Host, standing: Standing, content: Content) -> Result<(), Full> {
         let source = host.source;
         let (segments, bytes) = (content.segments(), content.bytes());
-        if segments > self.room(source, standing) || self.bytes + bytes > self.limits.bytes {
+        if segments > self.room(source, standing) || bytes > self.room_in_bytes(source, standing) {
             return Err(Full);
         }
         if segments == 0 {
@@ -333,7 +351,7 @@ impl Queue {
         self.bytes += bytes;
         let batch = Batch { host, content, current: None, again: false };
         self.rank(source, standing);
-        self.line_up(source, standing, batch, segments);
+        self.line_up(source, standing, batch, segments, bytes);
         Ok(())
     }
 
@@ -349,15 +367,16 @@ impl Queue {
     /// Forgets what waits last for a source beyond what may wait of a slow one. Returns how many segments that were.
     pub(super) fn trim(&mut self, source: IpAddr) -> usize {
         let Some(line) = self.lines.get_mut(&source) else { return 0 };
-        let before = line.segments;
-        while line.segments > SMALL
+        let before = (line.segments, line.bytes);
+        while (line.segments > SMALL || line.bytes > SMALL_BYTES)
             && let Some(batch) = line.batches.pop_back_if(|batch| batch.current.is_none())
         {
             line.segments -= batch.content.segments();
-            self.bytes -= batch.content.bytes();
+            line.bytes -= batch.content.bytes();
         }
-        let dropped = before - line.segments;
+        let dropped = before.0 - line.segments;
         self.segments -= dropped;
+        self.bytes -= before.1 - line.bytes;
         dropped
     }
 
@@ -369,11 +388,11 @@ impl Queue {
         self.left += 1;
         let Run { host, segment, .. } = run;
         let batch = Batch { host, content: Content::One(None, 0), current: Some((segment, left)), again: true };
-        self.line_up(host.source, Standing::Slow, batch, 0);
+        self.line_up(host.source, Standing::Slow, batch, 0, 0);
         Ok(())
     }
 
-    fn line_up(&mut self, source: IpAddr, standing: Standing, batch: Batch, segments: usize) {
+    fn line_up(&mut self, source: IpAddr, standing: Standing, batch: Batch, segments: usize, bytes: usize) {
         if !self.lines.contains_key(&source)
             && let Some(subnet) = subnet(source)
         {
@@ -381,6 +400,7 @@ impl Queue {
         }
         let line = self.lines.entry(source).or_insert_with(|| Line::new(standing));
         line.segments += segments;
+        line.bytes += bytes;
         line.batches.push_back(batch);
         self.settle(source);
     }
@@ -467,8 +487,8 @@ impl Queue {
         let Some(line) = self.lines.get_mut(&source) else { return (0, Vec::new()) };
         let segments = std::mem::take(&mut line.segments);
         self.segments -= segments;
+        self.bytes -= std::mem::take(&mut line.bytes);
         let batches = std::mem::take(&mut line.batches);
-        self.bytes -= batches.iter().map(|batch| batch.content.bytes()).sum::<usize>();
         self.left -= batches.iter().filter(|batch| batch.is_left()).count();
         let current = batches.into_iter().filter_map(|batch| batch.current);
         let ended = current.filter(|(segment, left)| segment.ends_without(left)).map(|(segment, _)| segment).collect();

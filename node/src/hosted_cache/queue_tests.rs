@@ -3,8 +3,14 @@ use peerdist_protocol::hosted_cache::{ContentTag, SegmentDescriptor};
 use super::Standing::{Fresh, Proven, Slow};
 use super::*;
 
-const LIMITS: QueueLimits =
-    QueueLimits { segments: 10, segments_per_source: 6, bytes: 1000, runs: 1000, runs_per_source: 2 };
+const LIMITS: QueueLimits = QueueLimits {
+    segments: 10,
+    segments_per_source: 6,
+    bytes: 1000,
+    bytes_per_source: 1000,
+    runs: 1000,
+    runs_per_source: 2,
+};
 
 fn host(number: u8) -> Host {
     at([192, 0, 2, number])
@@ -169,7 +175,7 @@ fn what_is_left_of_a_run_waits_behind_all_else_of_its_source_and_ends_once() {
 #[test]
 fn runs_that_wait_to_go_on_are_bounded() {
     let limits =
-        QueueLimits { segments: 10_000, segments_per_source: 10_000, runs: 10_000, runs_per_source: 10_000, bytes: 0 };
+        QueueLimits { segments: 10_000, segments_per_source: 10_000, runs: 10_000, runs_per_source: 10_000, ..LIMITS };
     let mut queue = Queue::new(limits);
     let mut runs = Vec::new();
     for _ in 0..=MAX_LEFT / 200 {
@@ -242,6 +248,24 @@ fn the_last_part_of_the_queue_is_for_sources_of_which_little_waits() {
     assert_eq!((queue.room(host(2).source, Proven), queue.room(host(3).source, Proven)), (0, 2000 - SMALL));
     // A slow one finds no room there.
     assert_eq!(queue.room(host(3).source, Slow), 0);
+}
+
+#[test]
+fn hashes_of_few_sources_leave_room_for_those_of_others() {
+    let limits = QueueLimits { segments: 16_000, segments_per_source: 16_000, ..LIMITS };
+    let mut queue = Queue::new(QueueLimits { bytes: 64 << 20, bytes_per_source: 8 << 20, ..limits });
+    let one = || Content::One(Some(Offered::described(&descriptor(9, 1000), false).unwrap()), 32 << 10);
+    let fill = |queue: &mut Queue, number, standing| {
+        std::iter::repeat_with(|| queue.push(host(number), standing, one())).take_while(Result::is_ok).count()
+    };
+    assert_eq!((fill(&mut queue, 1, Proven), fill(&mut queue, 2, Slow)), (256, 32), "8 MiB, and 1 MiB of a slow one");
+    assert_eq!([3, 4, 5, 6, 7, 8].map(|number| fill(&mut queue, number, Fresh)), [256, 256, 256, 256, 256, 224]);
+    assert_eq!((fill(&mut queue, 9, Slow), fill(&mut queue, 10, Fresh)), (0, 32), "the rest is for small ones");
+    queue.rank(host(1).source, Slow);
+    assert_eq!(queue.trim(host(1).source), 256 - 32);
+    (1..=10).for_each(|number| drop(queue.drop_source(host(number).source)));
+    assert_eq!(next(&mut queue), None);
+    assert!(queue.is_empty());
 }
 
 #[test]
