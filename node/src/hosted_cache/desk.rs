@@ -193,7 +193,10 @@ impl Desk {
         } else {
             self.counted.segments_offered += 1;
             let content = match self.known.unwritten(&id) {
-                Some(offered) => Content::One(Some(offered), 0),
+                Some(offered) => {
+                    let size = size_in_memory(&offered);
+                    Content::One(Some(offered), size)
+                }
                 None => Content::Recorded(Some(id)),
             };
             self.wait(host, content, now).err()

@@ -2,7 +2,8 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use peerdist_protocol::content::{BlockIndex, CryptoAlgoId, EncryptedBlock};
+use peerdist_protocol::content::{BlockIndex, CryptoAlgoId, EncryptedBlock, HashOptions, Hasher, ServerSecret};
+use peerdist_protocol::crypto::HashAlgorithm;
 use peerdist_protocol::hosted_cache::{ContentTag, Version};
 use peerdist_protocol::retrieval::BlkTail;
 use tempfile::TempDir;
@@ -408,6 +409,23 @@ fn a_complaint_that_the_cache_did_not_take_is_heard_again() {
 }
 
 #[test]
+fn hashes_that_are_not_on_disk_yet_count_when_they_wait() {
+    let mut bench = Bench::new();
+    let options = HashOptions { v1: Some(HashAlgorithm::Sha256), v2: false };
+    let mut hasher = Hasher::new(options, &ServerSecret::from_passphrase("desk"));
+    hasher.update(&[1; 1000]);
+    let segment = SegmentInfo::new(80, ContentTag::BITS, &hasher.finish().unwrap().v1.unwrap().segments()[0]);
+    let offered = Offered::verified(segment.segment().unwrap(), ContentTag::BITS).unwrap();
+    assert!(bench.desk.remember(&offered, address(1).ip(), bench.now).is_some());
+    let most = MAX_WAITING_BYTES_OF_SOURCE / size_in_memory(&offered);
+    for _ in 0..=most {
+        let offer = Offer::Initial(InitialOffer { port: 80, segment_id: offered.id });
+        assert_eq!(bench.desk.take(address(2), offer, None, bench.now).0, Response::Ok);
+    }
+    assert_eq!((bench.ignored("queue_full"), bench.desk.queue.len()), (1, most));
+}
+
+#[test]
 fn one_host_fills_no_more_than_half_of_the_cache_in_an_hour() {
     let mut bench = Bench::new();
     let half = bench.desk.store.stats().limit / 2;
@@ -435,4 +453,18 @@ fn the_addresses_of_an_ipv6_subnet_beyond_some_are_one_source_everywhere() {
         }
     }
     assert_eq!(sources.len(), 257);
+}
+
+#[test]
+fn a_host_that_delivered_keeps_its_own_place_however_many_of_its_subnet_wait() {
+    let mut bench = Bench::new();
+    let at = |number: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 1, 0, 0, 0, number], 80));
+    let good = at(5000);
+    bench.desk.sources.sent(good.ip(), 1, bench.now);
+    bench.desk.delivered(good.ip(), bench.now);
+    for host in (1..=500).map(at).chain([good]) {
+        let offer = Offer::Batched(BatchedOffer { port: 80, segments: vec![descriptor(1)] });
+        bench.desk.take(host, offer, None, bench.now);
+    }
+    assert_eq!(bench.next_run().host.source, good.ip());
 }

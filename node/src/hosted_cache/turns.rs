@@ -1,7 +1,7 @@
 //! Whose turn it is, by what came of a source so far.
 //!
 //! Those that delivered come first and those that were slow last. A part of the places is kept for those that delivered,
-//! and one for those of which nothing came yet, so that neither wait for the others, however many there are.
+//! and one for those of which nothing came yet, so that neither waits for the others, however many there are.
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
