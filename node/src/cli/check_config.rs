@@ -14,9 +14,13 @@ pub fn run(arguments: &CheckConfigArguments) -> Result<(), Failure> {
         None => output::write(|to| to.write_all(DEFAULT_FILE.as_bytes())),
         Some(file) => {
             let config = Config::load(file)?;
+            // Nothing is left to do where standard error is gone.
             if let Some(warning) = check_certificates(&config)? {
-                // Nothing is left to do where standard error is gone.
                 let _ = writeln!(std::io::stderr(), "warning: {warning}");
+            }
+            for section in config.unused_sections() {
+                let mode = config.node.mode;
+                let _ = writeln!(std::io::stderr(), "note: [{section}] is not used: node.mode is \"{mode}\"");
             }
             output::write(|to| writeln!(to, "{}: ok", file.display()))
         }

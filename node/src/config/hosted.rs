@@ -163,6 +163,10 @@ pub enum ParseSubnetError {
     /// An address alone.
     #[error("a subnet has a prefix length: \"{0}\" is this address alone")]
     NoLength(IpNet),
+    /// An address in a subnet.
+    #[error("\"{0}\" is an address in a subnet, which is \"{network}\"; the address alone is \"{alone}\"",
+        network = .0.trunc(), alone = IpNet::from(.0.addr()))]
+    HostBits(IpNet),
     /// Anything else.
     #[error("a subnet is an address and a prefix length, as in \"192.0.2.0/24\" or \"2001:db8::/32\"")]
     Other,
@@ -172,10 +176,13 @@ impl FromStr for Subnet {
     type Err = ParseSubnetError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Self).map_err(|_| match text.parse::<IpAddr>() {
-            Ok(address) => ParseSubnetError::NoLength(address.into()),
-            Err(_) => ParseSubnetError::Other,
-        })
+        match text.parse::<IpNet>() {
+            Ok(net) if net == net.trunc() => Ok(Self(net)),
+            Ok(net) => Err(ParseSubnetError::HostBits(net)),
+            Err(_) => Err(text
+                .parse::<IpAddr>()
+                .map_or(ParseSubnetError::Other, |address| ParseSubnetError::NoLength(address.into()))),
+        }
     }
 }
 

@@ -88,6 +88,17 @@ impl Config {
         }
     }
 
+    /// The sections that say something for a mode other than the one that is chosen.
+    #[must_use]
+    pub fn unused_sections(&self) -> Vec<&'static str> {
+        let client = self.node.mode != Mode::HostedClient && self.hosted_client != HostedClient::default();
+        let cache = self.node.mode != Mode::HostedCache && self.hosted_cache != HostedCache::default();
+        [("hosted_client", client), ("hosted_cache", cache)]
+            .into_iter()
+            .filter_map(|(name, is)| is.then_some(name))
+            .collect()
+    }
+
     /// The configuration as a file, without comments.
     #[must_use]
     pub fn to_toml(&self) -> String {

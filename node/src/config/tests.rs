@@ -87,6 +87,8 @@ fn bad_values_of_hosted_mode_are_told_what_to_write_instead() {
     for (text, told) in [
         ("[hosted_cache]\nallow = [\"192.0.2.1\"]", "\"192.0.2.1/32\" is this address alone"),
         ("[hosted_cache]\ndeny = [\"2001:db8::1\"]", "\"2001:db8::1/128\" is this address alone"),
+        ("[hosted_cache]\nallow = [\"192.0.2.5/24\"]", "\"192.0.2.0/24\"; the address alone is \"192.0.2.5/32\""),
+        ("[hosted_cache]\ndeny = [\"2001:db8::1/32\"]", "which is \"2001:db8::/32\""),
         ("[hosted_cache]\nallow = [\"192.0.2.0/33\"]", "as in \"192.0.2.0/24\""),
         ("[hosted_cache]\nallow = [10]", "expected a subnet in quotes"),
         ("[hosted_client]\nversion = 1.0", "expected \"1.0\" or \"2.0\", in quotes"),
@@ -181,6 +183,21 @@ fn keys_that_do_not_go_together_are_refused() {
         parse("[node]\nmode = \"hosted-client\"\n[hosted_client]\nservers = [\"cache-1.example\", \"2001:db8::1\"]");
     let names: Vec<_> = client.unwrap().hosted_client.servers.iter().map(ToString::to_string).collect();
     assert_eq!(names, ["cache-1.example", "2001:db8::1"]);
+}
+
+#[test]
+fn sections_that_the_mode_does_not_use_are_named() {
+    let hosted_cache = "[hosted_cache]\nblind = true\n";
+    let hosted_client = "[hosted_client]\nservers = [\"a\"]\n";
+    for (mode, unused) in [
+        ("distributed", &["hosted_client", "hosted_cache"][..]),
+        ("hosted-client", &["hosted_cache"]),
+        ("hosted-cache", &["hosted_client"]),
+    ] {
+        let config = parse(&format!("{hosted_cache}{hosted_client}[node]\nmode = \"{mode}\"")).unwrap();
+        assert_eq!(config.unused_sections(), unused, "{mode}");
+    }
+    assert!(parse(DEFAULT_FILE).unwrap().unused_sections().is_empty(), "nothing is lost that is as it is without them");
 }
 
 #[test]

@@ -13,7 +13,7 @@ use super::copies::{Copies, Refused};
 use super::in_flight::InFlight;
 use super::known::KnownSegments;
 use super::offered::{Offered, Waiting, held, size_in_memory};
-use super::queue::{Content, Queue, QueueLimits};
+use super::queue::{Content, Full, Queue, QueueLimits};
 use super::sources::{Host, Sources};
 use super::status::HostedCacheStatus;
 use crate::config;
@@ -21,6 +21,8 @@ use crate::store::Store;
 
 /// Bytes of hashes that wait to be used.
 const MAX_WAITING_BYTES: usize = 64 << 20;
+/// Those of one source.
+const MAX_WAITING_BYTES_OF_SOURCE: usize = 8 << 20;
 
 /// What offers change. There is one lock around it.
 #[derive(Debug)]
@@ -51,8 +53,9 @@ impl Desk {
             segments: number(settings.max_queued),
             segments_per_source: number(settings.max_queued_per_source),
             bytes: MAX_WAITING_BYTES,
+            bytes_per_source: MAX_WAITING_BYTES_OF_SOURCE,
+            runs: number(settings.max_pulls),
             runs_per_source: number(settings.max_pulls_per_source),
-            slow_runs: number(settings.max_pulls).div_ceil(2),
         });
         // Or one source could have all that others gave make way within the hour.
         let max_bytes = settings.max_bytes_per_source.min(store.stats().limit / 2);
@@ -80,16 +83,16 @@ impl Desk {
         let address = retrieval_address(from, &offer);
         let refusal = refused.or_else(|| self.refusal(address, now));
         let mut host = self.sources.host(address, now);
-        host.source = self.queue.source(host.source);
+        host.source = self.queue.source(host.source, self.sources.standing(host.source, now));
         match offer {
             Offer::Batched(offer) => {
                 self.counted.offers.batched_offer += 1;
-                self.batched(host, &offer, refusal);
+                self.batched(host, &offer, refusal, now);
                 (Response::Ok, None)
             }
             Offer::Initial(offer) => {
                 self.counted.offers.initial_offer += 1;
-                (self.initial(host, &offer, refusal), None)
+                (self.initial(host, &offer, refusal, now), None)
             }
             Offer::SegmentInfo(offer) => {
                 self.counted.offers.segment_info += 1;
@@ -116,13 +119,19 @@ impl Desk {
         self.counted.tags.entry(name).or_default().offers += 1;
     }
 
-    fn batched(&mut self, host: Host, offer: &BatchedOffer, refusal: Option<Refused>) {
+    /// Lets an offer wait.
+    pub(super) fn wait(&mut self, host: Host, content: Content, now: Instant) -> Result<(), Refused> {
+        let standing = self.sources.standing(host.source, now);
+        self.queue.push(host, standing, content).map_err(|Full| "queue_full")
+    }
+
+    fn batched(&mut self, host: Host, offer: &BatchedOffer, refusal: Option<Refused>, now: Instant) {
         self.count_tags(&offer.segments);
         if let Some(reason) = refusal {
             return self.counted.ignore(reason, offer.segments.len() as u64);
         }
         let source = host.source;
-        let mut room = self.queue.room(source);
+        let mut room = self.queue.room(source, self.sources.standing(source, now));
         let mut waiting = Vec::with_capacity(offer.segments.len().min(room));
         let mut repeats = false;
         for descriptor in &offer.segments {
@@ -143,11 +152,11 @@ impl Desk {
             }
         }
         if repeats {
-            self.strike(source, Instant::now());
+            self.strike(source, now);
         }
         let count = waiting.len() as u64;
-        if self.queue.push(host, Content::Many(waiting.into_iter())).is_err() {
-            self.counted.ignore("queue_full", count);
+        if let Err(reason) = self.wait(host, Content::Many(waiting.into_iter()), now) {
+            self.counted.ignore(reason, count);
         }
     }
 
@@ -172,7 +181,7 @@ impl Desk {
         self.copies.judge_held(held(&self.store, id, block_count), source, id)
     }
 
-    fn initial(&mut self, host: Host, offer: &InitialOffer, refusal: Option<Refused>) -> Response {
+    fn initial(&mut self, host: Host, offer: &InitialOffer, refusal: Option<Refused>, now: Instant) -> Response {
         let id = offer.segment_id;
         if refusal.is_none() && !self.known.contains(&id) {
             return Response::Interested;
@@ -184,10 +193,13 @@ impl Desk {
         } else {
             self.counted.segments_offered += 1;
             let content = match self.known.unwritten(&id) {
-                Some(offered) => Content::One(Some(offered), 0),
+                Some(offered) => {
+                    let size = size_in_memory(&offered);
+                    Content::One(Some(offered), size)
+                }
                 None => Content::Recorded(Some(id)),
             };
-            self.queue.push(host, content).err().map(|_| "queue_full")
+            self.wait(host, content, now).err()
         };
         if let Some(reason) = reason {
             self.counted.ignore(reason, 1);
@@ -230,7 +242,7 @@ impl Desk {
                 self.counted.complaints += u64::from(complaint);
                 offered.complaint = complaint;
                 let size = size_in_memory(&offered);
-                self.queue.push(host, Content::One(Some(offered), size)).err().map(|_| "queue_full")
+                self.wait(host, Content::One(Some(offered), size), now).err()
             }
         };
         if let Some(reason) = reason {
@@ -263,15 +275,15 @@ impl Desk {
     }
 
     /// A record was read.
-    pub(super) fn record_read(&mut self, host: Host, id: &SegmentId, record: Option<Offered>) {
+    pub(super) fn record_read(&mut self, host: Host, id: &SegmentId, record: Option<Offered>, now: Instant) {
         self.queue.ended(host.source);
         let Some(offered) = record else {
             self.known.forget(id);
             return self.counted.ignore("record", 1);
         };
         let size = size_in_memory(&offered);
-        if self.queue.push(host, Content::One(Some(offered), size)).is_err() {
-            self.counted.ignore("queue_full", 1);
+        if let Err(reason) = self.wait(host, Content::One(Some(offered), size), now) {
+            self.counted.ignore(reason, 1);
         }
     }
 

@@ -18,7 +18,7 @@ impl Desk {
         let Self { queue, sources, copies, store, in_flight, counted, .. } = self;
         let mut shut = None;
         let mut overtaken = Vec::new();
-        let next = queue.next(now, |host, offered| {
+        let next = queue.next(|host, offered| {
             let source = host.source;
             if let Err(reason) = sources.admit(source, now) {
                 shut = Some((source, reason));
@@ -42,7 +42,8 @@ impl Desk {
                     return false;
                 }
             }
-            let Err(segment) = in_flight.begin(host, offered, held == Held::Nothing) else { return true };
+            let standing = sources.standing(source, now);
+            let Err(segment) = in_flight.begin(host, standing, offered, held == Held::Nothing) else { return true };
             counted.ignore("duplicate", 1);
             if std::mem::take(&mut segment.is_slow) {
                 overtaken.push((segment.from.source, offered.id));
@@ -98,8 +99,23 @@ impl Desk {
         self.copies.set_giver(is_sole.then_some(source), &offered.id, now);
     }
 
+    /// A block was kept. Returns whether more of its source can begin now.
+    pub(super) fn delivered(&mut self, source: IpAddr, now: Instant) -> bool {
+        let is_news = self.sources.delivered(source, now);
+        if is_news {
+            self.rank(source, now);
+        }
+        is_news
+    }
+
+    fn rank(&mut self, source: IpAddr, now: Instant) {
+        let standing = self.sources.standing(source, now);
+        self.queue.rank(source, standing);
+    }
+
     /// A run has ended.
     pub(super) fn run_ended(&mut self, source: IpAddr, segment: &Arc<Fetching>, now: Instant) {
+        self.rank(source, now);
         self.queue.ended(source);
         if segment.run_ended() {
             self.segment_ended(source, segment, now);
@@ -114,7 +130,8 @@ impl Desk {
     pub(super) fn run_too_slow(&mut self, run: Run, left: Range<BlockIndex>, now: Instant) {
         let source = run.host.source;
         self.counted.pull_failed("slow");
-        self.queue.slow(source, now);
+        self.sources.slow(source, now);
+        self.rank(source, now);
         let dropped = self.queue.trim(source);
         self.counted.ignore("slow", dropped as u64);
         let in_flight = self.in_flight.get_mut(&run.segment.offered.id);
@@ -159,20 +176,20 @@ impl Desk {
         if is_whole {
             self.counted.completed(offered.tag);
         } else if ended.again {
-            self.wait_again(ended.from, offered.clone());
+            self.wait_again(ended.from, offered.clone(), now);
         }
-        for (host, other) in ended.others {
+        for other in ended.others {
             // The first one that has it all makes duplicates of the rest.
-            if !is_whole || other.block_count != offered.block_count {
-                self.wait_again(host, other);
+            if !is_whole || other.offered.block_count != offered.block_count {
+                self.wait_again(other.host, other.offered, now);
             }
         }
     }
 
-    fn wait_again(&mut self, host: Host, offered: Offered) {
+    fn wait_again(&mut self, host: Host, offered: Offered, now: Instant) {
         let size = size_in_memory(&offered);
-        if self.queue.push(host, Content::One(Some(offered), size)).is_err() {
-            self.counted.ignore("queue_full", 1);
+        if let Err(reason) = self.wait(host, Content::One(Some(offered), size), now) {
+            self.counted.ignore(reason, 1);
         }
     }
 }

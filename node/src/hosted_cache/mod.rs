@@ -8,7 +8,8 @@
 //! | module | what it does |
 //! |---|---|
 //! | `desk` | what an offer leads to: decisions without sockets |
-//! | `queue`, `sources` | what waits; who may offer how much |
+//! | `queue`, `turns` | what waits; whose turn it is |
+//! | `sources` | who may offer how much |
 //! | `copies` | who gave what is held unproven, and who may complain about it |
 //! | `in_flight`, `fetches` | what is being fetched; what follows from how it went |
 //! | `offered` | an offered segment: what is wanted of it, and the check of its blocks |
@@ -31,6 +32,7 @@ mod sources;
 mod status;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::fmt;
 use std::io;
@@ -52,7 +54,7 @@ use desk::{Desk, retrieval_address};
 use known::KnownSegments;
 use offered::Offered;
 use own::Own;
-use records::Records;
+use records::{Outage, Records};
 pub use status::{HostedCacheStatus, OfferListener, Offers, TagStatus};
 
 /// Records that wait to be written.
@@ -204,13 +206,13 @@ impl Inner {
     fn tidy(&self, age: Duration) {
         let Some(then) = Instant::now().checked_sub(age) else { return };
         let gone = self.desk().forget_before(then);
-        gone.iter().for_each(|id| self.records.remove(id));
+        self.records.remove(&gone);
     }
 }
 
 /// Writes records as they come, and those that are left once it is told to stop.
 async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<Offered>, stop: CancellationToken) {
-    let mut works = true;
+    let mut outage = Outage::default();
     loop {
         let record = tokio::select! {
             biased;
@@ -221,11 +223,11 @@ async fn write_records(cache: Arc<Inner>, mut to_write: mpsc::Receiver<Offered>,
         let cache = Arc::clone(&cache);
         // Should it panic, the segment stays in memory.
         let Ok(written) = tokio::task::spawn_blocking(move || cache.write_record(&record)).await else { continue };
-        // Said when it begins and when it ends, not for each segment that somebody offers.
-        match (std::mem::replace(&mut works, written.is_ok()), written) {
-            (true, Err(error)) => tracing::warn!(%error, "hashes of offered segments cannot be kept"),
-            (false, Ok(())) => tracing::info!("hashes of offered segments are kept again"),
-            _ => {}
+        if outage.changes(written.is_ok(), Instant::now()) {
+            match written {
+                Err(error) => tracing::warn!(%error, "hashes of offered segments cannot be kept"),
+                Ok(()) => tracing::info!("hashes of offered segments are kept again"),
+            }
         }
     }
 }

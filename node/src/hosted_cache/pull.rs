@@ -17,6 +17,7 @@ use super::Inner;
 use super::offered::Kept;
 use super::queue::{Fetching, Next, Run};
 use super::sources::Host;
+use super::turns::Standing;
 use crate::store::AppendError;
 
 /// After the cache took no block, none is fetched for so long.
@@ -30,6 +31,8 @@ const MAX_EMPTY_IN_A_ROW: u32 = 2;
 /// How long a run waits for its host, all in all: far more than its blocks take on any network, and no host holds a
 /// place for longer.
 pub(super) const RUN_TIME: Duration = Duration::from_secs(20);
+/// How long a run waits for the first block of a host of which none came yet.
+const FIRST_BLOCK_TIME: Duration = Duration::from_secs(4);
 /// How often records of segments that are gone are looked for.
 const TIDY_INTERVAL: Duration = Duration::from_secs(10 * 60);
 
@@ -51,7 +54,7 @@ pub(super) async fn pull(cache: Arc<Inner>, stop: CancellationToken) {
                     runs.spawn(async move {
                         let records = Arc::clone(&cache);
                         let read = tokio::task::spawn_blocking(move || records.records.read(&id)).await;
-                        cache.desk().record_read(host, &id, read.ok().flatten());
+                        cache.desk().record_read(host, &id, read.ok().flatten(), Instant::now());
                     });
                 }
                 Some(Next::Skipped) => yield_now().await,
@@ -102,7 +105,8 @@ impl Inner {
     /// Fetches the blocks of a run. Returns those that are left where it took too long.
     async fn blocks(self: &Arc<Self>, run: &Run) -> Option<Range<BlockIndex>> {
         let Run { host, ref segment, ref blocks, .. } = *run;
-        let mut time = self.run_time;
+        let mut is_fresh = self.desk().sources.standing(host.source, Instant::now()) == Standing::Fresh;
+        let mut time = if is_fresh { FIRST_BLOCK_TIME.min(self.run_time) } else { self.run_time };
         let mut empty_in_a_row = 0;
         for index in segment.offered.wanted(&self.store, blocks.clone()) {
             if self.paused_until().is_some() {
@@ -115,7 +119,12 @@ impl Inner {
                 && self.desk().sources.admit(host.source, Instant::now()).is_ok();
             let came = if is_open { self.block(host, segment, index, &mut time).await } else { Came::GiveUp };
             match came {
-                Came::Kept => empty_in_a_row = 0,
+                Came::Kept => {
+                    empty_in_a_row = 0;
+                    if std::mem::take(&mut is_fresh) {
+                        time = self.run_time;
+                    }
+                }
                 Came::TooSlow => return Some(index..blocks.end),
                 Came::Wrong => segment.fall_short(),
                 Came::Empty => {
@@ -202,8 +211,12 @@ impl Inner {
                 if segment.keep() {
                     desk.first_kept(host.source, segment, now);
                 }
+                let can_begin = desk.delivered(host.source, now);
                 let record = desk.remember(&segment.offered, host.source, now);
                 drop(desk);
+                if can_begin {
+                    self.wake.notify_one();
+                }
                 if let Some(record) = record {
                     self.record(record);
                 }

@@ -6,13 +6,13 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::time::{Duration, Instant};
 use std::vec;
 
 use peerdist_protocol::content::{BlockIndex, SegmentId};
 
 use super::offered::{Offered, Waiting};
 use super::sources::{Host, MAX_IN_SUBNET, subnet};
+use super::turns::{Standing, Turns};
 
 /// Blocks that are fetched one after the other, so that several runs of a large segment go side by side.
 const RUN: u32 = 32;
@@ -20,15 +20,13 @@ const RUN: u32 = 32;
 const MAX_EMPTY: u32 = 16;
 /// Segments that are looked at in one go.
 const LOOK: usize = 256;
-/// A source whose run took too long is slow for so long: others come first, and it gets one run at a time.
-const SLOW_TIME: Duration = Duration::from_secs(10 * 60);
-/// Slow sources that are remembered.
-const MAX_SLOW: usize = 65_536;
 /// Runs that took too long and wait to go on.
 const MAX_LEFT: usize = 4096;
 /// What may wait of a slow source, and what a source of which no more waits finds room for when the others have filled
 /// all but [`RESERVE`] of the queue.
 const SMALL: usize = 1024;
+/// The same in bytes of hashes.
+const SMALL_BYTES: usize = 1 << 20;
 /// The part of the queue that is for sources of which little waits.
 const RESERVE: usize = 8;
 /// Sources for which something may wait.
@@ -43,10 +41,12 @@ pub(super) struct QueueLimits {
     pub(super) segments_per_source: usize,
     /// Bytes of hashes in all.
     pub(super) bytes: usize,
-    /// Runs at once for one source.
+    /// Bytes of one source.
+    pub(super) bytes_per_source: usize,
+    /// Runs at once.
+    pub(super) runs: usize,
+    /// Runs at once for one source that delivered; any other gets one at a time.
     pub(super) runs_per_source: usize,
-    /// Runs at once for all slow sources together.
-    pub(super) slow_runs: usize,
 }
 
 /// What waits, by source.
@@ -56,14 +56,8 @@ pub(super) struct Queue {
     lines: HashMap<IpAddr, Line>,
     /// How many of them each IPv6 subnet has.
     subnets: HashMap<Ipv6Addr, usize>,
-    /// The sources for which a run can begin, the next one first; some that were dropped among them.
-    turns: VecDeque<IpAddr>,
-    /// The same of sources that are slow.
-    slow_turns: VecDeque<IpAddr>,
-    /// The sources that are slow, and until when.
-    slow: HashMap<IpAddr, Instant>,
-    /// Runs that go on of sources that were slow when they began.
-    slow_runs: usize,
+    /// The sources for which a run can begin.
+    turns: Turns,
     /// Runs that took too long and wait to go on.
     left: usize,
     segments: usize,
@@ -71,14 +65,14 @@ pub(super) struct Queue {
 }
 
 /// What waits for one source.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Line {
+    standing: Standing,
     batches: VecDeque<Batch>,
     segments: usize,
+    bytes: usize,
     runs: usize,
-    /// Those that began when it was slow already.
-    slow_runs: usize,
-    /// Whether it is among the turns.
+    /// Whether it is among the turns of its standing.
     has_turn: bool,
 }
 
@@ -164,6 +158,10 @@ impl Content {
 }
 
 impl Line {
+    fn new(standing: Standing) -> Self {
+        Self { standing, batches: VecDeque::new(), segments: 0, bytes: 0, runs: 0, has_turn: false }
+    }
+
     /// Looks at so many segments and batches at most.
     fn next(&mut self, look: &mut usize, mut admits: impl FnMut(Host, &mut Offered) -> bool) -> Taken {
         let mut taken = Taken::default();
@@ -189,6 +187,7 @@ impl Line {
                 }
                 Content::One(segment, bytes) => {
                     taken.bytes += *bytes;
+                    self.bytes -= *bytes;
                     batch.current = segment.take().and_then(begin);
                 }
                 Content::Many(segments) => {
@@ -281,10 +280,21 @@ fn runs(blocks: &Range<BlockIndex>) -> u32 {
     blocks.end.saturating_sub(blocks.start).div_ceil(RUN)
 }
 
+/// How much more of a source fits in: so much of it waits already, `taken` of all.
+fn room(standing: Standing, waiting: usize, per_source: usize, small: usize, taken: usize, all: usize) -> usize {
+    let free = all.saturating_sub(taken);
+    let shared = free.saturating_sub(all / RESERVE);
+    let small = small.saturating_sub(waiting);
+    match standing {
+        Standing::Slow => small.min(per_source.saturating_sub(waiting)).min(shared),
+        Standing::Proven | Standing::Fresh => per_source.saturating_sub(waiting).min(shared.max(small.min(free))),
+    }
+}
+
 impl Queue {
     pub(super) fn new(limits: QueueLimits) -> Self {
-        let (lines, subnets, turns, slow_turns, slow) = Default::default();
-        Self { limits, lines, subnets, turns, slow_turns, slow, slow_runs: 0, left: 0, segments: 0, bytes: 0 }
+        let (lines, subnets, turns) = (HashMap::new(), HashMap::new(), Turns::new(limits.runs));
+        Self { limits, lines, subnets, turns, left: 0, segments: 0, bytes: 0 }
     }
 
     /// Segments that wait.
@@ -295,14 +305,14 @@ impl Queue {
     /// Whether nothing waits and nothing that was taken out goes on.
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        let has_turns = !self.turns.is_empty() || !self.slow_turns.is_empty();
-        self.lines.is_empty() && !has_turns && (self.segments, self.bytes, self.left) == (0, 0, 0)
+        let counts = (self.segments, self.bytes, self.left);
+        self.lines.is_empty() && self.subnets.is_empty() && self.turns.is_empty() && counts == (0, 0, 0)
     }
 
-    /// As which source an address waits: its own, unless its subnet has many already.
-    pub(super) fn source(&self, ip: IpAddr) -> IpAddr {
+    /// As which source an address waits: its own, unless it delivered nothing yet and its subnet has many already.
+    pub(super) fn source(&self, ip: IpAddr, standing: Standing) -> IpAddr {
         match subnet(ip) {
-            Some(subnet) if !self.lines.contains_key(&ip) => {
+            Some(subnet) if standing != Standing::Proven && !self.lines.contains_key(&ip) => {
                 let is_full = self.subnets.get(&subnet).is_some_and(|count| *count >= MAX_IN_SUBNET);
                 if is_full { subnet.into() } else { ip }
             }
@@ -311,23 +321,24 @@ impl Queue {
     }
 
     /// How many more segments fit in for a source.
-    pub(super) fn room(&self, source: IpAddr) -> usize {
+    pub(super) fn room(&self, source: IpAddr, standing: Standing) -> usize {
         let waiting = self.lines.get(&source).map_or(0, |line| line.segments);
         let QueueLimits { segments, segments_per_source, .. } = self.limits;
-        let free = segments.saturating_sub(self.segments);
-        let shared = free.saturating_sub(segments / RESERVE);
-        let small = SMALL.saturating_sub(waiting);
-        if self.slow.contains_key(&source) {
-            return small.min(segments_per_source).min(shared);
-        }
-        segments_per_source.saturating_sub(waiting).min(shared.max(small.min(free)))
+        room(standing, waiting, segments_per_source, SMALL, self.segments, segments)
+    }
+
+    /// How many more bytes of hashes.
+    fn room_in_bytes(&self, source: IpAddr, standing: Standing) -> usize {
+        let waiting = self.lines.get(&source).map_or(0, |line| line.bytes);
+        let QueueLimits { bytes, bytes_per_source, .. } = self.limits;
+        room(standing, waiting, bytes_per_source, SMALL_BYTES, self.bytes, bytes)
     }
 
     /// Lets an offer wait whose segments fit in.
-    pub(super) fn push(&mut self, host: Host, content: Content) -> Result<(), Full> {
+    pub(super) fn push(&mut self, host: Host, standing: Standing, content: Content) -> Result<(), Full> {
         let source = host.source;
         let (segments, bytes) = (content.segments(), content.bytes());
-        if segments > self.room(source) || self.bytes + bytes > self.limits.bytes {
+        if segments > self.room(source, standing) || bytes > self.room_in_bytes(source, standing) {
             return Err(Full);
         }
         if segments == 0 {
@@ -339,32 +350,33 @@ impl Queue {
         self.segments += segments;
         self.bytes += bytes;
         let batch = Batch { host, content, current: None, again: false };
-        self.line_up(source, batch, segments);
+        self.rank(source, standing);
+        self.line_up(source, standing, batch, segments, bytes);
         Ok(())
     }
 
-    /// A run took too long: its source is slow from now on.
-    pub(super) fn slow(&mut self, source: IpAddr, now: Instant) {
-        if self.slow.len() >= MAX_SLOW {
-            self.slow.retain(|_, until| *until > now);
-        }
-        if self.slow.len() < MAX_SLOW {
-            self.slow.insert(source, now + SLOW_TIME);
-        }
+    /// The standing of a source is this from now on.
+    pub(super) fn rank(&mut self, source: IpAddr, standing: Standing) {
+        let Some(line) = self.lines.get_mut(&source).filter(|line| line.standing != standing) else { return };
+        self.turns.pass(line.standing, standing, line.runs);
+        line.standing = standing;
+        line.has_turn = false;
+        self.settle(source);
     }
 
     /// Forgets what waits last for a source beyond what may wait of a slow one. Returns how many segments that were.
     pub(super) fn trim(&mut self, source: IpAddr) -> usize {
         let Some(line) = self.lines.get_mut(&source) else { return 0 };
-        let before = line.segments;
-        while line.segments > SMALL
+        let before = (line.segments, line.bytes);
+        while (line.segments > SMALL || line.bytes > SMALL_BYTES)
             && let Some(batch) = line.batches.pop_back_if(|batch| batch.current.is_none())
         {
             line.segments -= batch.content.segments();
-            self.bytes -= batch.content.bytes();
+            line.bytes -= batch.content.bytes();
         }
-        let dropped = before - line.segments;
+        let dropped = before.0 - line.segments;
         self.segments -= dropped;
+        self.bytes -= before.1 - line.bytes;
         dropped
     }
 
@@ -376,18 +388,19 @@ impl Queue {
         self.left += 1;
         let Run { host, segment, .. } = run;
         let batch = Batch { host, content: Content::One(None, 0), current: Some((segment, left)), again: true };
-        self.line_up(host.source, batch, 0);
+        self.line_up(host.source, Standing::Slow, batch, 0, 0);
         Ok(())
     }
 
-    fn line_up(&mut self, source: IpAddr, batch: Batch, segments: usize) {
+    fn line_up(&mut self, source: IpAddr, standing: Standing, batch: Batch, segments: usize, bytes: usize) {
         if !self.lines.contains_key(&source)
             && let Some(subnet) = subnet(source)
         {
             *self.subnets.entry(subnet).or_default() += 1;
         }
-        let line = self.lines.entry(source).or_default();
+        let line = self.lines.entry(source).or_insert_with(|| Line::new(standing));
         line.segments += segments;
+        line.bytes += bytes;
         line.batches.push_back(batch);
         self.settle(source);
     }
@@ -398,13 +411,10 @@ impl Queue {
         if line.has_turn {
             return;
         }
-        let (turns, max_runs) = match self.slow.contains_key(&source) {
-            false => (&mut self.turns, self.limits.runs_per_source),
-            true => (&mut self.slow_turns, 1),
-        };
+        let max_runs = if line.standing == Standing::Proven { self.limits.runs_per_source } else { 1 };
         if !line.batches.is_empty() && line.runs < max_runs {
             line.has_turn = true;
-            turns.push_back(source);
+            self.turns.wait(source, line.standing);
         } else if line.batches.is_empty() && line.runs == 0 {
             self.lines.remove(&source);
             if let Some(subnet) = subnet(source)
@@ -418,56 +428,43 @@ impl Queue {
         }
     }
 
-    /// Takes out what comes next, source by source, the slow ones last; `admits` says of a segment whether it is to be
-    /// fetched at all. [`Self::ended`] has to follow for every run and every record.
-    pub(super) fn next(&mut self, now: Instant, mut admits: impl FnMut(Host, &mut Offered) -> bool) -> Option<Next> {
+    /// Takes out what comes next, source by source; `admits` says of a segment whether it is to be fetched at all.
+    /// [`Self::ended`] has to follow for every run and every record.
+    pub(super) fn next(&mut self, mut admits: impl FnMut(Host, &mut Offered) -> bool) -> Option<Next> {
         let mut look = LOOK;
         while look > 0 {
-            let (source, from_slow) = match self.turns.pop_front() {
-                Some(source) => (source, false),
-                None if self.slow_runs >= self.limits.slow_runs => return None,
-                None => (self.slow_turns.pop_front()?, true),
-            };
+            let (source, standing) = self.turns.next()?;
             look -= 1;
             let Some(line) = self.lines.get_mut(&source) else { continue };
-            line.has_turn = false;
-            if self.slow.get(&source).is_some_and(|until| *until <= now) {
-                self.slow.remove(&source);
-            }
-            if !from_slow && self.slow.contains_key(&source) {
-                // It has become slow since it got its turn.
-                self.settle(source);
+            if !line.has_turn || line.standing != standing {
                 continue;
             }
+            line.has_turn = false;
             let taken = line.next(&mut look, &mut admits);
             self.segments -= taken.segments;
             self.bytes -= taken.bytes;
             if matches!(&taken.next, Some(Next::Run(run)) if run.again) {
                 self.left -= 1;
             }
-            let begins = usize::from(taken.next.is_some());
-            line.runs += begins;
-            if from_slow {
-                line.slow_runs += begins;
-                self.slow_runs += begins;
+            if taken.next.is_some() {
+                line.runs += 1;
+                self.turns.begin(standing);
             }
             self.settle(source);
             if taken.next.is_some() {
                 return taken.next;
             }
         }
-        let may_be_slow = !self.slow_turns.is_empty() && self.slow_runs < self.limits.slow_runs;
-        (!self.turns.is_empty() || may_be_slow).then_some(Next::Skipped)
+        self.turns.any().then_some(Next::Skipped)
     }
 
     /// A run, or the reading of a record, has ended.
     pub(super) fn ended(&mut self, source: IpAddr) {
-        if let Some(line) = self.lines.get_mut(&source) {
-            line.runs = line.runs.saturating_sub(1);
-            if line.slow_runs > 0 {
-                line.slow_runs -= 1;
-                self.slow_runs -= 1;
-            }
+        if let Some(line) = self.lines.get_mut(&source)
+            && line.runs > 0
+        {
+            line.runs -= 1;
+            self.turns.end(line.standing, 1);
             self.settle(source);
         }
     }
@@ -490,8 +487,8 @@ impl Queue {
         let Some(line) = self.lines.get_mut(&source) else { return (0, Vec::new()) };
         let segments = std::mem::take(&mut line.segments);
         self.segments -= segments;
+        self.bytes -= std::mem::take(&mut line.bytes);
         let batches = std::mem::take(&mut line.batches);
-        self.bytes -= batches.iter().map(|batch| batch.content.bytes()).sum::<usize>();
         self.left -= batches.iter().filter(|batch| batch.is_left()).count();
         let current = batches.into_iter().filter_map(|batch| batch.current);
         let ended = current.filter(|(segment, left)| segment.ends_without(left)).map(|(segment, _)| segment).collect();

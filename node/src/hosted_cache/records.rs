@@ -7,6 +7,7 @@ use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use peerdist_protocol::content::{OfferedSegment, SegmentId};
@@ -23,6 +24,28 @@ const UNFINISHED: &str = "new";
 const TAG_SIZE: usize = 16;
 /// A file takes a multiple of it.
 const FILE_UNIT: u64 = 4096;
+
+/// Records can be written again once none failed for so long.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// A time in which records cannot be written. It is said when it begins and when it ends, not for each segment that
+/// somebody offers, also where small records find room on a full disk and large ones do not.
+#[derive(Debug, Default)]
+pub(super) struct Outage {
+    failed_at: Option<Instant>,
+}
+
+impl Outage {
+    /// A record was written, or could not be. Returns whether an outage thereby ends or begins.
+    pub(super) fn changes(&mut self, is_written: bool, now: Instant) -> bool {
+        let is_over = self.failed_at.is_some_and(|at| now.saturating_duration_since(at) >= QUIET);
+        match (is_written, self.failed_at) {
+            (true, Some(_)) if is_over => self.failed_at.take().is_some(),
+            (true, _) => false,
+            (false, _) => self.failed_at.replace(now).is_none(),
+        }
+    }
+}
 
 /// What the record of a segment takes on disk, at most.
 pub(super) fn size_of_record(offered: &Offered) -> u64 {
@@ -92,13 +115,14 @@ impl Records {
         Offered::verified(segment, ContentTag(*tag)).ok().filter(|offered| offered.id == *id)
     }
 
-    /// Removes a record.
-    pub(super) fn remove(&self, id: &SegmentId) {
-        match fs::remove_file(self.path(id, EXTENSION)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                tracing::warn!(segment = %id, %error, "the record of an offered segment cannot be removed");
-            }
-            _ => {}
+    /// Removes records. Where some cannot be removed, that is said once.
+    pub(super) fn remove(&self, ids: &[SegmentId]) {
+        let remove = |id| fs::remove_file(self.path(id, EXTENSION)).err();
+        let failed: Vec<_> =
+            ids.iter().filter_map(remove).filter(|error| error.kind() != io::ErrorKind::NotFound).collect();
+        if let Some(error) = failed.first() {
+            let count = failed.len();
+            tracing::warn!(count, %error, "records of offered segments cannot be removed");
         }
     }
 
@@ -119,6 +143,20 @@ mod tests {
     use peerdist_protocol::crypto::HashAlgorithm;
 
     use super::*;
+
+    #[test]
+    fn an_outage_begins_and_ends_once_however_writes_alternate() {
+        let start = Instant::now();
+        let mut outage = Outage::default();
+        let mut changes = |is_written, seconds| outage.changes(is_written, start + Duration::from_secs(seconds));
+        assert!(!changes(true, 0));
+        assert!(changes(false, 0));
+        let alternating = (1..100).filter(|second| changes(second % 2 == 0, *second)).count();
+        assert_eq!(alternating, 0);
+        assert!(!changes(true, 158), "the last one failed a minute ago, not longer");
+        assert_eq!([159, 160].map(|second| changes(true, second)), [true, false]);
+        assert!(changes(false, 161));
+    }
 
     #[test]
     fn records_are_their_owners_and_damaged_ones_say_nothing() {
@@ -157,8 +195,8 @@ mod tests {
             fs::write(&path, &whole[..at]).unwrap();
             assert!(records.read(&id).is_none(), "{at}");
         }
-        records.remove(&id);
-        records.remove(&id);
+        records.remove(&[id]);
+        records.remove(&[id]);
         assert_eq!(records.list().unwrap(), []);
     }
 }

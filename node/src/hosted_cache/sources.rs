@@ -5,6 +5,8 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use super::turns::Standing;
+
 /// Sources that are remembered. One that is new takes the place of a harmless one.
 const MAX_SOURCES: usize = 65_536;
 /// Addresses of one IPv6 subnet that are remembered each by itself. All others of it count as one source, since a host
@@ -18,6 +20,8 @@ const STRIKE_TIME: Duration = Duration::from_secs(10 * 60);
 /// A source that cannot be reached, or has nothing of what it offered, so many times in a row is no longer asked, until
 /// it makes another offer.
 const MAX_FAILURES: u32 = 3;
+/// A source whose run took too long is slow for so long: others come first, and little of it waits.
+const SLOW_TIME: Duration = Duration::from_secs(10 * 60);
 /// The period of the quota of bytes.
 const QUOTA_TIME: Duration = Duration::from_secs(60 * 60);
 
@@ -68,11 +72,16 @@ struct Source {
     bytes: u64,
     failures: u32,
     out_until: Option<Instant>,
+    slow_until: Option<Instant>,
+    /// Whether a block of it was kept since it was slow.
+    delivered: bool,
 }
 
 impl Source {
     fn new(now: Instant) -> Self {
-        Self { strikes_since: now, bytes_since: now, strikes: 0, bytes: 0, failures: 0, out_until: None }
+        let (strikes, bytes, failures, out_until, slow_until, delivered) = Default::default();
+        let (strikes_since, bytes_since) = (now, now);
+        Self { strikes_since, bytes_since, strikes, bytes, failures, out_until, slow_until, delivered }
     }
 
     /// Forgets what is long ago.
@@ -86,15 +95,17 @@ impl Source {
         if self.out_until.is_some_and(|until| until <= now) {
             (self.out_until, self.strikes) = (None, 0);
         }
+        self.slow_until = self.slow_until.filter(|until| *until > now);
     }
 
     fn is_forgettable(&self) -> bool {
-        self.strikes == 0 && self.failures == 0 && self.bytes == 0 && self.out_until.is_none()
+        let has_harmed = self.strikes > 0 || self.failures > 0 || self.out_until.is_some() || self.slow_until.is_some();
+        self.bytes == 0 && !has_harmed
     }
 
     /// What would be lost with it, as an order.
-    fn harm(&self) -> (bool, u32) {
-        (self.out_until.is_some(), self.strikes)
+    fn harm(&self) -> (bool, u32, bool, bool) {
+        (self.out_until.is_some(), self.strikes, self.slow_until.is_some(), self.delivered)
     }
 }
 
@@ -123,6 +134,26 @@ impl Sources {
         let source = self.source(ip, now);
         source.bytes += bytes;
         source.failures = 0;
+    }
+
+    /// A block of it was kept. Returns whether that is news.
+    pub(super) fn delivered(&mut self, ip: IpAddr, now: Instant) -> bool {
+        !std::mem::replace(&mut self.source(ip, now).delivered, true)
+    }
+
+    /// A run of it took too long.
+    pub(super) fn slow(&mut self, ip: IpAddr, now: Instant) {
+        let source = self.source(ip, now);
+        (source.slow_until, source.delivered) = (Some(now + SLOW_TIME), false);
+    }
+
+    /// What came of it so far.
+    pub(super) fn standing(&mut self, ip: IpAddr, now: Instant) -> Standing {
+        match self.source(ip, now) {
+            Source { slow_until: Some(_), .. } => Standing::Slow,
+            Source { delivered: true, .. } => Standing::Proven,
+            _ => Standing::Fresh,
+        }
     }
 
     /// It sent something wrong, or offers again what it gave. Returns whether that puts it out.
@@ -261,6 +292,22 @@ mod tests {
         assert_eq!(sources.admit(SOURCE, start), Err(Shut::Quota));
         assert_eq!(sources.admit("192.0.2.2".parse().unwrap(), start), Ok(()));
         assert_eq!(sources.admit(SOURCE, start + QUOTA_TIME), Ok(()));
+    }
+
+    #[test]
+    fn what_came_of_a_source_is_its_standing_and_nothing_of_it_is_for_ever() {
+        let start = Instant::now();
+        let mut sources = Sources::new(1000);
+        assert_eq!(sources.standing(SOURCE, start), Standing::Fresh);
+        assert_eq!([0, 1].map(|_| sources.delivered(SOURCE, start)), [true, false]);
+        assert_eq!(sources.standing(SOURCE, start), Standing::Proven);
+        sources.slow(SOURCE, start);
+        assert_eq!(sources.standing(SOURCE, start + SLOW_TIME / 2), Standing::Slow);
+        assert_eq!(sources.standing(SOURCE, start + SLOW_TIME), Standing::Fresh);
+        sources.slow(SOURCE, start);
+        assert!(sources.delivered(SOURCE, start));
+        assert_eq!(sources.standing(SOURCE, start), Standing::Slow);
+        assert_eq!(sources.standing(SOURCE, start + SLOW_TIME), Standing::Proven);
     }
 
     #[test]

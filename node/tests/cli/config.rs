@@ -89,6 +89,16 @@ fn a_key_that_windows_7_cannot_use_is_warned_of() {
 }
 
 #[test]
+fn sections_of_another_mode_are_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("peerdist.toml");
+    fs::write(&file, "[hosted_client]\nservers = [\"cache.example\"]\n").unwrap();
+    let ran = peerdist(["check-config".as_ref(), file.as_os_str()]);
+    assert_eq!((ran.status, ran.stdout), (0, format!("{}: ok\n", file.display())));
+    assert_eq!(ran.stderr, "note: [hosted_client] is not used: node.mode is \"distributed\"\n");
+}
+
+#[test]
 fn the_trusted_certificates_of_a_hosted_client_are_read() {
     let dir = tempfile::tempdir().unwrap();
     let [file, trust] = ["peerdist.toml", "trust.pem"].map(|name| dir.path().join(name));

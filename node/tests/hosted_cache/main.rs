@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod messages;
+mod slow;
 mod support;
 
 use std::net::Ipv4Addr;
