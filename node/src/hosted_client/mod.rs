@@ -35,7 +35,7 @@ use crate::store::Tag;
 #[derive(Debug)]
 pub struct HostedClient {
     names: Vec<ServerName>,
-    servers: Vec<Server>,
+    servers: Arc<[Server]>,
     version: Version,
     fallback: Fallback,
     offerer: Offerer,
@@ -54,13 +54,14 @@ impl HostedClient {
         on: Arc<AtomicBool>,
     ) -> Result<Arc<Self>, CertificateError> {
         let from = listen.iter().copied().filter(|own| !own.is_unspecified()).collect();
-        let servers = config.servers.iter().cloned().map(|name| Server::new(name, config.retrieval_port)).collect();
+        let servers = config.servers.iter().cloned().map(|name| Server::new(name, config.retrieval_port));
+        let servers: Arc<[Server]> = servers.collect();
         Ok(Arc::new(Self {
             names: config.servers.clone(),
-            servers,
             version: config.version.0,
             fallback: config.fallback,
-            offerer: Offerer::start(config, from, port, on)?,
+            offerer: Offerer::start(config, Arc::clone(&servers), from, port, on)?,
+            servers,
         }))
     }
 
