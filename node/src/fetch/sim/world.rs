@@ -238,7 +238,7 @@ impl World {
         let client = self.hosts[number].client.as_mut().unwrap();
         let id = client.book.add_hosted_cache(start);
         client.book.set_addresses(id, vec![address(cache)]);
-        client.plan.set_finding(Finding::HostedCaches);
+        client.plan.set_finding(start, Finding::HostedCaches);
         client.hosted_cache = Some((id, cache));
         number
     }
