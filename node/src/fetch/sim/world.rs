@@ -503,7 +503,7 @@ impl World {
         let index = self.segments.partition_point(|s| s.offset < at.segment);
         let range = self.segments[index].block_range(at.block);
         // All that ask at once find it so.
-        let moment = Random(self.seed << 32 | now.as_millis() as u64 / 10).next();
+        let moment = Random((self.seed << 32) | (now.as_millis() as u64 / 10)).next();
         let is_busy = matches!(self.hosts[host].kind, Kind::OftenBusy(per_cent) if moment % 100 < per_cent);
         let it = &mut self.hosts[host];
         let (when, answer) = match it.kind {
