@@ -10,6 +10,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 pub mod content_server;
+mod excess;
 pub mod hashing;
 pub mod hosted_cache;
 mod http_client;

@@ -240,7 +240,7 @@ mod refused {
         assert!(matches!(error, SendError::TooLarge { .. } | SendError::Http(_)), "{error}");
         let announced = answering(vec![ok(&[0; 1025])]).await;
         let error = offer_to(&plain(), &announced, &batched_offer()).await.unwrap_err();
-        assert!(matches!(error, SendError::TooLarge { limit: 1024 }), "{error}");
+        assert!(matches!(error, SendError::TooLarge { limit: 1024, .. }), "{error}");
         let headers = format!("HTTP/1.1 200 OK\r\n{}\r\n", "X: y\r\n".repeat(20_000));
         let endless_headers = answering(vec![headers.into_bytes()]).await;
         let error = offer_to(&plain(), &endless_headers, &batched_offer()).await.unwrap_err();
@@ -270,6 +270,19 @@ mod refused {
         let error = plain().offer(&"a".repeat(64), 80, &batched_offer()).await.unwrap_err();
         assert!(matches!(error, SendError::Name(_)), "{error}");
     }
+}
+
+#[tokio::test]
+async fn interim_responses_without_end_are_the_servers_fault_and_soon_over() {
+    let peer = Peer::start(move |_, mut raw| async move {
+        raw.receive().await.unwrap();
+        while raw.0.write_all(&b"HTTP/1.1 100 Continue\r\n\r\n".repeat(100)).await.is_ok() {}
+    })
+    .await;
+    let error = offer_to(&plain(), &peer, &batched_offer()).await.unwrap_err();
+    assert_eq!(error.to_string(), "the hosted cache's answer exceeds 16 interim responses");
+    let few = answering(vec![[b"HTTP/1.1 100 Continue\r\n\r\n".repeat(16), ok(OK)].concat()]).await;
+    assert_eq!(offer_to(&plain(), &few, &batched_offer()).await.unwrap(), Response::Ok);
 }
 
 mod trust {

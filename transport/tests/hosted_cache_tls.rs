@@ -7,7 +7,7 @@ mod retrieval_support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hosted_cache_support::{
     Authority, Files, HostedCache, INTERESTED, batched_offer, connect, connect_from, connect_tls, initial_offer, post,
@@ -151,6 +151,34 @@ mod strangers {
         drop(sessions);
         cache.until(|counters| counters.open_connections == 1).await;
         cache.answers_good_offers().await;
+    }
+
+    #[tokio::test]
+    async fn half_handshakes_of_many_addresses_keep_nobody_out() {
+        // What is full first: the places of handshakes, or those of all connections for offers.
+        for (handshakes, connections) in [(64, 512), (512, 128)] {
+            let limits = ServerLimits {
+                connections,
+                handshakes,
+                handshakes_per_source: 8,
+                handshake_time: FOREVER,
+                ..ServerLimits::default()
+            };
+            let cache = HostedCache::with(limits).await;
+            let mut half = Vec::new();
+            for host in 1..=20 {
+                for _ in 0..10 {
+                    half.push(connect_from([127, 0, 0, 1 + host], cache.tls).await);
+                }
+            }
+            cache.until(|counters| counters.connections_over_source_limit >= 40).await;
+            cache.until(|counters| counters.open_connections == 64).await;
+            let started = Instant::now();
+            cache.answers_good_offers().await;
+            assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+            assert!(half[0].is_closed().await, "the oldest one ended");
+            assert!(cache.server.counters().connections_over_limit >= 97);
+        }
     }
 
     #[tokio::test]

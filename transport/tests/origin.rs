@@ -10,7 +10,9 @@ use content_server_support::{Request, Running, Scripted, content, file_answer, h
 use peerdist_protocol::content::ContentVersion;
 use peerdist_protocol::http::{Asked, ContentVersions, MissingData, MissingDataFault, ResponseFault, Validators};
 use peerdist_transport::origin::{Answer, Body, Fault, Identity, Origin, OriginError, OriginLimits, Url};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
 
 const LENGTH: usize = 300_000;
 
@@ -77,6 +79,27 @@ async fn a_download_from_our_own_content_server() {
     let error = origin.missing(&url, &(0..1), &validators).await.unwrap_err();
     assert!(matches!(error, OriginError::MissingData(MissingDataFault::Changed)), "{error:?}");
     running.stop().await;
+}
+
+#[tokio::test]
+async fn interim_responses_are_no_progress() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = url(listener.local_addr().unwrap(), "/");
+    let serving = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.unwrap());
+        }
+        while stream.write_all(b"HTTP/1.1 102 Processing\r\n\r\n").await.is_ok() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let limits = OriginLimits { no_progress: Duration::from_millis(300), ..OriginLimits::default() };
+    let origin = Origin::new(limits).unwrap();
+    let asking = async { origin.plain(&url, None).await.unwrap_err() };
+    let (error, ()) = timeout(Duration::from_secs(60), async { tokio::join!(asking, serving) }).await.unwrap();
+    assert!(matches!(error, OriginError::TimedOut), "{error:?}");
 }
 
 #[tokio::test]

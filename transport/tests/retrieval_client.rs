@@ -13,7 +13,7 @@ use peerdist_protocol::retrieval::{
     Answer, Exchange, MAX_RESPONSE_SIZE, ProtocolVersion, Rejection, RequestId, RequestMessage, Response,
     ResponseMessage, VersionRange, blk_head,
 };
-use peerdist_transport::retrieval::client::{Client, ClientLimits, ExchangeError, Wait};
+use peerdist_transport::retrieval::client::{Client, ClientLimits, Excess, ExchangeError, Wait};
 use retrieval_support::{FOREVER, Peer, Raw, Running, SHORT, get_block, id, tail};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -327,11 +327,45 @@ mod failures {
         for bytes in [announced(limit as u64 + 1), announced(u64::MAX - 9), chunked, until_close] {
             let peer = Peer::answering(bytes, false).await;
             let failed = ask(&client(), &peer).await;
-            assert!(matches!(failed, Err(ExchangeError::TooLarge { limit: l }) if l == limit), "{failed:?}");
+            assert!(
+                matches!(failed, Err(ExchangeError::TooLarge { limit: l, of: Excess::Bytes }) if l == limit),
+                "{failed:?}"
+            );
         }
         let most = [announced(limit as u64), vec![0; limit]].concat();
         let failed = ask(&client(), &Peer::answering(most, false).await).await;
         assert!(matches!(failed, Err(ExchangeError::Rejected(Rejection::Malformed(_)))), "{failed:?}");
+    }
+
+    #[tokio::test]
+    async fn interim_responses_without_end_are_the_peers_fault_and_soon_over() {
+        let interim = b"HTTP/1.1 102 Processing\r\n\r\n";
+        let endless = Peer::start(move |_, mut raw| async move {
+            raw.receive().await.unwrap();
+            while raw.0.write_all(&interim.repeat(100)).await.is_ok() {}
+        })
+        .await;
+        let few = Peer::answering([interim.repeat(16), http(&block_body(512))].concat(), false).await;
+        let many = Peer::answering([interim.repeat(17), http(&block_body(512))].concat(), false).await;
+        assert_block(ask(&client(), &few).await, 512);
+        for peer in [endless, many] {
+            let client = client();
+            let failed = ask(&client, &peer).await.unwrap_err();
+            assert_eq!(failed.to_string(), "the peer's response exceeds 16 interim responses");
+            assert_eq!((client.counters().failed, peer.count()), ([("too_large", 1)].into(), 1));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_in_tiny_pieces_is_the_peers_fault_and_soon_over() {
+        let chunked = |size: usize| {
+            let body: Vec<u8> =
+                block_body(size).iter().flat_map(|byte| [b"1\r\n", &[*byte][..], b"\r\n"].concat()).collect();
+            [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", &body[..], b"0\r\n\r\n"].concat()
+        };
+        assert_block(ask(&client(), &Peer::answering(chunked(2048), false).await).await, 2048);
+        let failed = ask(&client(), &Peer::answering(chunked(4096), false).await).await.unwrap_err();
+        assert_eq!(failed.to_string(), "the peer's response exceeds 4096 pieces");
     }
 
     #[tokio::test]

@@ -200,6 +200,7 @@ pub(super) struct Why {
 struct Record {
     sources: Vec<(u16, u32)>,
     missing: Option<MissingReason>,
+    remembered_s: Option<u64>,
     notes: Vec<Noted>,
     notes_omitted: u32,
 }
@@ -223,6 +224,7 @@ impl Why {
             answers: Vec::new(),
             hosted_caches: Vec::new(),
             ended_ms: None,
+            unreachable: false,
         });
         Some(self.probes.len() - 1)
     }
@@ -246,6 +248,14 @@ impl Why {
     pub(super) fn probe_ended(&mut self, now: Moment, probe: Option<usize>) {
         if let Some(probe) = probe.and_then(|index| self.probes.get_mut(index)) {
             probe.ended_ms = Some(millis(now));
+        }
+    }
+
+    /// No hosted cache could be reached any more, and peers are asked instead.
+    pub(super) fn unreachable(&mut self, now: Moment, probe: Option<usize>) {
+        self.probe_ended(now, probe);
+        if let Some(probe) = probe.and_then(|index| self.probes.get_mut(index)) {
+            probe.unreachable = true;
         }
     }
 
@@ -277,9 +287,12 @@ impl Why {
         }
     }
 
-    pub(super) fn missing(&mut self, segment: u64, reason: MissingReason) {
+    /// Why a segment has to come from the origin; `known_for` is how long the reason has been known.
+    pub(super) fn missing(&mut self, segment: u64, reason: MissingReason, known_for: Option<Moment>) {
+        let is_asked = self.probes.iter().any(|probe| probe.first <= segment && segment < probe.end);
         if let Some(record) = self.record(segment) {
             record.missing = Some(reason);
+            record.remembered_s = known_for.filter(|_| !is_asked).map(|age| age.as_secs());
         }
     }
 
@@ -347,6 +360,7 @@ impl Why {
                 notes: record.notes.clone(),
                 notes_omitted: record.notes_omitted,
                 missing: record.missing,
+                remembered_s: record.remembered_s,
             });
         }
         Explanation {
@@ -437,7 +451,7 @@ mod tests {
         let mut why = Why::default();
         let many = MAX_SEGMENTS as u64 + 10;
         for segment in 0..many {
-            why.missing(segment, MissingReason::NobodyAnswered);
+            why.missing(segment, MissingReason::NobodyAnswered, None);
             why.bytes(segment, Source::Origin, 10);
             why.asked(Moment::ZERO, segment..segment + 1, 1);
         }

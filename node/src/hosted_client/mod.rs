@@ -36,7 +36,7 @@ use crate::store::Tag;
 #[derive(Debug)]
 pub struct HostedClient {
     names: Vec<ServerName>,
-    servers: Vec<Server>,
+    servers: Arc<[Server]>,
     version: Version,
     fallback: Fallback,
     offerer: Offerer,
@@ -56,13 +56,14 @@ impl HostedClient {
         tap: Tap,
     ) -> Result<Arc<Self>, CertificateError> {
         let from = listen.iter().copied().filter(|own| !own.is_unspecified()).collect();
-        let servers = config.servers.iter().cloned().map(|name| Server::new(name, config.retrieval_port)).collect();
+        let servers = config.servers.iter().cloned().map(|name| Server::new(name, config.retrieval_port));
+        let servers: Arc<[Server]> = servers.collect();
         Ok(Arc::new(Self {
             names: config.servers.clone(),
-            servers,
             version: config.version.0,
             fallback: config.fallback,
-            offerer: Offerer::start(config, from, port, on, tap)?,
+            offerer: Offerer::start(config, Arc::clone(&servers), from, port, on, tap)?,
+            servers,
         }))
     }
 

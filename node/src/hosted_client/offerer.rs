@@ -15,9 +15,9 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::queue::{Entry, Failure, Next, Queue, What};
-use super::servers::lock;
+use super::servers::{Server, lock};
 use super::status::OffersStatus;
-use crate::config::{self, ServerName};
+use crate::config;
 use crate::fetch::Moment;
 use crate::store::Tag;
 
@@ -31,7 +31,7 @@ pub(super) struct Offerer {
 #[derive(Debug)]
 struct Shared {
     start: Instant,
-    names: Vec<ServerName>,
+    servers: Arc<[Server]>,
     client: OfferClient,
     /// Where hosted caches fetch from this host.
     port: u16,
@@ -55,20 +55,18 @@ pub(super) struct Counters {
     pub(super) failed: BTreeMap<&'static str, u64>,
     /// What was wrong with the last offer, and when.
     pub(super) last_error: Option<(String, Instant)>,
-    /// Whether it was logged that somebody has to do something about it.
-    warned: bool,
 }
 
 impl Offerer {
     pub(super) fn start(
         config: &config::HostedClient,
+        servers: Arc<[Server]>,
         from: Vec<IpAddr>,
         port: u16,
         on: Arc<AtomicBool>,
         tap: Tap,
     ) -> Result<Self, CertificateError> {
         let version = config.version.0;
-        let names = config.servers.clone();
         let shared = Arc::new(Shared {
             start: Instant::now(),
             client: OfferClient::tapped(config.trust_file(), from, tap)?,
@@ -79,13 +77,13 @@ impl Offerer {
             },
             version,
             on,
-            queue: Mutex::new(Queue::new(version, names.clone())),
-            counters: Mutex::new(vec![Counters::default(); names.len()]),
-            changed: names.iter().map(|_| Notify::new()).collect(),
-            names,
+            queue: Mutex::new(Queue::new(version, config.servers.clone())),
+            counters: Mutex::new(vec![Counters::default(); servers.len()]),
+            changed: servers.iter().map(|_| Notify::new()).collect(),
+            servers,
         });
         let offer = |server| tokio::spawn(Arc::clone(&shared).offer(server)).abort_handle();
-        let tasks = (0..shared.names.len()).map(offer).collect();
+        let tasks = (0..shared.servers.len()).map(offer).collect();
         Ok(Self { shared, tasks })
     }
 
@@ -123,7 +121,7 @@ impl Offerer {
             not_expressible: counts.not_expressible,
             ..OffersStatus::default()
         };
-        for server in 0..self.shared.names.len() {
+        for server in 0..self.shared.servers.len() {
             let counters = self.counters(server);
             status.waiting += self.waiting(server);
             status.sent += counters.sent;
@@ -214,7 +212,7 @@ impl Shared {
 
     /// Sends one message of so many segments, and counts what came of it.
     async fn exchange(&self, server: usize, offer: &Offer, segments: usize) -> Result<Response, Failure> {
-        let Some(name) = self.names.get(server) else { return Err(Failure::Lasting) };
+        let Some(to) = self.servers.get(server) else { return Err(Failure::Lasting) };
         let count = |change: &dyn Fn(&mut Counters)| {
             lock(&self.counters).get_mut(server).map(change);
         };
@@ -222,8 +220,9 @@ impl Shared {
             counters.sent += 1;
             counters.segments += segments as u64;
         });
-        match self.client.offer(name.as_str(), self.offer_port, offer).await {
+        match self.client.offer(to.name().as_str(), self.offer_port, offer).await {
             Ok(response) => {
+                to.took_offer();
                 count(&|counters| {
                     counters.answered += 1;
                     counters.last_error = None;
@@ -232,12 +231,10 @@ impl Shared {
             }
             Err(error) => {
                 let (failure, text) = (failure_of(&error), text_of(&error));
+                to.offer_failed(&text, failure == Failure::Lasting);
                 let mut all = lock(&self.counters);
                 if let Some(counters) = all.get_mut(server) {
                     *counters.failed.entry(error.as_str()).or_default() += 1;
-                    if failure == Failure::Lasting && !std::mem::replace(&mut counters.warned, true) {
-                        tracing::warn!(server = %name, error = text, "a hosted cache does not take offers");
-                    }
                     counters.last_error = Some((text, Instant::now()));
                 }
                 Err(failure)

@@ -69,6 +69,8 @@ pub(super) struct Counters {
     pub(super) last_error: Option<(String, Instant)>,
     /// Whether it was logged that it is out, and not yet that it is back.
     is_out: bool,
+    /// The same for offers to it.
+    takes_no_offers: bool,
 }
 
 impl Server {
@@ -199,6 +201,24 @@ impl Server {
     pub fn is_in_use(&self) {
         if std::mem::take(&mut lock(&self.counters).is_out) {
             tracing::info!(server = %self.name, "a hosted cache works again");
+        }
+    }
+
+    /// An offer to it failed: an outage is logged once, and of one that is logged already only what somebody has to do
+    /// something about.
+    pub(super) fn offer_failed(&self, error: &str, is_lasting: bool) {
+        let mut counters = lock(&self.counters);
+        if counters.takes_no_offers || counters.is_out && !is_lasting {
+            return;
+        }
+        counters.takes_no_offers = true;
+        tracing::warn!(server = %self.name, error, "a hosted cache does not take offers");
+    }
+
+    /// It took an offer, and if that it does not was logged, this is, too.
+    pub(super) fn took_offer(&self) {
+        if std::mem::take(&mut lock(&self.counters).takes_no_offers) {
+            tracing::info!(server = %self.name, "a hosted cache takes offers again");
         }
     }
 

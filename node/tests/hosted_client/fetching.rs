@@ -143,6 +143,8 @@ async fn what_a_hosted_cache_does_not_hold_is_not_asked_for_again_soon() {
     user.store.clear().unwrap();
     let again = user.read(&sample.v2, &sample).await;
     assert_eq!(again.missing, BTreeSet::from([MissingReason::NotInHostedCache]));
+    let [first, text] = [&reading, &again].map(|reading| reading.content.explanation().to_string());
+    assert!(!first.contains("remembered") && text.contains("does not hold it (remembered from 0 s ago)"), "{text}");
     // Offers come to the same port, but for the retrieval path there was nothing more.
     let offered = cache.offers.lock().unwrap().len() as u64;
     assert_eq!(cache.requests(), asked + offered);

@@ -4,6 +4,9 @@ use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use peerdist_node::hosted_client::queue::REST_TIME;
+use peerdist_node::store::Tag;
+
 use super::support::{Blocks, Cache, Closed, User, configured, sample, until};
 
 /// What was logged on this thread, which has all tasks of a test.
@@ -26,15 +29,52 @@ impl Log {
         let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
         log.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
     }
+
+    /// A log of what happens while the guard lives.
+    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
+        let log = Self::default();
+        let writer = log.clone();
+        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
+        (log, tracing::subscriber::set_default(subscriber))
+    }
+}
+
+#[tokio::test]
+async fn an_outage_that_offers_meet_first_is_logged_once_and_so_is_its_end() {
+    let (log, _guard) = Log::start();
+    let down = Closed::new(1, 0);
+    let port = down.port();
+    let user = User::new(&configured(&[1], port));
+    let (sample, tag) = (sample(1_000_000), Tag { owner: 1000, bytes: *b"sixteen letters." });
+    // A segment whose offer failed is not offered again before it comes again, and a server that failed rests.
+    let offer = async || {
+        user.store.clear().unwrap();
+        let content = user.fetcher.open_tagged("", tag, sample.v2.clone());
+        content.add_data(0, sample.bytes.clone()).await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(REST_TIME).await;
+        tokio::time::resume();
+    };
+    for attempt in 1..=2 {
+        offer().await;
+        until(|| user.status().servers[0].offers_failed.values().sum::<u64>() >= attempt).await;
+        let began = log.with("does not take offers");
+        assert!(matches!(&began[..], [line] if line.contains("WARN") && line.contains("does not accept connections")));
+    }
+    assert!(log.with("takes offers again").is_empty());
+
+    drop(down);
+    let _back = Cache::start(1, port, Blocks::default()).await;
+    offer().await;
+    until(|| user.status().servers[0].offers_answered > 0).await;
+    let ended = log.with("takes offers again");
+    assert!(matches!(&ended[..], [line] if line.contains("INFO")), "{ended:?}");
+    assert_eq!(log.with("WARN").len(), 1);
 }
 
 #[tokio::test]
 async fn an_outage_is_logged_once_and_so_is_its_end() {
-    let log = Log::default();
-    let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
-
+    let (log, _guard) = Log::start();
     let sample = sample(1_000_000);
     let down = Closed::new(1, 0);
     let port = down.port();

@@ -201,6 +201,11 @@ impl Claims {
         }
     }
 
+    pub(super) fn nobody_since(&self, id: &SegmentId) -> Option<Moment> {
+        let list = self.lists.get(id).filter(|list| !list.unasked)?;
+        list.nobody_until.checked_sub(NEGATIVE_LIFETIME)
+    }
+
     pub(super) fn knowledge(&self, now: Moment, id: &SegmentId) -> Knowledge {
         match self.lists.get(id) {
             Some(list) if list.holders.iter().any(|holder| holder.seen + CLAIM_LIFETIME > now) => Knowledge::Somebody,

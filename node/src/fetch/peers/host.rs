@@ -41,6 +41,10 @@ const LEAST_WAIT: Duration = Duration::from_millis(500);
 /// How soon a busy host is asked again; it doubles with every busy answer in a row.
 const FIRST_BUSY: Duration = Duration::from_millis(30);
 const MAX_BUSY_DOUBLINGS: u32 = 5;
+/// How long a hosted cache may be busy in all until it is out for a while, and how much of that each of its blocks makes
+/// good: one that is nearly always busy would cost as much time with each of them, for as long as a download lasts.
+const BUSY_TOLERANCE: Duration = Duration::from_secs(4);
+const BUSY_PER_BLOCK: Duration = Duration::from_millis(20);
 const MAX_ADDRESSES: usize = 4;
 
 /// How a request to a host ended.
@@ -131,6 +135,8 @@ pub(super) struct Host {
     out: Option<(Moment, OutCause)>,
     busy_until: Moment,
     busy_in_a_row: u32,
+    /// How long it was busy, without what its blocks made good.
+    busy_for: Duration,
     bad_blocks: u32,
     kept_waiting: u32,
     /// Waits that began before this do not count.
@@ -153,6 +159,7 @@ impl Host {
             out: None,
             busy_until: Moment::ZERO,
             busy_in_a_row: 0,
+            busy_for: Duration::ZERO,
             bad_blocks: 0,
             kept_waiting: 0,
             waits_count_from: Moment::ZERO,
@@ -229,6 +236,7 @@ impl Host {
         match outcome {
             Outcome::Delivered { took } => {
                 self.busy_in_a_row = 0;
+                self.busy_for = self.busy_for.saturating_sub(BUSY_PER_BLOCK);
                 self.bad_blocks = self.bad_blocks.saturating_sub(1);
                 self.kept_waiting = 0;
                 self.waits_count_from = now;
@@ -308,9 +316,17 @@ impl Host {
         if self.busy_until > now {
             return;
         }
-        self.busy_until = now + FIRST_BUSY * (1 << self.busy_in_a_row.min(MAX_BUSY_DOUBLINGS));
+        let pause = FIRST_BUSY * (1 << self.busy_in_a_row.min(MAX_BUSY_DOUBLINGS));
+        self.busy_until = now + pause;
         self.busy_in_a_row += 1;
         self.limit = (self.limit / 2).max(self.least());
+        if self.kind == Kind::HostedCache && !self.is_out(now) {
+            self.busy_for += pause;
+            if self.busy_for > BUSY_TOLERANCE {
+                self.busy_for = Duration::ZERO;
+                self.out = Some((now + MAX_HOSTED_OUTAGE, OutCause::KeptWaiting));
+            }
+        }
     }
 
     fn strike(&mut self, now: Moment, allowed: u32) {
@@ -527,6 +543,20 @@ mod tests {
             end(&mut host, s(i), Outcome::Busy);
         }
         assert_eq!(host.standing(s(19)), Standing::Busy { until: s(19) + FIRST_BUSY * 32 });
+    }
+
+    #[test]
+    fn a_hosted_cache_that_is_busy_for_long_is_out_unless_it_delivers_much_between() {
+        for (blocks, is_out) in [(0, true), (1, true), (40, false)] {
+            let mut cache = Host { kind: Kind::HostedCache, ..host() };
+            let mut was_out = false;
+            for i in 0..1000 {
+                end(&mut cache, s(i), Outcome::Busy);
+                was_out |= matches!(cache.standing(s(i)), Standing::Out { cause: OutCause::KeptWaiting, .. });
+                (0..blocks).for_each(|_| end(&mut cache, s(i), Outcome::Delivered { took: s(0) }));
+            }
+            assert_eq!(was_out, is_out, "{blocks} blocks between");
+        }
     }
 
     #[test]

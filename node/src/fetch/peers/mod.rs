@@ -159,6 +159,12 @@ impl PeerBook {
         self.claims.unasked(now, id);
     }
 
+    /// When it was found out last that nobody holds the segment.
+    #[must_use]
+    pub fn nobody_since(&self, id: &SegmentId) -> Option<Moment> {
+        self.claims.nobody_since(id)
+    }
+
     /// Whether nobody is known to hold the segment because a hosted cache could not be asked.
     #[must_use]
     pub fn is_unasked(&self, now: Moment, id: &SegmentId) -> bool {

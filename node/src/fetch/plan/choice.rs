@@ -148,7 +148,12 @@ impl Plan {
                 if self.demanded.is_none() {
                     self.set_state(index, block, State::AtOrigin);
                 }
-                self.why.missing(segment.offset, reason);
+                let known_for = book.nobody_since(&segment.id).map(|since| now.saturating_sub(since));
+                self.why.missing(
+                    segment.offset,
+                    reason,
+                    known_for.filter(|_| reason == MissingReason::NotInHostedCache),
+                );
             }
         }
         first_reason.map(|reason| Missing { range: position..end, reason })

@@ -452,12 +452,15 @@ impl Plan {
     }
 
     /// Somebody else is asked from now on, for what is still needed.
-    pub fn set_finding(&mut self, finding: Finding) {
+    pub fn set_finding(&mut self, now: Moment, finding: Finding) {
         if self.config.finding == finding {
             return;
         }
+        let was_hosted = self.config.finding == Finding::HostedCaches;
         self.config.finding = finding;
-        self.probes.clear();
+        for asked in std::mem::take(&mut self.probes).into_values().filter(|_| was_hosted) {
+            self.why.unreachable(now, asked.story);
+        }
         for run in &mut self.runs {
             let segments = run.segments.clone();
             let candidates = segments.filter(|index| self.near.get(index).is_some_and(Near::needs_any));

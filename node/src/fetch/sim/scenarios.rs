@@ -175,6 +175,20 @@ fn a_peer_that_claims_everything_and_is_always_busy_is_soon_left_alone() {
 }
 
 #[test]
+fn a_hosted_cache_that_is_nearly_always_busy_costs_some_seconds_in_all() {
+    for per_cent in [90, 95] {
+        let build = |world: &mut World| {
+            world.add_seeder(Kind::OftenBusy(per_cent));
+            vec![world.add_client_of(0, s(1))]
+        };
+        each(3, 100_000_000, build, |world, client| {
+            let waited = world.client(client).waited;
+            assert!(waited < s(12), "waited {waited:?} at {per_cent} %");
+        });
+    }
+}
+
+#[test]
 fn peers_that_die_are_replaced() {
     let build = |world: &mut World| {
         for _ in 0..5 {

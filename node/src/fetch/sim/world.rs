@@ -10,9 +10,9 @@ use peerdist_protocol::discovery::{Availability, EndpointAddress, Form};
 
 use super::Random;
 use crate::fetch::Moment;
-use crate::fetch::peers::PeerBook;
+use crate::fetch::peers::{HostId, PeerBook, Standing};
 use crate::fetch::plan::{
-    Action, Answer, BlockAt, Delivery, FetchId, Plan, PlanConfig, PlannedSegment, ProbeTicket, Step,
+    Action, Answer, BlockAt, Delivery, FetchId, Finding, Plan, PlanConfig, PlannedSegment, ProbeTicket, Step,
 };
 
 /// One way through the switch and both stacks.
@@ -29,6 +29,8 @@ pub(super) enum Kind {
     Mute,
     /// Claims everything and always says that it is busy.
     Busy,
+    /// Honest, but busy most of the time: so many per cent.
+    OftenBusy(u64),
     /// Claims everything and delivers wrong bytes.
     Forger,
     /// Claims everything and answers nonsense.
@@ -81,14 +83,27 @@ pub(super) struct Client {
     next_wake: Option<Moment>,
     probes: BTreeMap<ProbeTicket, Probe>,
     forgers: BTreeSet<SocketAddr>,
+    /// The hosted cache that is asked instead of the LAN, with its number.
+    hosted_cache: Option<(HostId, usize)>,
     waiting_since: Option<Moment>,
     pub(super) started: Moment,
     pub(super) finished: Option<Moment>,
     pub(super) from_origin: u64,
     pub(super) from_peers: u64,
     pub(super) longest_wait: Duration,
+    /// All waits for what a host did or did not deliver.
+    pub(super) waited: Duration,
     pub(super) probes_sent: usize,
     pub(super) wasted: usize,
+}
+
+impl Client {
+    fn waited_for(&mut self, now: Moment) {
+        if let Some(since) = self.waiting_since.take() {
+            self.longest_wait = self.longest_wait.max(now - since);
+            self.waited += now - since;
+        }
+    }
 }
 
 struct Probe {
@@ -118,6 +133,7 @@ pub(super) struct World {
     pub(super) loss: u64,
     /// Bytes a second from the origin to each host.
     pub(super) wan: u64,
+    seed: u64,
     form: Form,
     segments: Vec<PlannedSegment>,
     by_id: BTreeMap<SegmentId, usize>,
@@ -154,6 +170,7 @@ impl World {
             hosts: Vec::new(),
             loss: 0,
             wan: 12_500_000,
+            seed,
             form,
             segments,
             by_id,
@@ -199,18 +216,31 @@ impl World {
             next_wake: None,
             probes: BTreeMap::new(),
             forgers: BTreeSet::new(),
+            hosted_cache: None,
             waiting_since: None,
             started: start,
             finished: None,
             from_origin: 0,
             from_peers: 0,
             longest_wait: Duration::ZERO,
+            waited: Duration::ZERO,
             probes_sent: 0,
             wasted: 0,
         });
         self.hosts.push(host);
         self.schedule(start, self.hosts.len() - 1, Event::Start);
         self.hosts.len() - 1
+    }
+
+    /// Adds a host that asks a hosted cache.
+    pub(super) fn add_client_of(&mut self, cache: usize, start: Moment) -> usize {
+        let number = self.add_client(start);
+        let client = self.hosts[number].client.as_mut().unwrap();
+        let id = client.book.add_hosted_cache(start);
+        client.book.set_addresses(id, vec![address(cache)]);
+        client.plan.set_finding(start, Finding::HostedCaches);
+        client.hosted_cache = Some((id, cache));
+        number
     }
 
     pub(super) fn client(&self, host: usize) -> &Client {
@@ -257,7 +287,12 @@ impl World {
             Event::Match { from, ticket } => self.matches(host, from, ticket),
             Event::Expired(ticket) => {
                 let client = self.hosts[host].client.as_mut().unwrap();
-                client.probes.remove(&ticket);
+                let asked = client.probes.remove(&ticket);
+                if let Some((id, cache)) = client.hosted_cache {
+                    let ids = asked.map_or(Vec::new(), |probe| probe.ids);
+                    self.has_segments(host, id, cache, &ids);
+                }
+                let client = self.hosts[host].client.as_mut().unwrap();
                 client.plan.probe_ended(now, &mut client.book, ticket);
             }
             Event::Request { from, id, at } => return self.request(host, from, id, at),
@@ -294,9 +329,7 @@ impl World {
             let segment = &self.segments[index];
             let at = BlockAt { segment: segment.offset, block: segment.block_at(client.position) };
             if client.ready.remove(&at) {
-                if let Some(since) = client.waiting_since.take() {
-                    client.longest_wait = client.longest_wait.max(now - since);
-                }
+                client.waited_for(now);
                 client.position = segment.block_range(at.block).end;
                 client.plan.read_at(now, client.position);
                 if client.position == size {
@@ -311,9 +344,7 @@ impl World {
             let Some(missing) = client.plan.take_missing(now, &mut client.book, client.position) else { break };
             assert_eq!(missing.range.start, client.position);
             assert!(!missing.range.is_empty());
-            if let Some(since) = client.waiting_since.take() {
-                client.longest_wait = client.longest_wait.max(now - since);
-            }
+            client.waited_for(now);
             client.at_origin = missing.range.end;
             let mut free = client.origin_free.max(now) + ORIGIN_LATENCY;
             let mut blocks = Vec::new();
@@ -365,10 +396,14 @@ impl World {
         let now = self.now;
         match action {
             Action::Probe { ticket, ids, .. } => {
-                assert!(ids.len() <= self.form.max_ids_per_datagram() && !ids.is_empty());
                 let client = self.hosts[host].client.as_mut().unwrap();
+                let fits = client.hosted_cache.is_some() || ids.len() <= self.form.max_ids_per_datagram();
+                assert!(fits && !ids.is_empty());
                 client.probes_sent += 1;
                 client.probes.insert(ticket, Probe { ids, answered: BTreeSet::new() });
+                if client.hosted_cache.is_some() {
+                    return self.schedule(now + 2 * HOP, host, Event::Expired(ticket));
+                }
                 self.schedule(now + HOP, host, Event::ProbeCopy(ticket));
                 self.schedule(now + Duration::from_millis(75), host, Event::ProbeCopy(ticket));
                 self.schedule(now + Duration::from_millis(300), host, Event::Expired(ticket));
@@ -426,6 +461,17 @@ impl World {
         }
     }
 
+    /// A hosted cache lists what it holds, unless it is left alone.
+    fn has_segments(&mut self, host: usize, id: HostId, cache: usize, ids: &[SegmentId]) {
+        let holds = &self.hosts[cache].holds;
+        let held: Vec<_> = ids.iter().filter(|id| holds.contains_key(&self.by_id[id])).copied().collect();
+        let book = &mut self.hosts[host].client.as_mut().unwrap().book;
+        match book.standing(self.now, id) {
+            Some(Standing::Out { .. }) => ids.iter().for_each(|id| book.unasked(self.now, id)),
+            _ => book.has_segments(self.now, id, &held),
+        }
+    }
+
     fn matches(&mut self, host: usize, from: usize, ticket: ProbeTicket) {
         let now = self.now;
         let Some(probe) = self.hosts[host].client.as_mut().and_then(|client| client.probes.get_mut(&ticket)) else {
@@ -456,14 +502,20 @@ impl World {
         let now = self.now;
         let index = self.segments.partition_point(|s| s.offset < at.segment);
         let range = self.segments[index].block_range(at.block);
+        // All that ask at once find it so.
+        let moment = Random((self.seed << 32) | (now.as_millis() as u64 / 10)).next();
+        let is_busy = matches!(self.hosts[host].kind, Kind::OftenBusy(per_cent) if moment % 100 < per_cent);
         let it = &mut self.hosts[host];
         let (when, answer) = match it.kind {
+            Kind::OftenBusy(_) if is_busy => (now + HOP, Answer::Empty),
             Kind::Mute => (now + NO_PROGRESS, Answer::TimedOut),
             Kind::Busy => (now + HOP, Answer::Empty),
             Kind::Babbler => (now + HOP, Answer::Refused),
             Kind::Forger => (now + 2 * HOP, Answer::BadHash),
-            Kind::Honest if it.uploads >= it.upload_limit || !it.has(index, at.block) => (now + HOP, Answer::Empty),
-            Kind::Honest => {
+            Kind::Honest | Kind::OftenBusy(_) if it.uploads >= it.upload_limit || !it.has(index, at.block) => {
+                (now + HOP, Answer::Empty)
+            }
+            Kind::Honest | Kind::OftenBusy(_) => {
                 let line = Duration::from_secs_f64((range.end - range.start) as f64 / it.uplink as f64);
                 let begin = it.uplink_free.max(now);
                 if begin - now > NO_PROGRESS {

@@ -143,6 +143,7 @@ impl Shared {
     pub(super) fn explanation(&self) -> Explanation {
         let mut explanation = lock(&self.state).plan.explain();
         self.areas.explain(&mut explanation);
+        explanation.count_from(self.opened);
         explanation
     }
 
@@ -177,7 +178,7 @@ impl Shared {
             return;
         }
         let now = self.node.now();
-        state.plan.set_finding(self.node.finding());
+        state.plan.set_finding(now, self.node.finding());
         let step = state.plan.poll(now, &mut self.node.book(), |id| self.node.cached(id));
         if let Some(wake) = step.wake
             && state.alarm_at.is_none_or(|alarm| wake < alarm)

@@ -9,7 +9,7 @@ use super::{MAX_NOTES, MAX_PROBES, MAX_SEGMENTS, MissingReason, PeerNote, Server
 use crate::fetch::Moment;
 
 /// The whole story of a content, so far. `Display` tells it to people, serde to programs. Times are milliseconds since the
-/// node started.
+/// content was opened.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Explanation {
     /// Bytes by source.
@@ -28,6 +28,19 @@ pub struct Explanation {
 }
 
 impl Explanation {
+    /// Counts all times from a moment on instead of from the node's start.
+    pub(in crate::fetch) fn count_from(&mut self, start: Moment) {
+        let start = millis(start);
+        let count = |at: &mut u64| *at = at.saturating_sub(start);
+        for probe in &mut self.probes {
+            count(&mut probe.at_ms);
+            probe.ended_ms.as_mut().map(count);
+            probe.answers.iter_mut().for_each(|answer| count(&mut answer.at_ms));
+            probe.hosted_caches.iter_mut().for_each(|answer| count(&mut answer.at_ms));
+        }
+        self.segments.iter_mut().flat_map(|story| &mut story.notes).for_each(|noted| count(&mut noted.at_ms));
+    }
+
     /// Adds the story of other readers of the same content.
     pub(in crate::fetch) fn merge(&mut self, other: Self) {
         self.sources.merge(&other.sources);
@@ -58,7 +71,9 @@ impl SegmentStory {
         let room = MAX_NOTES.saturating_sub(self.notes.len());
         self.notes_omitted += other.notes_omitted + other.notes.len().saturating_sub(room) as u32;
         self.notes.extend(other.notes.into_iter().take(room));
-        self.missing = other.missing.or(self.missing);
+        if other.missing.is_some() {
+            (self.missing, self.remembered_s) = (other.missing, other.remembered_s);
+        }
     }
 }
 
@@ -80,6 +95,9 @@ pub struct ProbeStory {
     pub hosted_caches: Vec<ServerAnswer>,
     /// When the wait for answers ended.
     pub ended_ms: Option<u64>,
+    /// Whether no hosted cache could be reached any more, so that peers were asked instead.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unreachable: bool,
 }
 
 /// A host's answer to a Probe.
@@ -146,4 +164,7 @@ pub struct SegmentStory {
     pub notes_omitted: u32,
     /// Why the latest of its blocks that had to come from the origin had to.
     pub missing: Option<MissingReason>,
+    /// How many seconds before that it was found out, where nobody was asked for this content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remembered_s: Option<u64>,
 }

@@ -109,15 +109,22 @@ impl Explanation {
         for (peer, bytes) in &sources.peers {
             writeln!(f, "  {} from {} {peer}", Size(*bytes), self.kind(*peer))?;
         }
-        let mut origin: BTreeMap<Option<MissingReason>, u64> = BTreeMap::new();
+        // With the longest time for which a reason was remembered.
+        let mut origin: BTreeMap<Option<MissingReason>, (u64, Option<u64>)> = BTreeMap::new();
         for story in group.iter().filter(|story| story.sources.origin > 0 || story.missing.is_some()) {
-            *origin.entry(story.missing).or_default() += story.sources.origin;
+            let (bytes, remembered) = origin.entry(story.missing).or_default();
+            *bytes += story.sources.origin;
+            *remembered = (*remembered).max(story.remembered_s);
         }
-        for (reason, bytes) in origin {
-            match (reason, bytes) {
-                (Some(reason), 0) => writeln!(f, "  had to come from the origin: {reason}")?,
-                (Some(reason), bytes) => writeln!(f, "  {} from the origin: {reason}", Size(bytes))?,
-                (None, bytes) => writeln!(f, "  {} from the origin, unasked", Size(bytes))?,
+        for (reason, (bytes, remembered)) in origin {
+            let source = match bytes {
+                0 if reason.is_some() => "had to come from the origin".to_owned(),
+                bytes => format!("{} from the origin", Size(bytes)),
+            };
+            match (reason, remembered) {
+                (Some(reason), Some(age)) => writeln!(f, "  {source}: {reason} (remembered from {age} s ago)")?,
+                (Some(reason), None) => writeln!(f, "  {source}: {reason}")?,
+                (None, _) => writeln!(f, "  {source}, unasked")?,
             }
         }
         Ok(())
@@ -128,7 +135,15 @@ impl fmt::Display for ProbeStory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.hosted_caches.is_empty() {
             write!(f, "hosted caches asked at {} ms for {} of the segments: ", self.at_ms, self.ids)?;
-            return write_list(f, &self.hosted_caches);
+            write_list(f, &self.hosted_caches)?;
+            return if self.unreachable { f.write_str("; none can be reached, peers are asked") } else { Ok(()) };
+        }
+        if self.unreachable {
+            let Self { at_ms, ids, .. } = self;
+            return write!(
+                f,
+                "hosted caches asked at {at_ms} ms for {ids} of the segments: they could not be reached, peers are asked"
+            );
         }
         write!(f, "asked at {} ms naming {} of the segments: ", self.at_ms, self.ids)?;
         match (&self.answers[..], self.ended_ms) {
@@ -209,7 +224,7 @@ mod tests {
             why.bytes(offset, Source::Peer(peer), 100_000);
         }
         why.bytes(200_000, Source::Cache, 100_000);
-        why.missing(300_000, MissingReason::NobodyHoldsIt);
+        why.missing(300_000, MissingReason::NobodyHoldsIt, None);
         why.bytes(300_000, Source::Origin, 100_000);
         let expected = "\
 97.7 KiB from the cache, 195.3 KiB from peers, 97.7 KiB from the origin
@@ -251,7 +266,7 @@ segment 03 at 300000, 97.7 KiB
         // Those that nobody gave are part of the same story.
         for (offset, reason) in [(204_800, MissingReason::NotInHostedCache), (409_600, MissingReason::HostedCachesOut)]
         {
-            why.missing(offset, reason);
+            why.missing(offset, reason, None);
             why.bytes(offset, Source::Origin, 1024);
         }
         let explanation = why.explain(&segments);
@@ -272,5 +287,18 @@ segment 03 at 300000, 97.7 KiB
 ";
         assert_eq!(explanation.to_string(), expected);
         assert_eq!(serde_json::to_value(explanation).unwrap()["hosted_caches"][1], "10.0.0.2:80");
+    }
+
+    #[test]
+    fn times_count_from_the_start_of_the_content_and_hosted_caches_that_went_out_are_no_silence() {
+        let segment = PlannedSegment::v2(SegmentId::from_slice(&[1]).unwrap(), 0, 100_000);
+        let mut why = Why::default();
+        let probe = why.asked(Moment::from_millis(60_005), 0..100_000, 1);
+        why.unreachable(Moment::from_millis(60_009), probe);
+        let mut explanation = why.explain(&[segment]);
+        explanation.count_from(Moment::from_millis(60_000));
+        let [probe] = &explanation.probes[..] else { panic!("{explanation:?}") };
+        let expected = "hosted caches asked at 5 ms for 1 of the segments: they could not be reached, peers are asked";
+        assert_eq!((probe.to_string().as_str(), probe.ended_ms), (expected, Some(9)));
     }
 }

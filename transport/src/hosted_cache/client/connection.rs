@@ -18,6 +18,7 @@ use tokio::time::timeout;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::SendError;
+use crate::excess::{Excess, Interim, MAX_INTERIM};
 
 /// How long one address of a server may take, so that the next one has its turn before the Request Timer ends.
 const CONNECT_TIME: Duration = Duration::from_secs(3);
@@ -136,7 +137,10 @@ impl Connection {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(offer.version().path());
         request.headers_mut().insert(HOST, host.clone());
-        let response = self.sender.send_request(request).await.map_err(|error| {
+        let interim = Interim::count(&mut request);
+        let response = interim.until(self.sender.send_request(request)).await;
+        let too_many = SendError::TooLarge { limit: MAX_INTERIM, of: Excess::Interim };
+        let response = response.ok_or(Failure::Send(too_many))?.map_err(|error| {
             if error.is_parse() { Failure::Send(SendError::Http(error)) } else { Failure::Unanswered(error) }
         })?;
         receive(response).await.map_err(Failure::Send)
@@ -158,7 +162,7 @@ async fn receive(response: Response<Incoming>) -> Result<hosted_cache::Response,
         Ok(body) => Ok(hosted_cache::Response::parse(&body.to_bytes())?),
         Err(error) => Err(match error.downcast::<hyper::Error>() {
             Ok(error) => SendError::Http(*error),
-            Err(_) => SendError::TooLarge { limit: MAX_BODY_SIZE },
+            Err(_) => SendError::TooLarge { limit: MAX_BODY_SIZE, of: Excess::Bytes },
         }),
     }
 }

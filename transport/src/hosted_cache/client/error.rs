@@ -7,6 +7,8 @@ use peerdist_protocol::hosted_cache::ResponseError;
 use rustls::CertificateError;
 use thiserror::Error;
 
+use crate::excess::Excess;
+
 /// Why an offer has no answer.
 #[derive(Debug, Error)]
 pub enum SendError {
@@ -46,11 +48,13 @@ pub enum SendError {
     /// What the server sent is no response of this protocol.
     #[error("the hosted cache's answer is no response: {0}")]
     Response(#[from] ResponseError),
-    /// What the server sent is larger than any response.
-    #[error("the hosted cache's answer exceeds {limit} bytes")]
+    /// What the server sent is larger than any response, or made to cost time.
+    #[error("the hosted cache's answer exceeds {limit} {of}")]
     TooLarge {
-        /// The most bytes that are read.
+        /// The most that is read.
         limit: usize,
+        /// Of what.
+        of: Excess,
     },
 }
 

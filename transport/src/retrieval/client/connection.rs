@@ -18,10 +18,14 @@ use peerdist_tap::{Line, Protocol, Tap, Tapped, Verdict};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::{ClientLimits, ExchangeError, Wait};
+use super::{ClientLimits, Excess, ExchangeError, Wait};
+use crate::excess::{Interim, MAX_INTERIM};
 
 /// The most bytes of a response's body.
 const MAX_BODY_SIZE: usize = TRANSPORT_HEADER_SIZE + MAX_RESPONSE_SIZE;
+/// The most pieces that a response's body may come in. Each costs time whatever is in it; in the smallest packets that
+/// any network has, the largest body comes in fewer.
+const MAX_PIECES: usize = 4096;
 /// The most bytes of a response's headers.
 const MAX_HEADER_SIZE: usize = 16_384;
 
@@ -99,16 +103,18 @@ impl Connection {
         *request.method_mut() = Method::POST;
         *request.uri_mut() = Uri::from_static(PATH);
         request.headers_mut().insert(HOST, self.host.clone());
+        let interim = Interim::count(&mut request);
         let sending = self.sender.send_request(request);
-        let response = timeout(limits.progress_time, drive(&mut self.driver, sending))
+        let response = timeout(limits.progress_time, interim.until(drive(&mut self.driver, sending)))
             .await
             .map_err(|_| ExchangeError::TimedOut(Wait::Answer))?
+            .ok_or(ExchangeError::TooLarge { limit: MAX_INTERIM, of: Excess::Interim })?
             .map_err(Failure::without_response)?;
         Ok(self.receive(response, limits).await?)
     }
 
     async fn receive(&mut self, response: Response<Incoming>, limits: &ClientLimits) -> Result<Bytes, ExchangeError> {
-        const TOO_LARGE: ExchangeError = ExchangeError::TooLarge { limit: MAX_BODY_SIZE };
+        const TOO_LARGE: ExchangeError = ExchangeError::TooLarge { limit: MAX_BODY_SIZE, of: Excess::Bytes };
         if response.status() != StatusCode::OK {
             return Err(ExchangeError::Status(response.status()));
         }
@@ -118,18 +124,18 @@ impl Connection {
             return Err(TOO_LARGE);
         }
         let mut received = Vec::with_capacity(announced as usize);
-        loop {
+        for _ in 0..=MAX_PIECES {
             let frame = timeout(limits.progress_time, drive(&mut self.driver, body.frame()))
                 .await
                 .map_err(|_| ExchangeError::TimedOut(Wait::Body))?;
-            let Some(frame) = frame.transpose().map_err(ExchangeError::Http)? else { break };
+            let Some(frame) = frame.transpose().map_err(ExchangeError::Http)? else { return Ok(received.into()) };
             let Ok(data) = frame.into_data() else { continue };
             if received.len() + data.len() > MAX_BODY_SIZE {
                 return Err(TOO_LARGE);
             }
             received.extend_from_slice(&data);
         }
-        Ok(received.into())
+        Err(ExchangeError::TooLarge { limit: MAX_PIECES, of: Excess::Pieces })
     }
 
     /// Whether another request can be sent, now that a whole answer was received.

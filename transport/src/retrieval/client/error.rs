@@ -6,6 +6,8 @@ use hyper::StatusCode;
 use peerdist_protocol::retrieval::{Rejection, VersionRange};
 use thiserror::Error;
 
+pub use crate::excess::Excess;
+
 /// Why an exchange failed. But for [`ExchangeError::Local`] the peer, or the way to it, is at fault.
 #[derive(Debug, Error)]
 pub enum ExchangeError {
@@ -24,11 +26,13 @@ pub enum ExchangeError {
     /// The peer refused the request.
     #[error("the peer answered with HTTP status {0}")]
     Status(StatusCode),
-    /// The response is larger than any response may be.
-    #[error("the response exceeds {limit} bytes")]
+    /// The response is larger than any response may be, or made to cost time.
+    #[error("the peer's response exceeds {limit} {of}")]
     TooLarge {
-        /// The most bytes that a response may have.
+        /// The most that a response may have.
         limit: usize,
+        /// Of what.
+        of: Excess,
     },
     /// The response does not answer the request.
     #[error(transparent)]

@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use self::connection::{Connection, Failure};
 pub use self::counters::ClientCounters;
 use self::counters::Counters;
-pub use self::error::{ExchangeError, Wait};
+pub use self::error::{Excess, ExchangeError, Wait};
 pub use self::limits::ClientLimits;
 use self::pool::Pool;
 

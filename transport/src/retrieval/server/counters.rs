@@ -19,9 +19,9 @@ pub struct ServerCounters {
     pub uploads: u64,
     /// Connections served.
     pub connections: u64,
-    /// Connections closed at once because there were too many in all: of their kind, or in their handshakes.
+    /// Connections closed because there were too many in all: at once, or in the middle of a TLS handshake.
     pub connections_over_limit: u64,
-    /// Connections closed at once because their source had too many.
+    /// Connections closed at once because their source, or its IPv6 subnet, had too many.
     pub connections_over_source_limit: u64,
     /// Times that the system could not give a connection.
     pub accept_errors: u64,

@@ -1,7 +1,9 @@
-//! What one peer, and all of them together, may take.
+//! What one peer, one subnet, and all of them together, may take.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -9,6 +11,9 @@ use peerdist_protocol::retrieval::VersionRange;
 
 /// The bounds of a retrieval server. The size of a request is bounded by
 /// [`MAX_REQUEST_SIZE`](peerdist_protocol::retrieval::MAX_REQUEST_SIZE) beside them.
+///
+/// A host can take any address of its IPv6 subnet, and all hosts of a LAN are in one: of whatever is counted by address,
+/// a /64 may have three quarters, so that the others always have the rest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLimits {
     /// The versions that are spoken; others are answered with MSG_NEGO_RESP.
@@ -22,7 +27,7 @@ pub struct ServerLimits {
     pub uploads: usize,
     /// Such answers at a time to one address.
     pub uploads_per_source: usize,
-    /// TLS handshakes at a time. Further connections to TLS ports are closed as they come.
+    /// TLS handshakes at a time. The oldest one ends where another begins.
     pub handshakes: usize,
     /// TLS handshakes at a time with one address. A client may begin one for each of many offers.
     pub handshakes_per_source: usize,
@@ -60,8 +65,8 @@ impl Default for ServerLimits {
     }
 }
 
-/// Which limit a new connection met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Which limit a new connection met; where it met both, the second: for its source alone nobody else has to make room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Full {
     Connections,
     Source,
@@ -72,6 +77,7 @@ pub(super) enum Full {
 pub(super) struct Slots {
     most: usize,
     most_per_source: usize,
+    most_per_subnet: usize,
     taken: Mutex<Taken>,
 }
 
@@ -79,6 +85,7 @@ pub(super) struct Slots {
 struct Taken {
     all: usize,
     by_source: HashMap<IpAddr, usize>,
+    by_subnet: HashMap<Ipv6Addr, usize>,
 }
 
 /// One place, given back when it is dropped.
@@ -90,21 +97,26 @@ pub(super) struct Slot {
 
 impl Slots {
     pub(super) fn new(most: usize, most_per_source: usize) -> Self {
-        Self { most, most_per_source, taken: Mutex::default() }
+        let most_per_subnet = most.saturating_sub(most.div_ceil(4)).max(most_per_source);
+        Self { most, most_per_source, most_per_subnet, taken: Mutex::default() }
     }
 
     pub(super) fn take(slots: &Arc<Self>, source: IpAddr) -> Result<Slot, Full> {
         // The same host on a dual-stack listener and on an IPv4 one.
         let source = source.to_canonical();
         let mut taken = slots.lock();
+        let by_source = taken.by_source.get(&source).copied().unwrap_or(0);
+        let by_subnet = subnet(source).and_then(|subnet| taken.by_subnet.get(&subnet)).copied().unwrap_or(0);
+        if by_source >= slots.most_per_source || by_subnet >= slots.most_per_subnet {
+            return Err(Full::Source);
+        }
         if taken.all >= slots.most {
             return Err(Full::Connections);
         }
-        let by_source = taken.by_source.get(&source).copied().unwrap_or(0);
-        if by_source >= slots.most_per_source {
-            return Err(Full::Source);
-        }
         taken.by_source.insert(source, by_source + 1);
+        if let Some(subnet) = subnet(source) {
+            taken.by_subnet.insert(subnet, by_subnet + 1);
+        }
         taken.all += 1;
         Ok(Slot { slots: Arc::clone(slots), source })
     }
@@ -122,12 +134,27 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let mut taken = self.slots.lock();
         taken.all -= 1;
-        if let Some(count) = taken.by_source.get_mut(&self.source) {
-            *count -= 1;
-            if *count == 0 {
-                taken.by_source.remove(&self.source);
-            }
+        give_back(&mut taken.by_source, self.source);
+        if let Some(subnet) = subnet(self.source) {
+            give_back(&mut taken.by_subnet, subnet);
         }
+    }
+}
+
+fn give_back<K: Eq + Hash>(taken: &mut HashMap<K, usize>, key: K) {
+    if let Entry::Occupied(mut count) = taken.entry(key) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
+        }
+    }
+}
+
+/// The first address of the /64 that an IPv6 address is in. This host itself is in none.
+fn subnet(source: IpAddr) -> Option<Ipv6Addr> {
+    match source {
+        IpAddr::V6(ip) if !ip.is_loopback() => Some(Ipv6Addr::from_bits(ip.to_bits() >> 64 << 64)),
+        _ => None,
     }
 }
 
@@ -158,5 +185,22 @@ mod tests {
         drop((first, again));
         assert_eq!(slots.taken(), 0);
         assert!(slots.lock().by_source.is_empty());
+    }
+    #[test]
+    fn an_ipv6_subnet_leaves_a_quarter_to_all_others() {
+        let slots = Arc::new(Slots::new(16, 4));
+        let take = |text: &str| Slots::take(&slots, text.parse().unwrap());
+        let of_one_subnet: Vec<_> = (0..16).map_while(|host| take(&format!("2001:db8::{host:x}")).ok()).collect();
+        assert_eq!(of_one_subnet.len(), 12);
+        assert_eq!(take("2001:db8::1:2:3:4").unwrap_err(), Full::Source);
+        let others = ["2001:db8:0:1::1", "192.0.2.1", "::1", "::1"].map(|other| take(other).unwrap());
+        assert_eq!(take("2001:db8:0:2::1").unwrap_err(), Full::Connections);
+        drop(others);
+        drop(of_one_subnet);
+        assert!(slots.lock().by_subnet.is_empty());
+        // One address may have its share whatever that is of all.
+        let slots = Arc::new(Slots::new(4, 4));
+        let one: Vec<_> = (0..4).map(|_| Slots::take(&slots, "2001:db8::1".parse().unwrap()).unwrap()).collect();
+        assert_eq!(one.len(), 4);
     }
 }

@@ -6,6 +6,7 @@
 
 mod connection;
 mod counters;
+mod handshakes;
 mod limits;
 mod listener;
 mod service;
@@ -28,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::counters::Counters;
 pub use self::counters::ServerCounters;
+use self::handshakes::Handshakes;
 pub use self::limits::ServerLimits;
 use self::limits::{Full, Slot, Slots};
 pub use self::listener::Listener;
@@ -68,18 +70,21 @@ struct Shared<S> {
     slots: Arc<Slots>,
     /// Those of [`Self::slots`] that listeners for offers alone may have.
     offer_slots: Arc<Slots>,
-    handshakes: Arc<Slots>,
+    handshake_slots: Arc<Slots>,
+    /// Those that hold [`Self::handshake_slots`].
+    handshakes: Arc<Handshakes>,
     uploads: Arc<Slots>,
     counters: Counters,
     tap: Tap,
 }
 
 /// What a connection takes of what is bounded.
+#[derive(Debug)]
 struct Places {
     /// Until it speaks TLS.
     handshake: Option<Slot>,
     /// The second where it comes to a listener for offers alone.
-    connection: (Slot, Option<Slot>),
+    _connection: [Option<Slot>; 2],
 }
 
 impl<S> Clone for Server<S> {
@@ -115,7 +120,8 @@ impl<S: BlockSource> Server<S> {
             offers,
             slots: slots(connections, connections_per_source),
             offer_slots: slots(connections.div_ceil(2), connections_per_source),
-            handshakes: slots(limits.handshakes, limits.handshakes_per_source),
+            handshake_slots: slots(limits.handshakes, limits.handshakes_per_source),
+            handshakes: Arc::default(),
             uploads: slots(limits.uploads, limits.uploads_per_source),
             limits,
             counters: Counters::default(),
@@ -195,14 +201,16 @@ impl<S: BlockSource> Server<S> {
             });
             return;
         };
+        let handshake = Handshakes::begin(&self.shared.handshakes, places);
         connections.spawn(async move {
-            let Places { handshake, connection } = places;
-            let accepted = tls::accept(&shared, &certificate, stream, &stop).await;
-            drop(handshake);
-            if let Some(stream) = accepted {
-                connection::serve(shared, Tapped::new(stream, line.clone()), line, visit, stop).await;
-            }
-            drop(connection);
+            let accepted = tokio::select! {
+                accepted = tls::accept(&shared, &certificate, stream, &stop) => accepted,
+                () = handshake.is_ended() => None,
+            };
+            let Some((stream, mut places)) = accepted.zip(handshake.finish()) else { return };
+            places.handshake = None;
+            connection::serve(shared, Tapped::new(stream, line.clone()), line, visit, stop).await;
+            drop(places);
         });
     }
 
@@ -213,12 +221,31 @@ impl<S: BlockSource> Server<S> {
         Line::new(&self.shared.tap, protocol, local, from, listener.certificate.is_some(), false)
     }
 
+    /// Whoever has not even finished a handshake makes room for the next one: half-open handshakes cost nothing, so that
+    /// few hosts could keep all places taken.
     fn places(&self, listener: &Listener, source: IpAddr) -> Result<Places, Full> {
-        let Shared { slots, offer_slots, handshakes, .. } = &*self.shared;
-        let take = |slots, is_needed: bool| is_needed.then(|| Slots::take(slots, source)).transpose();
-        let handshake = take(handshakes, listener.certificate.is_some())?;
-        let among_offers = take(offer_slots, !listener.paths.has_retrieval())?;
-        Ok(Places { handshake, connection: (Slots::take(slots, source)?, among_offers) })
+        match self.free_places(listener, source) {
+            Err(Full::Connections) if self.shared.handshakes.end_oldest() => {
+                self.shared.counters.connection_refused(Full::Connections);
+                self.free_places(listener, source)
+            }
+            places => places,
+        }
+    }
+
+    fn free_places(&self, listener: &Listener, source: IpAddr) -> Result<Places, Full> {
+        let Shared { slots, offer_slots, handshake_slots, .. } = &*self.shared;
+        let needed = [
+            (handshake_slots, listener.certificate.is_some()),
+            (slots, true),
+            (offer_slots, !listener.paths.has_retrieval()),
+        ];
+        let taken = needed.map(|(slots, is_needed)| is_needed.then(|| Slots::take(slots, source)).transpose());
+        if let Some(full) = taken.iter().filter_map(|taken| taken.as_ref().err()).max() {
+            return Err(*full);
+        }
+        let [handshake, connection @ ..] = taken.map(|taken| taken.ok().flatten());
+        Ok(Places { handshake, _connection: connection })
     }
 
     async fn accept_failed(&self, error: &io::Error) {

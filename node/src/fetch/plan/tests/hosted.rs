@@ -5,7 +5,7 @@ use crate::fetch::peers::Outcome;
 
 /// A plan that asks hosted caches, and those in the book.
 fn hosted(mut desk: Desk, caches: u8) -> (Desk, Vec<HostId>) {
-    desk.plan.set_finding(Finding::HostedCaches);
+    desk.plan.set_finding(desk.now, Finding::HostedCaches);
     let caches = (0..caches).map(|number| {
         let cache = desk.book.add_hosted_cache(desk.now);
         desk.book.set_addresses(cache, vec![peer(100 + number)]);
@@ -189,7 +189,9 @@ fn a_plan_that_falls_back_asks_peers_in_their_way_and_returns() {
     let (mut desk, caches) = hosted(Desk::v2(100), 1);
     let probes = desk.probes();
     assert!(probes.iter().any(|(_, ids)| ids.len() > 16));
-    desk.plan.set_finding(Finding::Peers);
+    desk.plan.set_finding(desk.now, Finding::Peers);
+    let story = desk.plan.explain();
+    assert!(!story.probes.is_empty() && story.probes.iter().all(|probe| probe.unreachable), "{story}");
     let peers = desk.probes();
     assert!(!peers.is_empty() && peers.iter().all(|(_, ids)| ids.len() <= 16));
     // What comes of the old question settles nothing.
@@ -198,7 +200,7 @@ fn a_plan_that_falls_back_asks_peers_in_their_way_and_returns() {
     desk.matches(1, ALL, &peers[0].1);
     desk.end(peers[0].0);
     assert!(desk.fetches().iter().all(|fetch| fetch.2 == peer(1)));
-    desk.plan.set_finding(Finding::HostedCaches);
+    desk.plan.set_finding(desk.now, Finding::HostedCaches);
     let back = desk.probes();
     assert!(!back.is_empty() && back.iter().all(|(_, ids)| !ids.contains(&id(0))));
     desk.book.has_segments(desk.now, caches[0], back[0].1.iter());
