@@ -250,6 +250,8 @@ fn every_answer_is_as_described() {
     let status = client.admin("GET", "/v1/status", "");
     assert_eq!(status["discovery"]["interfaces"][0]["name"], "lo");
     client.admin("GET", "/metrics", "");
+    client.admin("GET", "/v1/capture", "?count=0");
+    assert_eq!(client.admin("GET", "/v1/capture", "?protocol=all")["error"], "bad_request");
     client.admin("GET", "/v1/openapi.json", "");
     assert_eq!(client.admin("GET", "/v1/features", "")["features"][0]["name"], "PeerDist");
     let admin = client.home.admin_socket();

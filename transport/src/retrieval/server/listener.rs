@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use peerdist_protocol::hosted_cache::{self, Version};
 use peerdist_protocol::retrieval;
+use peerdist_tap::Protocol;
 use tokio::net::TcpListener;
 
 use crate::hosted_cache::{Certificate, Offers};
@@ -66,6 +67,14 @@ pub(super) enum Resource<'a> {
 }
 
 impl Resource<'_> {
+    /// As captures call it.
+    pub(super) fn protocol(self) -> Protocol {
+        match self {
+            Self::Retrieval => Protocol::Retrieval,
+            Self::Offers(..) => Protocol::HostedCache,
+        }
+    }
+
     /// The most bytes of a request's body.
     pub(super) fn max_size(self) -> usize {
         match self {

@@ -12,7 +12,6 @@ use hyper::header::{ALLOW, CONNECTION, CONTENT_LENGTH, EXPECT, HeaderValue, TRAN
 use hyper::{Method, Request, Response, StatusCode};
 use peerdist_protocol::hosted_cache::Offer;
 use peerdist_protocol::retrieval::{BlockLookup, Decision, Lookup, decide};
-use peerdist_tap::Protocol;
 
 use super::connection::Progress;
 use super::limits::Slots;
@@ -35,12 +34,12 @@ pub(super) async fn answer<S: BlockSource>(
         Ok(resource) => resource,
         Err(status) => return Ok(refuse(&shared, progress, status)),
     };
+    progress.line().set_protocol(resource.protocol());
     let Some(message) = read(request.into_body(), resource.max_size()).await? else {
         return Ok(refuse(&shared, progress, StatusCode::PAYLOAD_TOO_LARGE));
     };
     progress.request_read();
     if let Resource::Offers(version, offers) = resource {
-        progress.line().set_protocol(Protocol::HostedCache);
         // [MS-PCHC] 3.1.5.1 to 3.1.5.4.
         return Ok(match Offer::parse(version, &message) {
             Ok(offer) => {
