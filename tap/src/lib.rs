@@ -212,14 +212,22 @@ impl Queue {
     /// Only called under the lock of all queues.
     fn put(&self, record: &Record) {
         let kept = record.payload.len().min(self.wish.snap_length);
-        let record = Record { payload: record.payload.slice(..kept), ..record.clone() };
-        let has_room = self.bytes.load(Ordering::Relaxed) + kept <= MAX_WAITING_BYTES;
-        self.bytes.fetch_add(kept, Ordering::Relaxed);
-        if !has_room || self.records.try_send(record).is_err() {
+        let has_room = self.bytes.fetch_add(kept, Ordering::Relaxed) + kept <= MAX_WAITING_BYTES;
+        let has_lost = !has_room || self.records.try_send(cut(record, kept)).is_err();
+        if has_lost {
             self.bytes.fetch_sub(kept, Ordering::Relaxed);
             self.lost.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+fn cut(record: &Record, kept: usize) -> Record {
+    let payload = match record.payload.get(..kept) {
+        // A slice would keep the memory of all of it.
+        Some(cut) if kept < record.payload.len() => Bytes::copy_from_slice(cut),
+        _ => record.payload.clone(),
+    };
+    Record { payload, ..record.clone() }
 }
 
 /// A capture. It ends when it is dropped, and nothing is kept of it.

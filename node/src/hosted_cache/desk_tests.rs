@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::super::offered::Kept;
 use super::super::queue::{Fetching, Next, Run};
+use super::super::turns::Standing;
 use super::*;
 use crate::store::{Limits, SegmentKey, SizeLimit, StoreConfig, Tag, Trust};
 
@@ -467,4 +468,18 @@ fn a_host_that_delivered_keeps_its_own_place_however_many_of_its_subnet_wait() {
         bench.desk.take(host, offer, None, bench.now);
     }
     assert_eq!(bench.next_run().host.source, good.ip());
+}
+
+#[test]
+fn a_host_that_takes_long_for_each_block_comes_behind_the_others() {
+    for (time, standing) in [(4700, Standing::Proven), (4900, Standing::Slow)] {
+        let mut bench = Bench::new();
+        bench.prove(1);
+        bench.offer(1, vec![large(1, 100)]);
+        let run = bench.next_run();
+        assert_eq!(run.blocks.end - run.blocks.start, 32);
+        bench.desk.held(&run, Duration::from_millis(time), bench.now);
+        bench.desk.run_ended(run.host.source, &run.segment, bench.now);
+        assert_eq!(bench.desk.sources.standing(address(1).ip(), bench.now), standing);
+    }
 }

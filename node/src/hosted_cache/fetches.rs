@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use peerdist_protocol::content::{BlockIndex, SegmentId};
 
@@ -11,6 +11,11 @@ use super::desk::Desk;
 use super::offered::{Held, Offered, size_in_memory};
 use super::queue::{Content, Fetching, Next, Run};
 use super::sources::Host;
+
+/// A source whose run takes longer for each of its blocks is slow: no host is on a network of the branch.
+const SLOW_BLOCK: Duration = Duration::from_millis(150);
+/// Unless the run takes no longer than that.
+const LEAST_SLOW: Duration = Duration::from_secs(2);
 
 impl Desk {
     /// What is to be fetched next.
@@ -113,6 +118,23 @@ impl Desk {
         self.queue.rank(source, standing);
     }
 
+    /// A run held its place for so long, and is about to end.
+    pub(super) fn held(&mut self, run: &Run, time: Duration, now: Instant) {
+        let source = run.host.source;
+        self.queue.held(source, time, now);
+        if time > LEAST_SLOW.max(SLOW_BLOCK * (run.blocks.end - run.blocks.start)) {
+            self.slow(source, now);
+        }
+    }
+
+    /// Others come before this source for a while, and little of it waits.
+    fn slow(&mut self, source: IpAddr, now: Instant) {
+        self.sources.slow(source, now);
+        self.rank(source, now);
+        let dropped = self.queue.trim(source);
+        self.counted.ignore("slow", dropped as u64);
+    }
+
     /// A run has ended.
     pub(super) fn run_ended(&mut self, source: IpAddr, segment: &Arc<Fetching>, now: Instant) {
         self.rank(source, now);
@@ -130,10 +152,7 @@ impl Desk {
     pub(super) fn run_too_slow(&mut self, run: Run, left: Range<BlockIndex>, now: Instant) {
         let source = run.host.source;
         self.counted.pull_failed("slow");
-        self.sources.slow(source, now);
-        self.rank(source, now);
-        let dropped = self.queue.trim(source);
-        self.counted.ignore("slow", dropped as u64);
+        self.slow(source, now);
         let in_flight = self.in_flight.get_mut(&run.segment.offered.id);
         let has_others = in_flight.is_some_and(|segment| {
             segment.is_slow = true;

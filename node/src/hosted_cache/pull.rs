@@ -93,12 +93,15 @@ enum Came {
 impl Inner {
     async fn run(self: Arc<Self>, run: Run) {
         self.pulling.fetch_add(1, Ordering::Relaxed);
+        let began = Instant::now();
         let left = self.blocks(&run).await;
         self.pulling.fetch_sub(1, Ordering::Relaxed);
         let now = Instant::now();
+        let mut desk = self.desk();
+        desk.held(&run, now - began, now);
         match left {
-            Some(left) => self.desk().run_too_slow(run, left, now),
-            None => self.desk().run_ended(run.host.source, &run.segment, now),
+            Some(left) => desk.run_too_slow(run, left, now),
+            None => desk.run_ended(run.host.source, &run.segment, now),
         }
     }
 

@@ -6,13 +6,14 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
 use std::vec;
 
 use peerdist_protocol::content::{BlockIndex, SegmentId};
 
 use super::offered::{Offered, Waiting};
 use super::sources::{Host, MAX_IN_SUBNET, subnet};
-use super::turns::{Standing, Turns};
+use super::turns::{Standing, Turn, Turns};
 
 /// Blocks that are fetched one after the other, so that several runs of a large segment go side by side.
 const RUN: u32 = 32;
@@ -72,8 +73,8 @@ struct Line {
     segments: usize,
     bytes: usize,
     runs: usize,
-    /// Whether it is among the turns of its standing.
-    has_turn: bool,
+    /// Its turn, while it waits for that.
+    turn: Option<Turn>,
 }
 
 /// What came with one offer.
@@ -159,7 +160,7 @@ impl Content {
 
 impl Line {
     fn new(standing: Standing) -> Self {
-        Self { standing, batches: VecDeque::new(), segments: 0, bytes: 0, runs: 0, has_turn: false }
+        Self { standing, batches: VecDeque::new(), segments: 0, bytes: 0, runs: 0, turn: None }
     }
 
     /// Looks at so many segments and batches at most.
@@ -359,8 +360,10 @@ impl Queue {
     pub(super) fn rank(&mut self, source: IpAddr, standing: Standing) {
         let Some(line) = self.lines.get_mut(&source).filter(|line| line.standing != standing) else { return };
         self.turns.pass(line.standing, standing, line.runs);
+        if let Some(turn) = line.turn.take() {
+            self.turns.leave(line.standing, turn);
+        }
         line.standing = standing;
-        line.has_turn = false;
         self.settle(source);
     }
 
@@ -405,17 +408,19 @@ impl Queue {
         self.settle(source);
     }
 
-    /// Gives a source its turn where a run of it can begin, and forgets it where nothing is left of it.
+    /// Has a source wait for its turn where a run of it can begin, and forgets it where nothing is left of it.
     fn settle(&mut self, source: IpAddr) {
         let Some(line) = self.lines.get_mut(&source) else { return };
-        if line.has_turn {
-            return;
-        }
         let max_runs = if line.standing == Standing::Proven { self.limits.runs_per_source } else { 1 };
-        if !line.batches.is_empty() && line.runs < max_runs {
-            line.has_turn = true;
-            self.turns.wait(source, line.standing);
-        } else if line.batches.is_empty() && line.runs == 0 {
+        match (line.turn, !line.batches.is_empty() && line.runs < max_runs) {
+            (None, true) => line.turn = Some(self.turns.wait(source, line.standing, line.runs)),
+            (Some(turn), false) => {
+                self.turns.leave(line.standing, turn);
+                line.turn = None;
+            }
+            _ => {}
+        }
+        if line.batches.is_empty() && line.runs == 0 {
             self.lines.remove(&source);
             if let Some(subnet) = subnet(source)
                 && let Entry::Occupied(mut count) = self.subnets.entry(subnet)
@@ -436,10 +441,7 @@ impl Queue {
             let (source, standing) = self.turns.next()?;
             look -= 1;
             let Some(line) = self.lines.get_mut(&source) else { continue };
-            if !line.has_turn || line.standing != standing {
-                continue;
-            }
-            line.has_turn = false;
+            line.turn = None;
             let taken = line.next(&mut look, &mut admits);
             self.segments -= taken.segments;
             self.bytes -= taken.bytes;
@@ -456,6 +458,11 @@ impl Queue {
             }
         }
         self.turns.any().then_some(Next::Skipped)
+    }
+
+    /// A run of a source held its place for so long.
+    pub(super) fn held(&mut self, source: IpAddr, time: Duration, now: Instant) {
+        self.turns.held(source, time, now);
     }
 
     /// A run, or the reading of a record, has ended.

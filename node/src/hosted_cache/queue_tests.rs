@@ -360,3 +360,28 @@ fn runs_count_for_what_is_known_of_their_source_now() {
     assert_eq!(next(&mut queue), None);
     assert!(queue.is_empty());
 }
+
+#[test]
+fn a_few_that_hold_their_places_for_long_do_not_keep_one_waiting_that_is_quick() {
+    let now = Instant::now();
+    let limits = QueueLimits { segments: 10_000, segments_per_source: 1000, runs: 8, runs_per_source: 2, ..LIMITS };
+    let mut queue = Queue::new(limits);
+    (0..6).for_each(|number| queue.push(host(number), Proven, many(0..100)).unwrap());
+    queue.push(host(9), Proven, many(0..100)).unwrap();
+    // Everybody who gets a place holds it for a second, but for one.
+    let mut places: VecDeque<u8> = VecDeque::new();
+    let mut began = Vec::new();
+    while began.len() < 150 {
+        while let Some((host, _)) = next(&mut queue) {
+            places.push_back(host);
+            began.push(host);
+        }
+        let ended = places.iter().position(|host| *host == 9).or((!places.is_empty()).then_some(0)).unwrap();
+        let ended = places.remove(ended).unwrap();
+        queue.held(host(ended).source, Duration::from_millis(if ended == 9 { 10 } else { 1000 }), now);
+        queue.ended(host(ended).source);
+    }
+    // In turns it would be one in seven.
+    let quick = began.iter().filter(|host| **host == 9).count();
+    assert_eq!(quick, 100, "{began:?}");
+}

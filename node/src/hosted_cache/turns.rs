@@ -1,10 +1,19 @@
 //! Whose turn it is, by what came of a source so far.
 //!
 //! Those that delivered come first and those that were slow last. A part of the places is kept for those that delivered,
-//! and one for those of which nothing came yet, so that neither waits for the others, however many there are.
+//! and one for those of which nothing came yet, so that neither waits for the others, however many there are. Among
+//! equals the next one is who held places for the shortest time: a few that dawdle do not keep the others waiting.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
+use std::time::{Duration, Instant};
+
+/// What a run that goes on counts for until its time is known.
+const EXPECTED: Duration = Duration::from_secs(1);
+/// For how long it is remembered who held places.
+const PERIOD: Duration = Duration::from_secs(10 * 60);
+/// Sources of which that is remembered.
+const MAX_HELD: usize = 65_536;
 
 /// What came of a source so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,15 +34,23 @@ pub(super) struct Turns {
     /// What those that were slow hold at most.
     slow_share: usize,
     lanes: [Lane; 3],
+    /// Turns that were given so far.
+    count: u64,
+    /// How long each source held places, and since when that is counted.
+    held: HashMap<IpAddr, Duration>,
+    held_since: Option<Instant>,
     /// Whether the last turn of those of which nothing came yet was the newest one's.
     was_newest: bool,
 }
 
+/// A turn that somebody waits for: how long its source held places, and its number.
+pub(super) type Turn = (Duration, u64);
+
 /// The sources of one standing.
 #[derive(Debug, Default)]
 struct Lane {
-    /// The next one first; some among them that have no turn any more.
-    waiting: VecDeque<IpAddr>,
+    /// The next one first.
+    waiting: BTreeMap<Turn, IpAddr>,
     runs: usize,
 }
 
@@ -41,7 +58,8 @@ impl Turns {
     /// Turns for so many runs at once.
     pub(super) fn new(runs: usize) -> Self {
         let share = (runs - (runs / 4).max(1)).max(1);
-        Self { share, slow_share: runs.div_ceil(2).min(share), lanes: Default::default(), was_newest: true }
+        let (lanes, count, held, held_since) = Default::default();
+        Self { share, slow_share: runs.div_ceil(2).min(share), lanes, count, held, held_since, was_newest: true }
     }
 
     /// Whether a turn of somebody can begin.
@@ -57,8 +75,8 @@ impl Turns {
         self.was_newest ^= is_fresh;
         let is_newest = is_fresh && self.was_newest;
         let waiting = &mut self.lane_mut(standing).waiting;
-        let source = if is_newest { waiting.pop_back() } else { waiting.pop_front() };
-        source.map(|source| (source, standing))
+        let turn = if is_newest { waiting.pop_last() } else { waiting.pop_first() };
+        turn.map(|(_, source)| (source, standing))
     }
 
     fn standing(&self) -> Option<Standing> {
@@ -73,9 +91,34 @@ impl Turns {
         }
     }
 
-    /// A source waits for its turn.
-    pub(super) fn wait(&mut self, source: IpAddr, standing: Standing) {
-        self.lane_mut(standing).waiting.push_back(source);
+    /// A source that has so many runs waits for its turn.
+    pub(super) fn wait(&mut self, source: IpAddr, standing: Standing, runs: usize) -> Turn {
+        let held = match standing {
+            Standing::Fresh => Duration::ZERO,
+            Standing::Proven | Standing::Slow => {
+                let runs = u32::try_from(runs).unwrap_or(u32::MAX);
+                self.held.get(&source).copied().unwrap_or_default().saturating_add(EXPECTED.saturating_mul(runs))
+            }
+        };
+        self.count += 1;
+        let turn = (held, self.count);
+        self.lane_mut(standing).waiting.insert(turn, source);
+        turn
+    }
+
+    /// A source waits no more.
+    pub(super) fn leave(&mut self, standing: Standing, turn: Turn) {
+        self.lane_mut(standing).waiting.remove(&turn);
+    }
+
+    /// A run of a source held its place for so long.
+    pub(super) fn held(&mut self, source: IpAddr, time: Duration, now: Instant) {
+        let is_over = self.held_since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD);
+        if is_over || self.held.len() >= MAX_HELD {
+            self.held.clear();
+            self.held_since = Some(now);
+        }
+        *self.held.entry(source).or_default() += time;
     }
 
     /// A run begins.
