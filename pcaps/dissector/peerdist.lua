@@ -682,7 +682,9 @@ end
 
 -- A whole number that is written in decimal digits, as UInt64; nil where it is none, or has more than 64 bits.
 function basic.decimal(text)
-  local digits = text:match("^%+?0*(%d+)$")
+  local digits = text:match("^%+?(%d+)$")
+  -- One zero stays where there is nothing else.
+  digits = digits and digits:sub(digits:find("[1-9]") or #digits)
   if not digits or #digits > 20 or (#digits == 20 and digits > "18446744073709551615") then
     return nil
   end
@@ -693,8 +695,24 @@ function basic.decimal(text)
   return value
 end
 
-function basic.trim(text)
-  return text:match("^%s*(.-)%s*$")
+-- Text without the blanks around it. In linear time: a pattern that has to match up to the end tries every run of
+-- blanks inside.
+local function trimmed(text, blanks)
+  local stop = #text
+  while stop > 0 and blanks:find(text:sub(stop, stop), 1, true) do
+    stop = stop - 1
+  end
+  return text:sub(text:find("[^" .. blanks .. "]") or 1, stop)
+end
+
+-- The white space of XML (1.0, 2.3) and of lists in it.
+function basic.trim_xml(text)
+  return trimmed(text, " \t\r\n")
+end
+
+-- The white space around the values of headers (RFC 9110 5.6.3).
+function basic.trim_http(text)
+  return trimmed(text, " \t")
 end
 
 -- The bytes that hexadecimal digits stand for, or nil.
@@ -1820,7 +1838,7 @@ function Events:tag(at)
   self.at = stop - 1
   local event, inside = { at = at, stop = self.at }, s:sub(at + 2, stop - 2)
   if inside:sub(1, 1) == "/" then
-    local is_due = table.remove(self.open) == inside:match("^/(.-)[ \t\r\n]*$")
+    local is_due = table.remove(self.open) == basic.trim_xml(inside):sub(2)
     event.kind = is_due and "end" or "error"
     return event
   end
@@ -1866,10 +1884,6 @@ end
 
 function xml.local_name(name)
   return name:match("^[^:]*:(.*)$") or name
-end
-
-local function trim(text)
-  return text:match("^[ \t\r\n]*(.-)[ \t\r\n]*$")
 end
 
 -- The strict layer.
@@ -1987,7 +2001,7 @@ function Document:root()
     if event.kind == "start" then
       return self:open(event)
     end
-    local is_blank = event.kind == "text" and trim(event.text) == ""
+    local is_blank = event.kind == "text" and basic.trim_xml(event.text) == ""
     if not (event.kind == "comment" or is_blank or (first and event.kind == "declaration")) then
       self:not_well_formed()
     end
@@ -2021,7 +2035,7 @@ function Document:content(use)
   while true do
     local event = self:event()
     if event.kind == "end" then
-      local text = trim(table.concat(parts))
+      local text = basic.trim_xml(table.concat(parts))
       local used = use and use(text)
       self:close()
       return text, used
@@ -2057,7 +2071,7 @@ function Document:finish()
       return
     elseif event.kind == "doctype" then
       xml.fail("a document type declaration")
-    elseif not (event.kind == "comment" or (event.kind == "text" and trim(event.text) == "")) then
+    elseif not (event.kind == "comment" or (event.kind == "text" and basic.trim_xml(event.text) == "")) then
       self:not_well_formed()
     end
   end
@@ -2120,7 +2134,7 @@ end
 
 local function scopes_1(text)
   local ids = {}
-  for token in text:gmatch("[^ \t\r\n\f]+") do
+  for token in text:gmatch("[^ \t\r\n]+") do
     if #ids == facts.max_ids then
       xml.fail("more than " .. facts.max_ids .. " segment ids", "Scopes")
     end
@@ -2149,7 +2163,7 @@ end
 -- The version of the first BranchCache type of a Types list, or nil.
 local function types(document)
   local _, version = document:content(function(text)
-    for token in text:gmatch("[^ \t\r\n\f]+") do
+    for token in text:gmatch("[^ \t\r\n]+") do
       local prefix, name = token:match("^([^:]*):(.*)$")
       local namespace = document:lookup(prefix or "")
       local literal = token:match("^PeerDist:(PeerDistData[V2]*)$")
@@ -2363,9 +2377,9 @@ local function elements(s)
       local name = xml.local_name(event.name)
       open = SHOWN[name] and name or nil
       attributes(event, out)
-    elseif event.kind == "text" and open and event.text:find("%S") then
-      local value = basic.trim(event.text)
-      local skipped = event.text:find("%S") - 1
+    elseif event.kind == "text" and open and basic.trim_xml(event.text) ~= "" then
+      local value = basic.trim_xml(event.text)
+      local skipped = event.text:find("[^ \t\r\n]") - 1
       out[#out + 1] = {
         name = open, offset = event.at + skipped, size = #value, value = value, kind = "text", prefix = "pccrd",
       }
@@ -2398,7 +2412,7 @@ local function open(node, is_v2, is_probe)
   end
   if node.name == "Scopes" and not is_v2 then
     local ids = {}
-    for token in text:gmatch("%S+") do
+    for token in text:gmatch("[^ \t\r\n]+") do
       ids[#ids + 1] = basic.from_hex(token)
     end
     ids_of(ids)
@@ -2465,7 +2479,7 @@ function discovery.dissect(s)
     end
     return ""
   end
-  local action = text("Action"):match("[^/]*$")
+  local action = text("Action"):gsub("^.*/", "")
   local name, section = "Envelope", "2.2.2"
   if action == "Probe" then
     name, section = "Probe", "2.2.2.1"
@@ -2511,9 +2525,7 @@ local PEERDIST, PEERDIST_EX = "X-P2P-PeerDist", "X-P2P-PeerDistEx"
 local METHODS = { GET = true, POST = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, CONNECT = true,
   PATCH = true }
 
-local function trim(text)
-  return text:match("^[ \t]*(.-)[ \t]*$")
-end
+local trim = basic.trim_http
 
 -- Whether bytes begin like a message.
 function http.begins(s)
@@ -2574,7 +2586,7 @@ end
 function http.lists(head, name, token)
   for _, value in ipairs(lines(head, name)) do
     for _, part in ipairs(split(value)) do
-      if basic.trim(part):lower() == token then
+      if trim(part):lower() == token then
         return true
       end
     end
@@ -2589,7 +2601,7 @@ local function decode_chunks(s)
     if not line then
       return table.concat(parts), ENDS
     end
-    local digits = basic.trim(line:match("^[^;]*"))
+    local digits = trim(line:gsub("\r$", ""):match("^[^;]*"))
     local size = #digits <= 8 and digits:find("^%x+$") and tonumber(digits, 16)
     if not size then
       return table.concat(parts), "the chunks of the body are badly formed"
@@ -2609,7 +2621,7 @@ end
 
 local function content_length(head)
   local length = lines(head, "Content-Length")[1]
-  return length and tonumber((basic.trim(length):match("^%+?(%d+)$")))
+  return length and tonumber((trim(length):match("^%+?(%d+)$")))
 end
 
 -- The body behind a head: its bytes, why they are not all, and where they stand: "behind" the head in `s`, in
@@ -2655,10 +2667,10 @@ local function parameters(line)
   local found, at = {}, line.offset + #line.name + 2
   for _, element in ipairs(split(line.value)) do
     local name, value = element:match("^([^=]*)=(.*)$")
-    local known = PARAMETERS[basic.trim(name or element):lower()]
+    local known = PARAMETERS[trim(name or element):lower()]
     if known then
       local node = {
-        name = known, kind = "text", value = basic.trim(value or ""), offset = at, size = #element, prefix = "pccrtp",
+        name = known, kind = "text", value = trim(value or ""), offset = at, size = #element, prefix = "pccrtp",
       }
       found[#found + 1] = known == "ContentLength" and discovery.as_number(node) or node
     end
@@ -2874,7 +2886,7 @@ function http.dissect(head)
   local function names_coding(name)
     for _, value in ipairs(lines(head, name)) do
       for _, part in ipairs(split(value)) do
-        if basic.trim(part:match("^[^;]*")):lower() == "peerdist" then
+        if trim(part:match("^[^;]*")):lower() == "peerdist" then
           return true
         end
       end

@@ -1,0 +1,42 @@
+//! What somebody sends to keep the dissector busy, or to make it fail.
+
+use std::time::{Duration, Instant};
+
+use peerdist_interop_tests::dissector;
+
+use crate::capture::Capture;
+
+/// How much longer tshark may take with the dissector. A pattern of quadratic time takes half a minute for each message.
+const MORE: Duration = Duration::from_secs(10);
+
+#[test]
+fn blanks_and_zeros_without_end_take_no_more_time_than_others() {
+    let (blanks, zeros, letters) = (" \t".repeat(30_000), "0".repeat(60_000), "a".repeat(60_000));
+    let mut capture = Capture::new();
+    for datagram in [
+        format!("<Types>PeerDist{blanks}x</Types>"),
+        format!("<a>PeerDist</a{blanks}x>"),
+        format!("<Scopes>PeerDist</Scopes><Action>{letters}/</Action>"),
+        format!("<MetadataVersion>{zeros}x</MetadataVersion><To>PeerDist</To>"),
+    ] {
+        capture.datagram(false, datagram.as_bytes());
+    }
+    for lines in [
+        format!("X-P2P-PeerDist: a{blanks}x"),
+        format!("X-P2P-PeerDist: Version=1.1\r\nOther: a{blanks}x"),
+        format!("X-P2P-PeerDist: ContentLength={zeros}x"),
+    ] {
+        let mut connection = capture.connect();
+        capture.ask(&mut connection, format!("GET /x HTTP/1.1\r\n{lines}\r\n\r\n").as_bytes());
+    }
+    let took = |tshark: &dyn Fn() -> String| {
+        let began = Instant::now();
+        let text = tshark();
+        assert!(!text.contains("the dissector failed"));
+        began.elapsed()
+    };
+    let file = capture.file();
+    let alone = took(&|| dissector::tshark_alone(file, &["-V"]));
+    let with = took(&|| dissector::tshark(file, &["-V"]));
+    assert!(with < alone + MORE, "{with:?} instead of {alone:?}");
+}
