@@ -6,6 +6,8 @@ use peerdist_interop_tests::dissector;
 
 use crate::capture::Capture;
 
+const POST: &str = "POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\n";
+
 /// How much longer tshark may take with the dissector. A pattern of quadratic time takes half a minute for each message.
 const MORE: Duration = Duration::from_secs(10);
 
@@ -39,4 +41,22 @@ fn blanks_and_zeros_without_end_take_no_more_time_than_others() {
     let alone = took(&|| dissector::tshark_alone(file, &["-V"]));
     let with = took(&|| dissector::tshark(file, &["-V"]));
     assert!(with < alone + MORE, "{with:?} instead of {alone:?}");
+}
+
+#[test]
+fn a_carriage_return_alone_makes_no_head_and_no_error_of_lua() {
+    let head = format!("{POST}Host: x\r\nContent-Length: 0\r\n\r\n");
+    let mut capture = Capture::new();
+    for at in [4, POST.len() - 10, POST.len() + 5] {
+        let mut broken = head.clone();
+        broken.insert(at, '\r');
+        let mut connection = capture.connect();
+        // So that Wireshark takes it for HTTP.
+        capture.ask(&mut connection, b"GET /x HTTP/1.1\r\n\r\n");
+        capture.ask(&mut connection, broken.as_bytes());
+        capture.end(&mut connection);
+    }
+    let text = dissector::tshark(capture.file(), &["-2", "-V"]);
+    assert!(!text.contains("the dissector failed"), "{text}");
+    assert!(dissector::messages(capture.file()).is_empty());
 }

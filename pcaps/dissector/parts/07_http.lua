@@ -24,6 +24,9 @@ function http.head(s)
   end
   local head = { size = stop, lines = {} }
   local first, at = s:match("^([^\r\n]*)\r?\n()")
+  if not first then
+    return nil
+  end
   local status = first:match("^HTTP/1%.[01] (%d%d%d)$") or first:match("^HTTP/1%.[01] (%d%d%d) ")
   if status then
     head.status = tonumber(status)
