@@ -127,6 +127,11 @@ impl<W: Write> Scrubber<W> {
 
     fn leave_out(&mut self, message: &Message<'_>) {
         self.count.left_out += 1;
+        // The head of content information that cannot be shown would tell of something that is not there.
+        if self.head.take().is_some() {
+            self.count.written -= 1;
+            self.count.left_out += 1;
+        }
         if !message.is_request {
             return;
         }

@@ -204,3 +204,15 @@ fn bytes_that_anybody_may_choose_are_chosen_anew() {
     assert!(!has(CANARY.as_bytes()));
     assert!(has(b"WebIO\0\0\0\0\0\0\0\0\0\0\0") && has(b"tag-000000000000"));
 }
+
+#[test]
+fn the_head_of_malformed_content_information_goes_with_it() {
+    let mut information = vector("pccrc/iis_85_png_v1.bin");
+    information.truncate(100);
+    let headers = "Content-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.0, ContentLength=99710\r\n";
+    let mut capture = Capture::new();
+    capture.exchange(format!("{GET}\r\n").as_bytes(), &ok(headers, &information));
+    let (bytes, written, left_out) = capture.scrubbed();
+    assert_eq!((written, left_out), (1, 2));
+    assert!(!bytes.windows(6).any(|part| part == b"200 OK"));
+}
