@@ -3056,6 +3056,47 @@ local function read_body(structure, s, cut)
   return tree
 end
 
+-- A connection: the requests that wait for their answers, in order, and how many have none. Where one was dropped or
+-- lost, nobody knows which answer is whose, until all have theirs.
+local function connection_of(stream)
+  local found = connections[stream] or { asked = {}, outstanding = 0, is_unsure = false }
+  connections[stream] = found
+  return found
+end
+
+local function lose(connection)
+  connection.asked, connection.is_unsure = {}, true
+end
+
+-- Bytes from this port were not captured, behind the last whole message of it: there may be requests among them.
+function exchange.lose(stream, port)
+  local connection = connection_of(stream)
+  if not connection.client or connection.client == port then
+    lose(connection)
+  end
+end
+
+local function ask(connection, port, request)
+  connection.client = port
+  connection.outstanding = connection.outstanding + 1
+  if connection.outstanding > MAX_ASKED then
+    lose(connection)
+  elseif not connection.is_unsure then
+    connection.asked[#connection.asked + 1] = request
+  end
+end
+
+-- The request that is answered now, and whether it is known that there is none.
+local function answer(connection)
+  connection.outstanding = math.max(connection.outstanding - 1, 0)
+  if connection.is_unsure then
+    connection.is_unsure = connection.outstanding > 0
+    return nil, false
+  end
+  local asked = table.remove(connection.asked, 1)
+  return asked, not asked
+end
+
 -- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
 -- is never whole, which may be found when all frames were seen.
 local function pair(head, pinfo, stream, index, cut)
@@ -3064,9 +3105,7 @@ local function pair(head, pinfo, stream, index, cut)
   if frame[index] or (pinfo.visited and not cut) then
     return frame[index] or {}
   end
-  local asked = connections[stream] or {}
-  connections[stream] = asked
-  local found = {}
+  local connection, found = connection_of(stream), {}
   if head.method then
     found.request = { method = head.method, path = http.path(head.target) }
     local is_answered = cut and cut.is_taken
@@ -3074,14 +3113,12 @@ local function pair(head, pinfo, stream, index, cut)
       is_answered = unfinished.is_taken(stream, pinfo.src_port)
     end
     if not is_answered then
-      if #asked == MAX_ASKED then
-        table.remove(asked, 1)
-      end
-      asked[#asked + 1] = found.request
+      ask(connection, cut and cut.port or pinfo.src_port, found.request)
     end
   elseif head.status >= 200 then
-    found.asked = table.remove(asked, 1)
-    local early = not found.asked and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
+    local has_none
+    found.asked, has_none = answer(connection)
+    local early = has_none and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
     if early then
       found.asked = { method = early.method, path = http.path(early.target) }
     end
@@ -3321,6 +3358,11 @@ function unfinished.bytes(message)
     out[#out + 1], at = fresh, at + #fresh
   end
   return table.concat(out)
+end
+
+-- Whether a message of this direction waits for the rest of it.
+function unfinished.has(stream, port)
+  return waiting[key(stream, port)] ~= nil
 end
 
 -- The head of a request of which more is to come, for its answer that does not wait for it; once. `port` is who asks.
@@ -3760,6 +3802,7 @@ DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 -- content.
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
+local of_lost = Field.new("tcp.analysis.lost_segment")
 local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
 local function show_http(root, tree, range, data, pinfo)
@@ -3814,6 +3857,9 @@ function protos.peerdist.dissector(_, pinfo, root)
   end
   local bodies, body = { of_data() }, 1
   stream = stream and tostring(stream.value) or ""
+  if stream ~= "" and not pinfo.visited and of_lost() and not unfinished.has(stream, pinfo.src_port) then
+    exchange.lose(stream, pinfo.src_port)
+  end
   for index, item in ipairs(items) do
     guarded(root, function()
       -- All that follows in the same bytes, or the head alone: Wireshark does the one or the other.

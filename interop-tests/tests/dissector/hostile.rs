@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use peerdist_interop_tests::dissector;
 
-use crate::capture::Capture;
+use crate::capture::{Capture, Connection};
+use crate::{PATH, ok, post, read};
 
 const POST: &str = "POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\n";
+/// The most requests of a connection that wait for their answers.
+const MAX_ASKED: usize = 64;
 
 /// How much longer tshark may take with the dissector. A pattern of quadratic time takes half a minute for each message.
 const MORE: Duration = Duration::from_secs(10);
@@ -59,4 +62,43 @@ fn a_carriage_return_alone_makes_no_head_and_no_error_of_lua() {
     let text = dissector::tshark(capture.file(), &["-2", "-V"]);
     assert!(!text.contains("the dissector failed"), "{text}");
     assert!(dissector::messages(capture.file()).is_empty());
+}
+
+/// Asks or answers so many times.
+fn times(capture: &mut Capture, connection: &mut Connection, asked: usize, answered: usize) {
+    let request = post(PATH, &read("pccrr/getblks_block0.bin"));
+    (0..asked).for_each(|_| capture.ask(connection, &request));
+    (0..answered).for_each(|_| capture.answer(connection, &ok("", &read("pccrr/blk_missing.bin"))));
+}
+
+/// Which of the answers have a request.
+fn paired(capture: &mut Capture) -> Vec<bool> {
+    let shown = dissector::messages(capture.file());
+    shown.iter().filter(|shown| shown.message == "MSG_BLK").map(|shown| shown.request_in.is_some()).collect()
+}
+
+#[test]
+fn after_too_many_requests_no_answer_is_paired_until_all_have_theirs() {
+    let mut capture = Capture::new();
+    let mut connection = capture.connect();
+    times(&mut capture, &mut connection, MAX_ASKED, MAX_ASKED);
+    times(&mut capture, &mut connection, MAX_ASKED + 6, MAX_ASKED + 6);
+    times(&mut capture, &mut connection, 1, 1);
+    let expected = [vec![true; MAX_ASKED], vec![false; MAX_ASKED + 6], vec![true]].concat();
+    assert_eq!(paired(&mut capture), expected);
+}
+
+#[test]
+fn after_a_request_that_was_not_captured_no_answer_is_paired_until_all_have_theirs() {
+    let request = post(PATH, &read("pccrr/getblks_block0.bin"));
+    for before in [0, 1] {
+        let mut capture = Capture::new();
+        let mut connection = capture.connect();
+        times(&mut capture, &mut connection, 1, 1);
+        times(&mut capture, &mut connection, before, 0);
+        Capture::lose(&mut connection, &request);
+        times(&mut capture, &mut connection, 2 - before, 3);
+        times(&mut capture, &mut connection, 1, 1);
+        assert_eq!(paired(&mut capture), [true, false, false, false, true], "{before}");
+    }
 }

@@ -82,6 +82,11 @@ function unfinished.bytes(message)
   return table.concat(out)
 end
 
+-- Whether a message of this direction waits for the rest of it.
+function unfinished.has(stream, port)
+  return waiting[key(stream, port)] ~= nil
+end
+
 -- The head of a request of which more is to come, for its answer that does not wait for it; once. `port` is who asks.
 function unfinished.take_request(stream, port)
   local message = waiting[key(stream, port)]
