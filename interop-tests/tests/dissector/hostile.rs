@@ -102,3 +102,29 @@ fn after_a_request_that_was_not_captured_no_answer_is_paired_until_all_have_thei
         assert_eq!(paired(&mut capture), [true, false, false, false, true], "{before}");
     }
 }
+
+#[test]
+fn other_blanks_than_those_of_xml_and_http_belong_to_a_value() {
+    let probe = String::from_utf8(read("pccrd/probe_v1.xml")).unwrap();
+    let mut capture = Capture::new();
+    for blank in ["\u{a0}", "\u{2028}", "\u{c}"] {
+        for element in ["Types", "Scopes", "MessageID", "To"] {
+            let end = probe.find(&format!("{element}>")).map_or(0, |at| at + element.len() + 1);
+            let closing = probe[end..].find("</").unwrap() + end;
+            let (before, after) = probe.split_at(closing);
+            capture.datagram(false, format!("{before}{blank}{after}").as_bytes());
+            capture.datagram(false, format!("{}{blank}{}", &probe[..end], &probe[end..]).as_bytes());
+        }
+    }
+    for lines in ["ContentLength=\u{a0}5", "Version=1.1\u{2028}", "\u{a0}Version=1.1", "Version\u{a0}=1.1"] {
+        let head = format!("GET /x HTTP/1.1\r\nAccept-Encoding: peerdist\r\nX-P2P-PeerDist: {lines}\r\n\r\n");
+        let mut connection = capture.connect();
+        capture.ask(&mut connection, head.as_bytes());
+    }
+    let shown = dissector::assert_agreement(capture.file());
+    let has = |name: &str, value: &str| {
+        shown.iter().flat_map(|shown| &shown.fields).any(|(known, text)| known == name && text == value)
+    };
+    assert!(has("pccrtp.contentlength.text", "\u{a0}5") && has("pccrtp.version", "1.1\u{2028}"), "{shown:#?}");
+    assert_eq!(shown.iter().filter(|shown| shown.message == "request").map(|shown| shown.odd.len()).sum::<usize>(), 4);
+}
