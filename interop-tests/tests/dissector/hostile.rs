@@ -34,6 +34,11 @@ fn blanks_and_zeros_without_end_take_no_more_time_than_others() {
         let mut connection = capture.connect();
         capture.ask(&mut connection, format!("GET /x HTTP/1.1\r\n{lines}\r\n\r\n").as_bytes());
     }
+    assert_takes_little(&mut capture);
+}
+
+#[track_caller]
+fn assert_takes_little(capture: &mut Capture) {
     let took = |tshark: &dyn Fn() -> String| {
         let began = Instant::now();
         let text = tshark();
@@ -44,6 +49,15 @@ fn blanks_and_zeros_without_end_take_no_more_time_than_others() {
     let alone = took(&|| dissector::tshark_alone(file, &["-V"]));
     let with = took(&|| dissector::tshark(file, &["-V"]));
     assert!(with < alone + MORE, "{with:?} instead of {alone:?}");
+}
+
+#[test]
+fn many_answers_during_a_request_without_end_take_no_more_time_than_others() {
+    let mut capture = Capture::new();
+    let mut connection = capture.connect();
+    capture.ask(&mut connection, format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(450_000)).as_bytes());
+    capture.answer(&mut connection, &ok("", b"").repeat(20_000));
+    assert_takes_little(&mut capture);
 }
 
 #[test]
