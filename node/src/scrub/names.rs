@@ -111,3 +111,17 @@ impl Names {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_told_apart_and_not_kept() {
+        let mut names = Names::default();
+        let long = ["a", "b"].map(|end| "x".repeat(65_000) + end);
+        let numbered = ["/0", "/1", "/0"];
+        assert_eq!([0, 1, 0].map(|index: usize| names.http("Target", &long[index])), numbered);
+        assert!(format!("{names:?}").len() < 1000);
+    }
+}
