@@ -82,6 +82,17 @@ pub fn tshark(capture: &Path, words: &[&str]) -> String {
     printed(&mut command)
 }
 
+/// What tshark prints of a capture without the dissector.
+///
+/// # Panics
+/// If tshark cannot read the capture.
+#[track_caller]
+pub fn tshark_alone(capture: &Path, words: &[&str]) -> String {
+    let mut command = Command::new(programs::find("tshark"));
+    command.args(["-n", "-r"]).arg(capture).args(words);
+    printed(&mut command)
+}
+
 /// Every field that filters know when the dissector is there.
 ///
 /// # Panics

@@ -5,19 +5,22 @@
 //! |---|---|
 //! | segment secrets, block hashes, blocks, padding, bytes of no documented meaning | zeros; HoD of version 1 fits the hashes again |
 //! | addresses | others of the blocks for documentation, the same one always for the same one; groups stay |
-//! | URLs, names of hosts, entity tags, UUIDs | numbered ones |
-//! | malformed messages, and what answers them | nothing: who knows what is in them |
+//! | URLs, names of hosts, entity tags, UUIDs, RequestIDs, content tags of no document | numbered ones |
+//! | malformed messages, texts of another form than the documents give, and what answers them | nothing: who knows what is in them |
 //!
-//! Segment ids stay: without the secret nothing follows from them. So do numbers, and the texts that say what a message
-//! is and asks for: Range and the other headers of MS-PCCRTP, To, Action, Types, MatchBy and Scopes.
+//! Segment ids stay: without the secret nothing follows from them. So do numbers, and the words of the documents that say
+//! what a message is and asks for.
 
 mod names;
+mod text;
 
 use std::collections::{HashSet, VecDeque};
 use std::io::{self, Write};
 
 use peerdist_protocol::crypto::HashAlgorithm;
-use peerdist_protocol::schema::{ComposeError, Form, Node, REST, Structure, Tree, Value, compose, dissect};
+use peerdist_protocol::schema::{
+    ComposeError, Form, Node, REST, Structure, Tree, Value, compose, dissect, dissect_datagram,
+};
 use thiserror::Error;
 
 use self::names::Names;
@@ -29,17 +32,13 @@ use crate::pcapng::Wire;
 const MAX_LEFT_OUT: usize = 65_536;
 
 /// Fields whose bytes nobody else has to know.
-const ZEROED: [&str; 6] = ["SegmentHashOfData", "BlockHashes", "Block", "DataForVrfBlock", "VrfBlock", "Padding"];
+const ZEROED: [&str; 7] =
+    ["SegmentHashOfData", "BlockHashes", "Block", "DataForVrfBlock", "VrfBlock", "IVBlock", "Padding"];
 /// How the names of fields begin that fill up.
 const PADDING: &str = "ZeroPad";
 
 /// The hashes of version 1.
 const V1: [HashAlgorithm; 3] = [HashAlgorithm::Sha256, HashAlgorithm::Sha384, HashAlgorithm::Sha512];
-
-/// Headers and elements of text whose values are replaced.
-const HTTP_VALUES: [&str; 8] =
-    ["Target", "Host", "ETag", "If-Match", "If-None-Match", "If-Range", "If-Modified-Since", "Last-Modified"];
-const UUIDS: [&str; 3] = ["MessageID", "RelatesTo", "Address"];
 
 /// Why a capture could not be scrubbed.
 #[derive(Debug, Error)]
@@ -98,7 +97,8 @@ impl<W: Write> Scrubber<W> {
     pub fn event(&mut self, event: &Event<'_>) -> Result<(), ScrubError> {
         let Event::Message(message) = event else { return Ok(()) };
         let seen = message.seen.ok_or(ScrubError::NoCapture)?;
-        let is_body = message.tree.protocol == "MS-PCCRC";
+        // Content information comes right behind its head.
+        let is_body = message.tree.protocol == "MS-PCCRC" && self.head.as_ref().is_some_and(|head| head.seen == seen);
         if !is_body {
             self.end_head(&[])?;
         }
@@ -106,7 +106,7 @@ impl<W: Write> Scrubber<W> {
         // It was answered before it was whole: without it nothing says that the answer is of the protocols.
         let has_no_request = message.tree.name == "HTTP_RESPONSE" && message.answers.is_none();
         let is_good = !message.is_cut && !has_no_request && !is_malformed(&message.tree);
-        if !is_good || answers_left_out || is_body && self.head.is_none() {
+        if !is_good || answers_left_out || message.tree.protocol == "MS-PCCRC" && !is_body {
             self.leave_out(message);
             return Ok(());
         }
@@ -127,6 +127,11 @@ impl<W: Write> Scrubber<W> {
 
     fn leave_out(&mut self, message: &Message<'_>) {
         self.count.left_out += 1;
+        // The head of content information that cannot be shown would tell of something that is not there.
+        if self.head.take().is_some() {
+            self.count.written -= 1;
+            self.count.left_out += 1;
+        }
         if !message.is_request {
             return;
         }
@@ -141,15 +146,21 @@ impl<W: Write> Scrubber<W> {
 
     fn write(&mut self, message: &Message<'_>, seen: Seen) -> Result<(), WriteError> {
         let tree = &message.tree;
-        let mut fields = record(&tree.fields, &mut |name, text| renamed(&mut self.names, name, text));
+        let mut fields = record(&tree.fields, &mut self.names).ok_or(WriteError::Compose)?;
         let form = Form::by_name(tree.name).ok_or(WriteError::Compose)?;
         let (from, to) = (self.names.address(seen.source), self.names.address(seen.destination));
         match form {
             Form::Datagram(_) => {
                 let bytes = form.compose(&fields)?;
+                // Its parts may have been good and not go together as we write them.
+                if dissect_datagram(&bytes).is_none_or(|tree| is_malformed(&tree)) {
+                    return Err(WriteError::Compose);
+                }
                 self.wire.datagram(seen.began, from, to, &bytes)?;
             }
+            // Its body, if any, is not of the protocols.
             Form::Headers("request") => {
+                fields.retain(|field| field.name != "Content-Length");
                 let bytes = form.compose(&fields)?;
                 self.wire.stream(seen.began, from, to, &bytes)?;
             }
@@ -192,43 +203,44 @@ pub(crate) fn blank(structure: &'static Structure, bytes: &[u8]) -> Option<Vec<u
     if is_malformed(&tree) {
         return None;
     }
-    let fields = record(&tree.fields, &mut |_, text| text.to_owned());
+    let fields = record(&tree.fields, &mut Names::default())?;
     compose(structure, &fields).ok().filter(|blank| blank.len() == bytes.len())
 }
 
-/// How the text of a field is written.
-type Rewrite<'r> = dyn FnMut(&str, &str) -> String + 'r;
-
-fn record(nodes: &[Node<'_>], rewrite: &mut Rewrite<'_>) -> Vec<Node<'static>> {
-    let mut fields: Vec<_> = nodes.iter().map(|node| rewritten(node, false, rewrite)).collect();
+/// The fields as they may be seen; none where a text has not the form that is due. One that was taken apart is written
+/// anew from its parts.
+fn record(nodes: &[Node<'_>], names: &mut Names) -> Option<Vec<Node<'static>>> {
+    let nodes = nodes.iter().filter(|node| node.name != "text");
+    let mut fields = nodes.map(|node| rewritten(node, false, names)).collect::<Option<Vec<_>>>()?;
     fit_hashes(&mut fields);
-    fields
+    Some(fields)
 }
 
-fn rewritten(node: &Node<'_>, zeroed: bool, rewrite: &mut Rewrite<'_>) -> Node<'static> {
+fn rewritten(node: &Node<'_>, zeroed: bool, names: &mut Names) -> Option<Node<'static>> {
     let is_secret = node.field.is_some_and(|field| field.secret);
     let zeroed = zeroed || is_secret || ZEROED.contains(&node.name) || node.name.starts_with(PADDING);
     let value = match &node.value {
         Value::Integer(number) => Value::Integer(*number),
         Value::Bytes(bytes) if zeroed => Value::Bytes(vec![0; bytes.len()].into()),
-        Value::Bytes(bytes) => Value::Bytes(bytes.to_vec().into()),
-        Value::Text(text) => Value::Text(rewrite(node.name, text).into()),
-        Value::Record(nodes) => Value::Record(record(nodes, rewrite)),
-        Value::List(items) => Value::List(items.iter().map(|item| rewritten(item, zeroed, rewrite)).collect()),
+        Value::Bytes(bytes) => Value::Bytes(match node.name {
+            "ContentTag" => names.content_tag(bytes).into(),
+            "RequestID" => names.request_id(bytes).into(),
+            _ => bytes.to_vec().into(),
+        }),
+        Value::Text(text) => Value::Text(text::rewritten(names, node.name, text)?.into()),
+        Value::Record(_) if node.name == "BlockCount" && !is_whole(node) => return None,
+        Value::Record(nodes) => Value::Record(record(nodes, names)?),
+        Value::List(items) => {
+            Value::List(items.iter().map(|item| rewritten(item, zeroed, names)).collect::<Option<_>>()?)
+        }
     };
-    Node { field: node.field, ..Node::new(node.name, value) }
+    Some(Node { field: node.field, ..Node::new(node.name, value) })
 }
 
-fn renamed(names: &mut Names, name: &str, text: &str) -> String {
-    if UUIDS.contains(&name) {
-        names.uuid(text)
-    } else if name == "XAddrs" {
-        names.addresses(text)
-    } else if HTTP_VALUES.contains(&name) {
-        names.http(name, text)
-    } else {
-        text.to_owned()
-    }
+/// Whether every eight digits of a BlockCount are a number.
+fn is_whole(counts: &Node<'_>) -> bool {
+    let digits = counts.child("text").and_then(Node::text).map_or(0, str::len);
+    counts.child("BlockCounts").is_some_and(|list| 8 * list.children().len() == digits)
 }
 
 /// Why a message cannot be written.

@@ -682,7 +682,9 @@ end
 
 -- A whole number that is written in decimal digits, as UInt64; nil where it is none, or has more than 64 bits.
 function basic.decimal(text)
-  local digits = text:match("^%+?0*(%d+)$")
+  local digits = text:match("^%+?(%d+)$")
+  -- One zero stays where there is nothing else.
+  digits = digits and digits:sub(digits:find("[1-9]") or #digits)
   if not digits or #digits > 20 or (#digits == 20 and digits > "18446744073709551615") then
     return nil
   end
@@ -693,8 +695,24 @@ function basic.decimal(text)
   return value
 end
 
-function basic.trim(text)
-  return text:match("^%s*(.-)%s*$")
+-- Text without the blanks around it. In linear time: a pattern that has to match up to the end tries every run of
+-- blanks inside.
+local function trimmed(text, blanks)
+  local stop = #text
+  while stop > 0 and blanks:find(text:sub(stop, stop), 1, true) do
+    stop = stop - 1
+  end
+  return text:sub(text:find("[^" .. blanks .. "]") or 1, stop)
+end
+
+-- The white space of XML (1.0, 2.3) and of lists in it.
+function basic.trim_xml(text)
+  return trimmed(text, " \t\r\n")
+end
+
+-- The white space around the values of headers (RFC 9110 5.6.3).
+function basic.trim_http(text)
+  return trimmed(text, " \t")
 end
 
 -- The bytes that hexadecimal digits stand for, or nil.
@@ -1820,7 +1838,7 @@ function Events:tag(at)
   self.at = stop - 1
   local event, inside = { at = at, stop = self.at }, s:sub(at + 2, stop - 2)
   if inside:sub(1, 1) == "/" then
-    local is_due = table.remove(self.open) == inside:match("^/(.-)[ \t\r\n]*$")
+    local is_due = table.remove(self.open) == basic.trim_xml(inside):sub(2)
     event.kind = is_due and "end" or "error"
     return event
   end
@@ -1866,10 +1884,6 @@ end
 
 function xml.local_name(name)
   return name:match("^[^:]*:(.*)$") or name
-end
-
-local function trim(text)
-  return text:match("^[ \t\r\n]*(.-)[ \t\r\n]*$")
 end
 
 -- The strict layer.
@@ -1987,7 +2001,7 @@ function Document:root()
     if event.kind == "start" then
       return self:open(event)
     end
-    local is_blank = event.kind == "text" and trim(event.text) == ""
+    local is_blank = event.kind == "text" and basic.trim_xml(event.text) == ""
     if not (event.kind == "comment" or is_blank or (first and event.kind == "declaration")) then
       self:not_well_formed()
     end
@@ -2021,7 +2035,7 @@ function Document:content(use)
   while true do
     local event = self:event()
     if event.kind == "end" then
-      local text = trim(table.concat(parts))
+      local text = basic.trim_xml(table.concat(parts))
       local used = use and use(text)
       self:close()
       return text, used
@@ -2057,7 +2071,7 @@ function Document:finish()
       return
     elseif event.kind == "doctype" then
       xml.fail("a document type declaration")
-    elseif not (event.kind == "comment" or (event.kind == "text" and trim(event.text) == "")) then
+    elseif not (event.kind == "comment" or (event.kind == "text" and basic.trim_xml(event.text) == "")) then
       self:not_well_formed()
     end
   end
@@ -2120,7 +2134,7 @@ end
 
 local function scopes_1(text)
   local ids = {}
-  for token in text:gmatch("[^ \t\r\n\f]+") do
+  for token in text:gmatch("[^ \t\r\n]+") do
     if #ids == facts.max_ids then
       xml.fail("more than " .. facts.max_ids .. " segment ids", "Scopes")
     end
@@ -2149,7 +2163,7 @@ end
 -- The version of the first BranchCache type of a Types list, or nil.
 local function types(document)
   local _, version = document:content(function(text)
-    for token in text:gmatch("[^ \t\r\n\f]+") do
+    for token in text:gmatch("[^ \t\r\n]+") do
       local prefix, name = token:match("^([^:]*):(.*)$")
       local namespace = document:lookup(prefix or "")
       local literal = token:match("^PeerDist:(PeerDistData[V2]*)$")
@@ -2363,9 +2377,9 @@ local function elements(s)
       local name = xml.local_name(event.name)
       open = SHOWN[name] and name or nil
       attributes(event, out)
-    elseif event.kind == "text" and open and event.text:find("%S") then
-      local value = basic.trim(event.text)
-      local skipped = event.text:find("%S") - 1
+    elseif event.kind == "text" and open and basic.trim_xml(event.text) ~= "" then
+      local value = basic.trim_xml(event.text)
+      local skipped = event.text:find("[^ \t\r\n]") - 1
       out[#out + 1] = {
         name = open, offset = event.at + skipped, size = #value, value = value, kind = "text", prefix = "pccrd",
       }
@@ -2398,7 +2412,7 @@ local function open(node, is_v2, is_probe)
   end
   if node.name == "Scopes" and not is_v2 then
     local ids = {}
-    for token in text:gmatch("%S+") do
+    for token in text:gmatch("[^ \t\r\n]+") do
       ids[#ids + 1] = basic.from_hex(token)
     end
     ids_of(ids)
@@ -2465,7 +2479,7 @@ function discovery.dissect(s)
     end
     return ""
   end
-  local action = text("Action"):match("[^/]*$")
+  local action = text("Action"):gsub("^.*/", "")
   local name, section = "Envelope", "2.2.2"
   if action == "Probe" then
     name, section = "Probe", "2.2.2.1"
@@ -2511,9 +2525,7 @@ local PEERDIST, PEERDIST_EX = "X-P2P-PeerDist", "X-P2P-PeerDistEx"
 local METHODS = { GET = true, POST = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, CONNECT = true,
   PATCH = true }
 
-local function trim(text)
-  return text:match("^[ \t]*(.-)[ \t]*$")
-end
+local trim = basic.trim_http
 
 -- Whether bytes begin like a message.
 function http.begins(s)
@@ -2529,6 +2541,9 @@ function http.head(s)
   end
   local head = { size = stop, lines = {} }
   local first, at = s:match("^([^\r\n]*)\r?\n()")
+  if not first then
+    return nil
+  end
   local status = first:match("^HTTP/1%.[01] (%d%d%d)$") or first:match("^HTTP/1%.[01] (%d%d%d) ")
   if status then
     head.status = tonumber(status)
@@ -2574,7 +2589,7 @@ end
 function http.lists(head, name, token)
   for _, value in ipairs(lines(head, name)) do
     for _, part in ipairs(split(value)) do
-      if basic.trim(part):lower() == token then
+      if trim(part):lower() == token then
         return true
       end
     end
@@ -2589,7 +2604,7 @@ local function decode_chunks(s)
     if not line then
       return table.concat(parts), ENDS
     end
-    local digits = basic.trim(line:match("^[^;]*"))
+    local digits = trim(line:gsub("\r$", ""):match("^[^;]*"))
     local size = #digits <= 8 and digits:find("^%x+$") and tonumber(digits, 16)
     if not size then
       return table.concat(parts), "the chunks of the body are badly formed"
@@ -2609,7 +2624,7 @@ end
 
 local function content_length(head)
   local length = lines(head, "Content-Length")[1]
-  return length and tonumber((basic.trim(length):match("^%+?(%d+)$")))
+  return length and tonumber((trim(length):match("^%+?(%d+)$")))
 end
 
 -- The body behind a head: its bytes, why they are not all, and where they stand: "behind" the head in `s`, in
@@ -2655,10 +2670,10 @@ local function parameters(line)
   local found, at = {}, line.offset + #line.name + 2
   for _, element in ipairs(split(line.value)) do
     local name, value = element:match("^([^=]*)=(.*)$")
-    local known = PARAMETERS[basic.trim(name or element):lower()]
+    local known = PARAMETERS[trim(name or element):lower()]
     if known then
       local node = {
-        name = known, kind = "text", value = basic.trim(value or ""), offset = at, size = #element, prefix = "pccrtp",
+        name = known, kind = "text", value = trim(value or ""), offset = at, size = #element, prefix = "pccrtp",
       }
       found[#found + 1] = known == "ContentLength" and discovery.as_number(node) or node
     end
@@ -2874,7 +2889,7 @@ function http.dissect(head)
   local function names_coding(name)
     for _, value in ipairs(lines(head, name)) do
       for _, part in ipairs(split(value)) do
-        if basic.trim(part:match("^[^;]*")):lower() == "peerdist" then
+        if trim(part:match("^[^;]*")):lower() == "peerdist" then
           return true
         end
       end
@@ -3041,6 +3056,47 @@ local function read_body(structure, s, cut)
   return tree
 end
 
+-- A connection: the requests that wait for their answers, in order, and how many have none. Where one was dropped or
+-- lost, nobody knows which answer is whose, until all have theirs.
+local function connection_of(stream)
+  local found = connections[stream] or { asked = {}, outstanding = 0, is_unsure = false }
+  connections[stream] = found
+  return found
+end
+
+local function lose(connection)
+  connection.asked, connection.is_unsure = {}, true
+end
+
+-- Bytes from this port were not captured, behind the last whole message of it: there may be requests among them.
+function exchange.lose(stream, port)
+  local connection = connection_of(stream)
+  if not connection.client or connection.client == port then
+    lose(connection)
+  end
+end
+
+local function ask(connection, port, request)
+  connection.client = port
+  connection.outstanding = connection.outstanding + 1
+  if connection.outstanding > MAX_ASKED then
+    lose(connection)
+  elseif not connection.is_unsure then
+    connection.asked[#connection.asked + 1] = request
+  end
+end
+
+-- The request that is answered now, and whether it is known that there is none.
+local function answer(connection)
+  connection.outstanding = math.max(connection.outstanding - 1, 0)
+  if connection.is_unsure then
+    connection.is_unsure = connection.outstanding > 0
+    return nil, false
+  end
+  local asked = table.remove(connection.asked, 1)
+  return asked, not asked
+end
+
 -- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
 -- is never whole, which may be found when all frames were seen.
 local function pair(head, pinfo, stream, index, cut)
@@ -3049,9 +3105,7 @@ local function pair(head, pinfo, stream, index, cut)
   if frame[index] or (pinfo.visited and not cut) then
     return frame[index] or {}
   end
-  local asked = connections[stream] or {}
-  connections[stream] = asked
-  local found = {}
+  local connection, found = connection_of(stream), {}
   if head.method then
     found.request = { method = head.method, path = http.path(head.target) }
     local is_answered = cut and cut.is_taken
@@ -3059,14 +3113,12 @@ local function pair(head, pinfo, stream, index, cut)
       is_answered = unfinished.is_taken(stream, pinfo.src_port)
     end
     if not is_answered then
-      if #asked == MAX_ASKED then
-        table.remove(asked, 1)
-      end
-      asked[#asked + 1] = found.request
+      ask(connection, cut and cut.port or pinfo.src_port, found.request)
     end
   elseif head.status >= 200 then
-    found.asked = table.remove(asked, 1)
-    local early = not found.asked and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
+    local has_none
+    found.asked, has_none = answer(connection)
+    local early = has_none and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
     if early then
       found.asked = { method = early.method, path = http.path(early.target) }
     end
@@ -3308,13 +3360,24 @@ function unfinished.bytes(message)
   return table.concat(out)
 end
 
+-- Whether a message of this direction waits for the rest of it.
+function unfinished.has(stream, port)
+  return waiting[key(stream, port)] ~= nil
+end
+
 -- The head of a request of which more is to come, for its answer that does not wait for it; once. `port` is who asks.
 function unfinished.take_request(stream, port)
   local message = waiting[key(stream, port)]
-  local head = message and not message.is_taken and http.head(unfinished.bytes(message))
-  if head and head.method then
+  if not message or message.is_taken then
+    return nil
+  end
+  -- Many answers may ask for it: it is read again only where more of it has come.
+  if message.size_read ~= message.size then
+    message.size_read, message.head = message.size, http.head(unfinished.bytes(message))
+  end
+  if message.head and message.head.method then
     message.is_taken = true
-    return head
+    return message.head
   end
 end
 
@@ -3745,6 +3808,7 @@ DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 -- content.
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
+local of_lost = Field.new("tcp.analysis.lost_segment")
 local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
 local function show_http(root, tree, range, data, pinfo)
@@ -3799,6 +3863,9 @@ function protos.peerdist.dissector(_, pinfo, root)
   end
   local bodies, body = { of_data() }, 1
   stream = stream and tostring(stream.value) or ""
+  if stream ~= "" and not pinfo.visited and of_lost() and not unfinished.has(stream, pinfo.src_port) then
+    exchange.lose(stream, pinfo.src_port)
+  end
   for index, item in ipairs(items) do
     guarded(root, function()
       -- All that follows in the same bytes, or the head alone: Wireshark does the one or the other.

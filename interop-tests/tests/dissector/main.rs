@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "a failure is a failure of the test")]
 
 mod capture;
+mod hostile;
 mod tls;
 
 use std::fs;

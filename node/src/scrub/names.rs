@@ -3,7 +3,10 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-/// The most names that are told apart; all others become one.
+use peerdist_protocol::crypto::HashAlgorithm;
+use peerdist_protocol::hosted_cache::ContentTag;
+
+/// The most names that are told apart; all others become one. Each takes some 40 bytes, however long it is.
 const MAX_NAMES: usize = 1 << 20;
 
 /// Blocks of IPv4 addresses for documentation (RFC 5737).
@@ -16,7 +19,8 @@ const LINK_LOCAL: [u16; 4] = [0xfe80, 0, 0, 0];
 #[derive(Debug, Default)]
 pub(super) struct Names {
     hosts: HashMap<IpAddr, usize>,
-    texts: HashMap<String, usize>,
+    /// By the start of their hashes: names may be long.
+    texts: HashMap<[u8; 16], usize>,
 }
 
 fn number<K: std::hash::Hash + Eq>(known: &mut HashMap<K, usize>, key: K) -> usize {
@@ -54,17 +58,40 @@ impl Names {
         }
     }
 
+    fn named(&mut self, name: &[u8]) -> usize {
+        let hash = HashAlgorithm::Sha256.hash(name);
+        let start = hash.as_bytes().first_chunk().copied().unwrap_or_default();
+        number(&mut self.texts, start)
+    }
+
+    /// A tag of the documents, or a numbered one.
+    pub(super) fn content_tag(&mut self, bytes: &[u8]) -> Vec<u8> {
+        let tag = <[u8; 16]>::try_from(bytes).map(ContentTag).unwrap_or_default();
+        let known = [ContentTag::WININET, ContentTag::WEBIO, ContentTag::BITS, ContentTag::SMB, ContentTag::PEERDIST];
+        // What fills a short one may be anything.
+        match known.into_iter().find(|known| known.name() == tag.name()) {
+            Some(known) => known.0.to_vec(),
+            None => format!("tag-{:012}", self.named(bytes)).into_bytes(),
+        }
+    }
+
+    /// A RequestID, the same in a request and its answer.
+    pub(super) fn request_id(&mut self, bytes: &[u8]) -> Vec<u8> {
+        (self.named(bytes) as u128).to_be_bytes().to_vec()
+    }
+
     /// Addresses of a ProbeMatch. What is no address becomes one that is nobody's.
     pub(super) fn addresses(&mut self, text: &str) -> String {
         let mut one = |word: &str| match word.parse() {
             Ok(address) => self.address(address).to_string(),
             Err(_) => SocketAddr::from(([0, 0, 0, 0], 0)).to_string(),
         };
-        text.split_whitespace().map(&mut one).collect::<Vec<_>>().join(" ")
+        let words = text.split([' ', '\t', '\r', '\n']).filter(|word| !word.is_empty());
+        words.map(&mut one).collect::<Vec<_>>().join(" ")
     }
 
     pub(super) fn uuid(&mut self, text: &str) -> String {
-        let number = number(&mut self.texts, text.to_owned());
+        let number = self.named(text.as_bytes());
         format!("urn:uuid:00000000-0000-4000-8000-{number:012x}")
     }
 
@@ -72,15 +99,29 @@ impl Names {
     pub(super) fn http(&mut self, name: &str, text: &str) -> String {
         match name {
             // Ports are no secret, and have a meaning.
-            "Host" => match text.rsplit_once(':').filter(|(_, port)| port.parse::<u16>().is_ok()) {
-                Some((host, port)) => format!("host-{}:{port}", number(&mut self.texts, host.to_owned())),
-                None => format!("host-{}", number(&mut self.texts, text.to_owned())),
+            "Host" => match text.rsplit_once(':').and_then(|(host, port)| Some((host, port.parse::<u16>().ok()?))) {
+                Some((host, port)) => format!("host-{}:{port}", self.named(host.as_bytes())),
+                None => format!("host-{}", self.named(text.as_bytes())),
             },
-            "Target" => format!("/{}", number(&mut self.texts, text.to_owned())),
+            "Target" => format!("/{}", self.named(text.as_bytes())),
             "Last-Modified" | "If-Modified-Since" => "Thu, 01 Jan 1970 00:00:00 GMT".to_owned(),
-            _ if text.trim() == "*" => text.to_owned(),
+            _ if text.trim_matches([' ', '\t']) == "*" => "*".to_owned(),
             // Several tags become one.
-            _ => format!("\"{}\"", number(&mut self.texts, text.to_owned())),
+            _ => format!("\"{}\"", self.named(text.as_bytes())),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_told_apart_and_not_kept() {
+        let mut names = Names::default();
+        let long = ["a", "b"].map(|end| "x".repeat(65_000) + end);
+        let numbered = ["/0", "/1", "/0"];
+        assert_eq!([0, 1, 0].map(|index: usize| names.http("Target", &long[index])), numbered);
+        assert!(format!("{names:?}").len() < 1000);
     }
 }

@@ -25,5 +25,6 @@ mod replay;
 mod run;
 mod schema;
 mod scrub;
+mod scrub_private;
 mod show;
 mod watch;

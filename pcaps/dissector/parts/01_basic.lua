@@ -48,7 +48,9 @@ end
 
 -- A whole number that is written in decimal digits, as UInt64; nil where it is none, or has more than 64 bits.
 function basic.decimal(text)
-  local digits = text:match("^%+?0*(%d+)$")
+  local digits = text:match("^%+?(%d+)$")
+  -- One zero stays where there is nothing else.
+  digits = digits and digits:sub(digits:find("[1-9]") or #digits)
   if not digits or #digits > 20 or (#digits == 20 and digits > "18446744073709551615") then
     return nil
   end
@@ -59,8 +61,24 @@ function basic.decimal(text)
   return value
 end
 
-function basic.trim(text)
-  return text:match("^%s*(.-)%s*$")
+-- Text without the blanks around it. In linear time: a pattern that has to match up to the end tries every run of
+-- blanks inside.
+local function trimmed(text, blanks)
+  local stop = #text
+  while stop > 0 and blanks:find(text:sub(stop, stop), 1, true) do
+    stop = stop - 1
+  end
+  return text:sub(text:find("[^" .. blanks .. "]") or 1, stop)
+end
+
+-- The white space of XML (1.0, 2.3) and of lists in it.
+function basic.trim_xml(text)
+  return trimmed(text, " \t\r\n")
+end
+
+-- The white space around the values of headers (RFC 9110 5.6.3).
+function basic.trim_http(text)
+  return trimmed(text, " \t")
 end
 
 -- The bytes that hexadecimal digits stand for, or nil.

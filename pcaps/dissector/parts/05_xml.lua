@@ -133,7 +133,7 @@ function Events:tag(at)
   self.at = stop - 1
   local event, inside = { at = at, stop = self.at }, s:sub(at + 2, stop - 2)
   if inside:sub(1, 1) == "/" then
-    local is_due = table.remove(self.open) == inside:match("^/(.-)[ \t\r\n]*$")
+    local is_due = table.remove(self.open) == basic.trim_xml(inside):sub(2)
     event.kind = is_due and "end" or "error"
     return event
   end
@@ -179,10 +179,6 @@ end
 
 function xml.local_name(name)
   return name:match("^[^:]*:(.*)$") or name
-end
-
-local function trim(text)
-  return text:match("^[ \t\r\n]*(.-)[ \t\r\n]*$")
 end
 
 -- The strict layer.
@@ -300,7 +296,7 @@ function Document:root()
     if event.kind == "start" then
       return self:open(event)
     end
-    local is_blank = event.kind == "text" and trim(event.text) == ""
+    local is_blank = event.kind == "text" and basic.trim_xml(event.text) == ""
     if not (event.kind == "comment" or is_blank or (first and event.kind == "declaration")) then
       self:not_well_formed()
     end
@@ -334,7 +330,7 @@ function Document:content(use)
   while true do
     local event = self:event()
     if event.kind == "end" then
-      local text = trim(table.concat(parts))
+      local text = basic.trim_xml(table.concat(parts))
       local used = use and use(text)
       self:close()
       return text, used
@@ -370,7 +366,7 @@ function Document:finish()
       return
     elseif event.kind == "doctype" then
       xml.fail("a document type declaration")
-    elseif not (event.kind == "comment" or (event.kind == "text" and trim(event.text) == "")) then
+    elseif not (event.kind == "comment" or (event.kind == "text" and basic.trim_xml(event.text) == "")) then
       self:not_well_formed()
     end
   end

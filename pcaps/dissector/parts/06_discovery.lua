@@ -41,7 +41,7 @@ end
 
 local function scopes_1(text)
   local ids = {}
-  for token in text:gmatch("[^ \t\r\n\f]+") do
+  for token in text:gmatch("[^ \t\r\n]+") do
     if #ids == facts.max_ids then
       xml.fail("more than " .. facts.max_ids .. " segment ids", "Scopes")
     end
@@ -70,7 +70,7 @@ end
 -- The version of the first BranchCache type of a Types list, or nil.
 local function types(document)
   local _, version = document:content(function(text)
-    for token in text:gmatch("[^ \t\r\n\f]+") do
+    for token in text:gmatch("[^ \t\r\n]+") do
       local prefix, name = token:match("^([^:]*):(.*)$")
       local namespace = document:lookup(prefix or "")
       local literal = token:match("^PeerDist:(PeerDistData[V2]*)$")
@@ -284,9 +284,9 @@ local function elements(s)
       local name = xml.local_name(event.name)
       open = SHOWN[name] and name or nil
       attributes(event, out)
-    elseif event.kind == "text" and open and event.text:find("%S") then
-      local value = basic.trim(event.text)
-      local skipped = event.text:find("%S") - 1
+    elseif event.kind == "text" and open and basic.trim_xml(event.text) ~= "" then
+      local value = basic.trim_xml(event.text)
+      local skipped = event.text:find("[^ \t\r\n]") - 1
       out[#out + 1] = {
         name = open, offset = event.at + skipped, size = #value, value = value, kind = "text", prefix = "pccrd",
       }
@@ -319,7 +319,7 @@ local function open(node, is_v2, is_probe)
   end
   if node.name == "Scopes" and not is_v2 then
     local ids = {}
-    for token in text:gmatch("%S+") do
+    for token in text:gmatch("[^ \t\r\n]+") do
       ids[#ids + 1] = basic.from_hex(token)
     end
     ids_of(ids)
@@ -386,7 +386,7 @@ function discovery.dissect(s)
     end
     return ""
   end
-  local action = text("Action"):match("[^/]*$")
+  local action = text("Action"):gsub("^.*/", "")
   local name, section = "Envelope", "2.2.2"
   if action == "Probe" then
     name, section = "Probe", "2.2.2.1"

@@ -8,9 +8,7 @@ local PEERDIST, PEERDIST_EX = "X-P2P-PeerDist", "X-P2P-PeerDistEx"
 local METHODS = { GET = true, POST = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true, CONNECT = true,
   PATCH = true }
 
-local function trim(text)
-  return text:match("^[ \t]*(.-)[ \t]*$")
-end
+local trim = basic.trim_http
 
 -- Whether bytes begin like a message.
 function http.begins(s)
@@ -26,6 +24,9 @@ function http.head(s)
   end
   local head = { size = stop, lines = {} }
   local first, at = s:match("^([^\r\n]*)\r?\n()")
+  if not first then
+    return nil
+  end
   local status = first:match("^HTTP/1%.[01] (%d%d%d)$") or first:match("^HTTP/1%.[01] (%d%d%d) ")
   if status then
     head.status = tonumber(status)
@@ -71,7 +72,7 @@ end
 function http.lists(head, name, token)
   for _, value in ipairs(lines(head, name)) do
     for _, part in ipairs(split(value)) do
-      if basic.trim(part):lower() == token then
+      if trim(part):lower() == token then
         return true
       end
     end
@@ -86,7 +87,7 @@ local function decode_chunks(s)
     if not line then
       return table.concat(parts), ENDS
     end
-    local digits = basic.trim(line:match("^[^;]*"))
+    local digits = trim(line:gsub("\r$", ""):match("^[^;]*"))
     local size = #digits <= 8 and digits:find("^%x+$") and tonumber(digits, 16)
     if not size then
       return table.concat(parts), "the chunks of the body are badly formed"
@@ -106,7 +107,7 @@ end
 
 local function content_length(head)
   local length = lines(head, "Content-Length")[1]
-  return length and tonumber((basic.trim(length):match("^%+?(%d+)$")))
+  return length and tonumber((trim(length):match("^%+?(%d+)$")))
 end
 
 -- The body behind a head: its bytes, why they are not all, and where they stand: "behind" the head in `s`, in
@@ -152,10 +153,10 @@ local function parameters(line)
   local found, at = {}, line.offset + #line.name + 2
   for _, element in ipairs(split(line.value)) do
     local name, value = element:match("^([^=]*)=(.*)$")
-    local known = PARAMETERS[basic.trim(name or element):lower()]
+    local known = PARAMETERS[trim(name or element):lower()]
     if known then
       local node = {
-        name = known, kind = "text", value = basic.trim(value or ""), offset = at, size = #element, prefix = "pccrtp",
+        name = known, kind = "text", value = trim(value or ""), offset = at, size = #element, prefix = "pccrtp",
       }
       found[#found + 1] = known == "ContentLength" and discovery.as_number(node) or node
     end
@@ -371,7 +372,7 @@ function http.dissect(head)
   local function names_coding(name)
     for _, value in ipairs(lines(head, name)) do
       for _, part in ipairs(split(value)) do
-        if basic.trim(part:match("^[^;]*")):lower() == "peerdist" then
+        if trim(part:match("^[^;]*")):lower() == "peerdist" then
           return true
         end
       end

@@ -99,6 +99,47 @@ local function read_body(structure, s, cut)
   return tree
 end
 
+-- A connection: the requests that wait for their answers, in order, and how many have none. Where one was dropped or
+-- lost, nobody knows which answer is whose, until all have theirs.
+local function connection_of(stream)
+  local found = connections[stream] or { asked = {}, outstanding = 0, is_unsure = false }
+  connections[stream] = found
+  return found
+end
+
+local function lose(connection)
+  connection.asked, connection.is_unsure = {}, true
+end
+
+-- Bytes from this port were not captured, behind the last whole message of it: there may be requests among them.
+function exchange.lose(stream, port)
+  local connection = connection_of(stream)
+  if not connection.client or connection.client == port then
+    lose(connection)
+  end
+end
+
+local function ask(connection, port, request)
+  connection.client = port
+  connection.outstanding = connection.outstanding + 1
+  if connection.outstanding > MAX_ASKED then
+    lose(connection)
+  elseif not connection.is_unsure then
+    connection.asked[#connection.asked + 1] = request
+  end
+end
+
+-- The request that is answered now, and whether it is known that there is none.
+local function answer(connection)
+  connection.outstanding = math.max(connection.outstanding - 1, 0)
+  if connection.is_unsure then
+    connection.is_unsure = connection.outstanding > 0
+    return nil, false
+  end
+  local asked = table.remove(connection.asked, 1)
+  return asked, not asked
+end
+
 -- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
 -- is never whole, which may be found when all frames were seen.
 local function pair(head, pinfo, stream, index, cut)
@@ -107,9 +148,7 @@ local function pair(head, pinfo, stream, index, cut)
   if frame[index] or (pinfo.visited and not cut) then
     return frame[index] or {}
   end
-  local asked = connections[stream] or {}
-  connections[stream] = asked
-  local found = {}
+  local connection, found = connection_of(stream), {}
   if head.method then
     found.request = { method = head.method, path = http.path(head.target) }
     local is_answered = cut and cut.is_taken
@@ -117,14 +156,12 @@ local function pair(head, pinfo, stream, index, cut)
       is_answered = unfinished.is_taken(stream, pinfo.src_port)
     end
     if not is_answered then
-      if #asked == MAX_ASKED then
-        table.remove(asked, 1)
-      end
-      asked[#asked + 1] = found.request
+      ask(connection, cut and cut.port or pinfo.src_port, found.request)
     end
   elseif head.status >= 200 then
-    found.asked = table.remove(asked, 1)
-    local early = not found.asked and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
+    local has_none
+    found.asked, has_none = answer(connection)
+    local early = has_none and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
     if early then
       found.asked = { method = early.method, path = http.path(early.target) }
     end

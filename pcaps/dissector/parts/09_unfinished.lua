@@ -82,13 +82,24 @@ function unfinished.bytes(message)
   return table.concat(out)
 end
 
+-- Whether a message of this direction waits for the rest of it.
+function unfinished.has(stream, port)
+  return waiting[key(stream, port)] ~= nil
+end
+
 -- The head of a request of which more is to come, for its answer that does not wait for it; once. `port` is who asks.
 function unfinished.take_request(stream, port)
   local message = waiting[key(stream, port)]
-  local head = message and not message.is_taken and http.head(unfinished.bytes(message))
-  if head and head.method then
+  if not message or message.is_taken then
+    return nil
+  end
+  -- Many answers may ask for it: it is read again only where more of it has come.
+  if message.size_read ~= message.size then
+    message.size_read, message.head = message.size, http.head(unfinished.bytes(message))
+  end
+  if message.head and message.head.method then
     message.is_taken = true
-    return head
+    return message.head
   end
 end
 

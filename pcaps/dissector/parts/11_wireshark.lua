@@ -174,6 +174,7 @@ DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 -- content.
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
+local of_lost = Field.new("tcp.analysis.lost_segment")
 local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
 local function show_http(root, tree, range, data, pinfo)
@@ -228,6 +229,9 @@ function protos.peerdist.dissector(_, pinfo, root)
   end
   local bodies, body = { of_data() }, 1
   stream = stream and tostring(stream.value) or ""
+  if stream ~= "" and not pinfo.visited and of_lost() and not unfinished.has(stream, pinfo.src_port) then
+    exchange.lose(stream, pinfo.src_port)
+  end
   for index, item in ipairs(items) do
     guarded(root, function()
       -- All that follows in the same bytes, or the head alone: Wireshark does the one or the other.

@@ -37,6 +37,7 @@ pub use parse::{Element, ParseError};
 pub use reason::DropReason;
 pub use server::{Arrival, Heard, Outcome, ProbeServer, Reply, ServerConfig};
 pub use xml::XmlError;
+pub(crate) use xml::{trim, words};
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::time::Duration;

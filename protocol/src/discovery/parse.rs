@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::message::{AppSequence, Message, Probe, ProbeError, ProbeMatches, Scope, Segments};
 use super::names::{self, Namespace};
-use super::xml::{Start, Xml};
+use super::xml::{Start, Xml, words};
 use super::{
     AvailabilityBits, EndpointAddress, Form, MAX_DATAGRAM_SIZE, MAX_IDS, MessageId, SegmentAges, XmlError, xaddrs,
 };
@@ -258,7 +258,7 @@ fn match_by(scopes: &Start<'_>) -> Option<Form> {
 fn read_types(xml: &mut Xml<'_>) -> Result<Form, ParseError> {
     // The prefixes are looked up before the element closes its own declarations.
     let resolve = |xml: &Xml<'_>, text: &str| {
-        text.split_ascii_whitespace().find_map(|token| match (token, xml.resolve_qname(token)) {
+        words(text).find_map(|token| match (token, xml.resolve_qname(token)) {
             (names::LITERAL_TYPE_V1, _) | (_, (Namespace::PeerDist, names::TYPE_V1)) => Some(Form::V1),
             (names::LITERAL_TYPE_V2, _) | (_, (Namespace::PeerDist, names::TYPE_V2)) => Some(Form::V2),
             _ => None,
@@ -271,7 +271,7 @@ fn read_types(xml: &mut Xml<'_>) -> Result<Form, ParseError> {
 pub(super) fn v1_scopes(text: &str) -> Result<Vec<Scope>, ParseError> {
     // A token takes two digits and a space at least; what is more than MAX_IDS is seen without reading on.
     let mut scopes = Vec::with_capacity((text.len() / 65 + 1).min(MAX_IDS));
-    for token in text.split_ascii_whitespace() {
+    for token in words(text) {
         if scopes.len() == MAX_IDS {
             return Err(ParseError::TooManyIds);
         }

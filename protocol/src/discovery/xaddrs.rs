@@ -2,6 +2,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
+use super::xml::words;
+
 /// How many addresses of one ProbeMatch are read.
 pub(super) const MAX_XADDRS: usize = 8;
 /// The port of `http` where none is written.
@@ -9,7 +11,7 @@ const HTTP_PORT: u16 = 80;
 
 /// The addresses of a white-space separated list. What is no IP address is skipped: names are never resolved.
 pub(super) fn parse(text: &str) -> Vec<SocketAddr> {
-    text.split_ascii_whitespace().filter_map(parse_one).take(MAX_XADDRS).collect()
+    words(text).filter_map(parse_one).take(MAX_XADDRS).collect()
 }
 
 /// Writes one address without its zone, always with its port.

@@ -315,9 +315,17 @@ fn trimmed(text: Cow<'_, str>) -> Cow<'_, str> {
     }
 }
 
-/// Without the white space of XML (which is less than that of Unicode).
-fn trim(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\r', '\n'])
+/// The white space of XML (1.0, 2.3), which is less than that of Unicode and of ASCII.
+const WHITE_SPACE: [char; 4] = [' ', '\t', '\r', '\n'];
+
+/// Without white space at both ends.
+pub(crate) fn trim(text: &str) -> &str {
+    text.trim_matches(WHITE_SPACE)
+}
+
+/// The words of a list.
+pub(crate) fn words(text: &str) -> impl Iterator<Item = &str> {
+    text.split(WHITE_SPACE).filter(|word| !word.is_empty())
 }
 
 fn is_blank(text: &str) -> bool {

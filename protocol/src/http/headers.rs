@@ -46,7 +46,7 @@ pub(super) fn parameter(element: &str) -> Option<(&str, &str)> {
 }
 
 /// Without linear white space at both ends (RFC 2616 2.2; line folds are gone before a header reaches us).
-pub(super) fn trim(text: &str) -> &str {
+pub(crate) fn trim(text: &str) -> &str {
     text.trim_matches([' ', '\t'])
 }
 

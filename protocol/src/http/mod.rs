@@ -21,6 +21,7 @@ pub use client::{
     Announced, Asked, MissingData, MissingDataFault, Received, ResponseFault, missing_data_headers, offer_headers,
     plain_headers, read_missing_data, read_response,
 };
+pub(crate) use headers::trim;
 pub use headers::{MAX_HEADER_ELEMENTS, MAX_HEADER_SIZE};
 pub use params::{ContentVersions, PeerDistVersion};
 pub use range::{ByteRange, ByteRangeSet, ContentRange, MAX_BYTE_RANGES, Resolved};

@@ -14,7 +14,7 @@ use super::compose::repeated;
 use super::headers::plain;
 use super::tables::EXTENSIBLE_BLOB;
 use super::{ComposeError, Fault, Node, Tree, Value, dissect};
-use crate::discovery::{ENVELOPE, MAX_DATAGRAM_SIZE, Message, ParseError, XmlError, names as known};
+use crate::discovery::{ENVELOPE, MAX_DATAGRAM_SIZE, Message, ParseError, XmlError, names as known, trim, words};
 
 const DOCUMENT: &str = "MS-PCCRD";
 /// What stands in every message of this protocol, and in no other WS-Discovery message.
@@ -98,12 +98,13 @@ fn walk<'a>(text: &'a str, fields: &mut Vec<Node<'a>>) {
             Event::Text(part) => {
                 if let Some(name) = open
                     && let raw = part.into_inner()
-                    && !raw.trim().is_empty()
+                    && let trimmed = trim(&raw)
+                    && !trimmed.is_empty()
                 {
-                    let skipped = raw.len() - raw.trim_start().len();
-                    let (offset, size) = (at + skipped, raw.trim().len());
+                    let skipped = raw.find(trimmed).unwrap_or(0);
+                    let (offset, size) = (at + skipped, trimmed.len());
                     let value = text.get(offset..offset + size).map_or_else(
-                        || Value::Text(Cow::Owned(raw.trim().to_owned())),
+                        || Value::Text(Cow::Owned(trimmed.to_owned())),
                         |text| Value::Text(Cow::Borrowed(text)),
                     );
                     fields.push(Node { name, offset, size, value, field: None });
@@ -153,7 +154,7 @@ fn open(field: &mut Node<'_>, is_v2: bool, is_probe: bool) {
     let mut parts = vec![node("text", Value::Text(Cow::Owned(text.clone())))];
     match field.name {
         "Scopes" if !is_v2 => {
-            let ids = text.split_whitespace().filter_map(|token| hex::decode(token).ok());
+            let ids = words(&text).filter_map(|token| hex::decode(token).ok());
             parts.push(node("SegmentIDs", Value::List(ids.map(|id| bytes("SegmentID", &id)).collect())));
         }
         "Scopes" if is_probe => {

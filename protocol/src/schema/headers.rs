@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use super::{ComposeError, Fault, Node, Tree, Value};
 use crate::http::{Ask, Asked, CONTENT_CODING, ContentVersions, NoOffer, PEERDIST, PEERDIST_EX, ResponseFault};
-use crate::http::{read_request, read_response};
+use crate::http::{read_request, read_response, trim};
 
 const DOCUMENT: &str = "MS-PCCRTP";
 /// The headers that are shown beside the protocol's own two.
@@ -62,7 +62,7 @@ pub fn dissect_headers<'a>(
     let names_coding = |name: &str| {
         let values = lines.iter().filter(|(_, line, _)| line.eq_ignore_ascii_case(name));
         let mut tokens = values.flat_map(|(.., value)| value.split(','));
-        tokens.any(|token| token.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(CONTENT_CODING))
+        tokens.any(|token| trim(token.split(';').next().unwrap_or_default()).eq_ignore_ascii_case(CONTENT_CODING))
     };
     let is_ours =
         has(PEERDIST) || has(PEERDIST_EX) || names_coding("Accept-Encoding") || names_coding("Content-Encoding");
@@ -188,10 +188,10 @@ fn value_size(value: &Value<'_>, lines: &[(usize, &str, &str)], at: usize) -> us
 fn parameters(offset: usize, value: &str) -> Value<'_> {
     let elements = value.split(',').filter_map(|element| {
         let (name, value) = element.split_once('=').unwrap_or((element, ""));
-        let known = HEADER_PARAMETERS.into_iter().find(|known| known.eq_ignore_ascii_case(name.trim()))?;
-        let value = match (known, value.trim().parse()) {
+        let known = HEADER_PARAMETERS.into_iter().find(|known| known.eq_ignore_ascii_case(trim(name)))?;
+        let value = match (known, trim(value).parse()) {
             ("ContentLength", Ok(length)) => Value::Integer(length),
-            _ => Value::Text(Cow::Borrowed(value.trim())),
+            _ => Value::Text(Cow::Borrowed(trim(value))),
         };
         Some(Node { name: known, offset, size: element.len(), value, field: None })
     });
