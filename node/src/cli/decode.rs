@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use super::args::{DecodeArguments, ShownArguments};
+use super::printable::printable;
 use super::{ExitStatus, Failure, output, show};
 use crate::decode::{Event, KeyRing, Message, Opened, Summary};
 pub(super) use source::{Read, read};
@@ -81,7 +82,7 @@ pub(super) fn note(path: &Path, read: &Read) {
     ];
     for note in notes.into_iter().flatten() {
         // Nothing is left to do where standard error is gone.
-        let _ = writeln!(io::stderr().lock(), "note: {}: {note}", path.display());
+        let _ = writeln!(io::stderr().lock(), "note: {}: {note}", printable(&path.display().to_string()));
     }
 }
 

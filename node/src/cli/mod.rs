@@ -36,6 +36,7 @@ pub mod get;
 pub mod hash;
 pub mod hosted_cache;
 mod output;
+mod printable;
 pub mod probe;
 mod process;
 mod progress;

@@ -10,6 +10,7 @@ use peerdist_protocol::discovery::PORT;
 use serde::Serialize;
 
 use super::args::{ReplayArguments, ShownArguments};
+use super::printable::{json, printable};
 use super::{ExitStatus, Failure, craft, decode, output};
 use crate::craft::replay::{Request, Requests, add_kind};
 use crate::craft::send;
@@ -170,7 +171,7 @@ impl<'a> Replay<'a> {
         }
         output::write(|to| match self.arguments.json {
             true => {
-                serde_json::to_writer(&mut *to, &self.total)?;
+                json(to, &self.total)?;
                 writeln!(to)
             }
             false => writeln!(
@@ -220,7 +221,7 @@ impl Outcome {
         let captured = request.answer.as_deref().unwrap_or(nothing);
         self.printed.iter().try_for_each(|message| write!(to, "{message}"))?;
         if let Some(error) = &self.error {
-            writeln!(to, "  {error}")?;
+            writeln!(to, "  {}", printable(error))?;
         }
         match self.answer == request.answer {
             true => writeln!(to, "  same: {got}"),
@@ -240,8 +241,11 @@ impl Outcome {
             error: self.error.as_deref(),
             same: self.answer == request.answer,
         };
-        let rest = serde_json::to_string(&rest)?;
-        writeln!(to, ",{}", rest.trim_start_matches('{'))
+        let mut members = Vec::new();
+        json(&mut members, &rest)?;
+        write!(to, ",")?;
+        to.write_all(members.strip_prefix(b"{").unwrap_or_default())?;
+        writeln!(to)
     }
 }
 

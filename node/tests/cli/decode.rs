@@ -591,6 +591,10 @@ fn classic_pcap_is_read_in_both_byte_orders() {
     }
 }
 
+fn is_harmless(letter: char) -> bool {
+    letter == '\n' || !(letter.is_control() || ['\u{2028}', '\u{202e}'].contains(&letter))
+}
+
 #[test]
 fn text_of_strangers_cannot_move_the_cursor() {
     let mut capture = Capture::new();
@@ -600,9 +604,22 @@ fn text_of_strangers_cannot_move_the_cursor() {
         "GET /\u{9b}31m HTTP/1.1\r\nAccept-Encoding: peerdist\r\nHost: \u{9b}2J\r\n\r\n".as_bytes(),
         1460,
     );
-    capture.udp("192.0.2.1:50001", "239.255.255.250:3702", b"<a><Types>PeerDist\x1b[2J</Types></a>");
-    let text = decode(&capture.bytes, &[]).stdout();
-    assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
+    let datagram = "<a><Types>PeerDist\x1b[2J\u{7f}\u{2028}\u{202e}</Types></a>";
+    capture.udp("192.0.2.1:50001", "239.255.255.250:3702", datagram.as_bytes());
+    for words in [&[][..], &["--json"], &["--summary"], &["--summary", "--json"]] {
+        let text = decode(&capture.bytes, words).stdout();
+        assert!(text.chars().all(is_harmless), "{text:?}");
+    }
+    // Errors repeat names.
+    let files = Files::new();
+    let cut = files.add("a\x1b[2J\u{9b}\u{202e}.pcapng", &capture.bytes[..capture.bytes.len() - 1]);
+    let json = files.add("b.json", br#"{ "message": "RESPONSE_MESSAGE", "fields": { "\u001b[2J\u202e": 1 } }"#);
+    for (words, named) in
+        [(["decode", &cut], "note: "), (["decode", &format!("{cut}x")], "cannot read"), (["craft", &json], "2J")]
+    {
+        let stderr = peerdist(words).stderr;
+        assert!(stderr.contains(named) && stderr.chars().all(is_harmless), "{stderr:?}");
+    }
 }
 
 #[test]
