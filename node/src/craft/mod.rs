@@ -10,7 +10,7 @@ pub mod replay;
 pub mod send;
 pub mod stream;
 
-use std::io::Read;
+use std::io::BufRead;
 
 use peerdist_protocol::schema::{ComposeError, Form, Node, REST, Value, known_name};
 use thiserror::Error;
@@ -98,8 +98,12 @@ pub enum CraftError {
 }
 
 /// Makes messages of JSON objects, one after another.
-pub fn messages(source: impl Read) -> impl Iterator<Item = Result<Crafted, CraftError>> {
-    Values::new(source).map(|value| craft(value?))
+pub fn messages(source: impl BufRead) -> impl Iterator<Item = Result<Crafted, CraftError>> {
+    Values::new(source, is_derived).map(|value| craft(value?))
+}
+
+fn is_derived(name: &str) -> bool {
+    name == BLOCK || DERIVED.contains(&name)
 }
 
 fn craft(value: Json) -> Result<Crafted, CraftError> {
@@ -118,7 +122,7 @@ fn craft(value: Json) -> Result<Crafted, CraftError> {
             }
             ("raw", _) => return Err(CraftError::Value { path: name, due: "hexadecimal digits" }),
             ("message", _) => return Err(CraftError::NoName),
-            (derived, _) if derived == BLOCK || DERIVED.contains(&derived) => {}
+            (derived, _) if is_derived(derived) => {}
             _ => return Err(CraftError::Unknown { path: name }),
         }
     }
