@@ -24,6 +24,7 @@ pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
         keys.add(&show::read(path)?.0);
     }
     for given in &arguments.secret {
+        let given = given.as_ref().map_err(|error| Failure::new(ExitStatus::Usage, *error))?;
         keys.add_secret(given.segment_id, given.secret.clone());
     }
     let tls_keys = key_logs(&arguments.tls_keys)?;

@@ -336,7 +336,19 @@ fn blocks_are_decrypted_and_verified() {
     let kp = content.secret(0).to_uppercase();
     assert!(text.contains(&format!("= {kp}\n")) && text.contains(&format!("= {}\n", &kp[..32])), "Kp and the AES key");
     assert!(!decode(&capture.bytes, &["--content-information", &information]).stdout().contains(&kp));
-    assert_eq!(decode(&capture.bytes, &["--secret", "00"]).status, 2);
+}
+
+#[test]
+fn a_secret_of_another_size_is_refused_and_not_repeated() {
+    let id = "0A".repeat(32);
+    let mut given = vec![format!("{id}={}", "C0FFEE".repeat(16))];
+    for secret in ["C0FFEE".to_owned(), "C0FFEE".repeat(17), "C0FFEE0".repeat(9) + "X"] {
+        given.extend([format!("{id}={secret}"), format!("{secret}={secret}"), secret]);
+    }
+    for given in given {
+        let said = decode(b"", &["--secret", &given]).error(2);
+        assert!(said.contains("--secret is SEGMENT_ID=HEX") && !said.contains("C0FFEE"), "{said}");
+    }
 }
 
 #[test]
