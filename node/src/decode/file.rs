@@ -209,3 +209,86 @@ impl Order {
 fn captured(data: &[u8], size: u32) -> &[u8] {
     data.get(..size as usize).unwrap_or(data)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file with a packet in each kind of block that has one, and keys.
+    fn sections(number: fn(u32) -> [u8; 4]) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut block = |kind: u32, body: &[u32]| {
+            let length = body.len() as u32 * 4 + 12;
+            let words = [kind, length].into_iter().chain(body.iter().copied()).chain([length]);
+            file.extend(words.flat_map(number));
+        };
+        block(0x0a0d_0d0a, &[0x1a2b_3c4d, 0x0001_0001, u32::MAX, u32::MAX]);
+        block(1, &[101 << 16 | 101, 0]);
+        block(6, &[0, 0, 1, 6, 6, 0, 0]);
+        block(2, &[0, 0, 1, 6, 6, 0, 0]);
+        block(0xbad, &[1, 2, 3]);
+        block(3, &[6, 0, 0]);
+        block(10, &[0x544c_534b, 3, 0]);
+        file
+    }
+
+    fn classic(number: fn(u32) -> [u8; 4]) -> Vec<u8> {
+        [0xa1b2_c3d4, 0x0002_0002, 0, 0, 0, 101, 1, 2, 8, 8, 0, 0, 3, 4, 4, 4, 0].into_iter().flat_map(number).collect()
+    }
+
+    /// What comes of a file: the sizes of packets, and how it ended.
+    fn read(file: impl Read) -> (Vec<usize>, End) {
+        let mut sizes = Vec::new();
+        let Ok(end) = packets(file, |captured| {
+            sizes.push(match captured {
+                Captured::Packet(packet) => packet.data.len(),
+                Captured::TlsKeys(log) => log.len(),
+            });
+            Ok::<_, Infallible>(())
+        });
+        (sizes, end)
+    }
+
+    #[test]
+    fn both_formats_are_read_in_both_byte_orders() {
+        for number in [u32::to_le_bytes as fn(u32) -> [u8; 4], u32::to_be_bytes] {
+            let end = End { has_header: true, packets: 3, ..End::default() };
+            assert_eq!(read(&sections(number)[..]), (vec![6, 6, 6, 3], end.clone()));
+            assert_eq!(read(&classic(number)[..]), (vec![8, 4], End { packets: 2, ..end }));
+        }
+    }
+
+    #[test]
+    fn memory_is_taken_for_bytes_that_are_there_alone() {
+        let mut source = Source::new(&b"abc"[..]);
+        let mut block = Vec::new();
+        assert_eq!(source.append(LARGEST_BLOCK, &mut block), Err(Damage::CutOff));
+        assert!(block.capacity() < 1000);
+        assert_eq!(source.append(LARGEST_BLOCK, &mut block), Err(Damage::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_file_has_its_reading_ends(
+            is_classic in any::<bool>(),
+            is_big in any::<bool>(),
+            spoilt in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let number = if is_big { u32::to_be_bytes } else { u32::to_le_bytes };
+            let mut file = if is_classic { classic(number) } else { sections(number) };
+            for (at, byte) in spoilt {
+                let at = at.index(file.len());
+                file[at] = byte;
+            }
+            file.truncate(cut.index(file.len() + 1));
+            let (sizes, end) = read(&file[..]);
+            prop_assert!(sizes.iter().sum::<usize>() <= file.len());
+            prop_assert!(end.has_header || (end.damage.is_some() && end.packets == 0));
+        }
+    }
+}

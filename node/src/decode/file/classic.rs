@@ -26,6 +26,9 @@ pub(super) struct Classic<R> {
 impl<R: Read> Classic<R> {
     /// Reads what follows the magic of the file's header.
     pub(super) fn begin(mut source: Source<R>, magic: [u8; MAGIC_SIZE]) -> Result<Self, Damage> {
+        if !MAGIC.contains(&magic) {
+            return Err(Damage::Header);
+        }
         let mut header = magic.to_vec();
         source.append(HEADER - MAGIC_SIZE, &mut header)?;
         let (_, header) = parse_pcap_header(&header).map_err(|_| Damage::Header)?;
