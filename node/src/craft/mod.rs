@@ -155,7 +155,7 @@ fn record(members: Vec<(String, Json)>) -> Result<Vec<Node<'static>>, CraftError
 fn node(name: &'static str, value: Json) -> Result<Node<'static>, CraftError> {
     let value = match value {
         Json::Number(number) => Value::Integer(number),
-        Json::Text(text) if ["SegmentSecret", REST].contains(&name) && text == HIDDEN => {
+        Json::Text(text) if ["SegmentSecret", "Hash", REST].contains(&name) && text == HIDDEN => {
             return Err(CraftError::Hidden { path: String::new() });
         }
         Json::Text(text) => Value::Text(text.into()),

@@ -237,6 +237,13 @@ fn a_secret_that_is_cut_off_or_lies_behind_what_cannot_be_read_is_hidden_as_well
             assert!(shown.contains(&part) && !shown.contains("hidden"), "{form}: {shown}");
         }
     }
+    // A message of the wrong type.
+    let mut offer = offer;
+    offer[3] = 1;
+    let (secret, words) = (hex::encode_upper(&offer[98..130]), ["--as", "INITIAL_OFFER_MESSAGE", "--full"]);
+    let hidden = decode(&offer, &words).stdout();
+    assert!(!hidden.contains(&secret) && hidden.contains("hidden") && hidden.contains("182 bytes, where"), "{hidden}");
+    assert!(decode(&offer, &[&words[..], &["--secrets"]].concat()).stdout().contains(&secret));
     // Elsewhere what could not be read is no secret.
     let cut = decode(&vector("pccrr/getblks_block0.bin")[..30], &[]).stdout();
     assert!(cut.contains("(not read)") && !cut.contains("hidden"), "{cut}");
