@@ -45,7 +45,8 @@ struct Escaping;
 
 impl Formatter for Escaping {
     fn write_string_fragment<W: ?Sized + Write>(&mut self, writer: &mut W, fragment: &str) -> io::Result<()> {
-        if fragment.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+        // The other controls of ASCII are escaped already.
+        if fragment.is_ascii() && !fragment.contains('\u{7f}') {
             return writer.write_all(fragment.as_bytes());
         }
         let mut safe = String::with_capacity(fragment.len());

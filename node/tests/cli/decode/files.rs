@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::capture::{Capture, Sender};
-use super::{CLIENT, SERVER, decode, objects, post, vector};
+use super::{CLIENT, Content, SERVER, decode, names, objects, post, two_exchanges, vector};
 use crate::run::command;
 
 const NEGO_REQ: &str = "pccrr/nego_req_1_0_only.bin";
@@ -109,9 +109,9 @@ fn blocks_that_nobody_needs_are_skipped_whatever_is_in_them() {
         let mut file = Sections::new(is_big);
         file.interface(&[]);
         // Names without the record that ends them, custom blocks without a number, and types of other programs.
-        let names = [file.short(1), file.short(8), b"\x01\x02\x03\x04abc\0".to_vec()].concat();
+        let records = [file.short(1), file.short(8), b"\x01\x02\x03\x04abc\0".to_vec()].concat();
         let blocks = [
-            (4, &names[..]),
+            (4, &records[..]),
             (0xBAD, b""),
             (0x4000_0BAD, b""),
             (5, b""),
@@ -182,6 +182,47 @@ fn blocks_that_lie_about_their_size_end_the_reading() {
         file.interface(&[]);
         file.bytes.extend([file.long(0xBAD), file.long(length), file.long(length)].concat());
         assert!(decode(&file.bytes, &[]).stderr.contains("a block is damaged"));
+    }
+}
+
+#[test]
+fn a_capture_that_is_cut_off_is_read_as_far_as_it_goes() {
+    let (capture, _) = two_exchanges(&Content::new(), 1460);
+    for length in (100..capture.len()).step_by(capture.len() / 40) {
+        let ran = decode(&capture[..length], &["--json"]);
+        let is_clean = ran.stderr.is_empty();
+        assert!(is_clean || ran.stderr.contains("ends inside a block"), "{}", ran.stderr);
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+    }
+    let ran = decode(&capture[..capture.len() - 1], &["--json"]);
+    assert_eq!((ran.status, ran.stdout.lines().count()), (0, 4));
+    assert!(ran.stderr.contains("it ends inside a block"), "{}", ran.stderr);
+    let mut spoilt = capture.clone();
+    let middle = spoilt.len() / 2;
+    spoilt[middle..].fill(0xff);
+    let ran = decode(&spoilt, &["--json"]);
+    assert_eq!(ran.status, 0);
+    assert!(ran.stdout.contains("MSG_GETBLKS") && !ran.stderr.is_empty(), "{}", ran.stderr);
+    let header_only = [&capture[..4], &[0x55; 500]].concat();
+    assert!(decode(&header_only, &[]).error(8).contains("begins like a capture"));
+}
+
+#[test]
+fn classic_pcap_is_read_in_both_byte_orders() {
+    let datagram = vector("pccrd/probe_v1.xml");
+    let mut frame = Vec::new();
+    let ip = etherparse::PacketBuilder::ipv4([192, 0, 2, 1], [239, 255, 255, 250], 1).udp(5000, 3702);
+    ip.write(&mut frame, &datagram).unwrap();
+    type Encode = fn(u32) -> [u8; 4];
+    for (encode, half) in [(u32::to_le_bytes as Encode, [2, 0, 4, 0]), (u32::to_be_bytes, [0, 2, 0, 4])] {
+        for (magic, expected) in [(0xa1b2_c3d4_u32, "5.000007000"), (0xa1b2_3c4d, "5.000000007")] {
+            let header = [&encode(magic)[..], &half, &[0; 8], &encode(65_535), &encode(101)].concat();
+            let size = encode(frame.len() as u32);
+            let file = [&header[..], &encode(5), &encode(7), &size, &size, &frame].concat();
+            let found = objects(&file, &[]);
+            assert_eq!(names(&found), ["Probe"]);
+            assert_eq!(found[0]["time"], expected);
+        }
     }
 }
 
