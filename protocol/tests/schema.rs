@@ -180,6 +180,29 @@ fn good_vectors_have_no_unread_bytes_but_where_the_document_had_fewer_fields() {
 }
 
 #[test]
+fn wherever_a_message_with_a_secret_cannot_be_read_on_the_bytes_left_are_secret() {
+    for Vector { name, structure, bytes } in vectors().into_iter().filter(|vector| vector.structure.has_secret()) {
+        for size in 0..bytes.len().min(300) {
+            let tree = dissect(structure, &bytes[..size]);
+            assert!(tree.find(REST).is_none_or(is_secret_or_empty), "{name} cut off at {size}");
+        }
+    }
+    // More fields than are read of one message.
+    const SEGMENTS: u32 = 260_000;
+    let header = [&[0, 2, 4][..], &[0; 28]].concat();
+    let segment = [&[0, 0, 0, 1][..], &[1; 32], &[2; 32]].concat();
+    let chunk = [&[0][..], &(68 * SEGMENTS).to_be_bytes(), &segment.repeat(SEGMENTS as usize)].concat();
+    let bytes = [header, chunk].concat();
+    let tree = dissect(&tables::CONTENT_INFORMATION_2, &bytes);
+    let rest = tree.find(REST).unwrap();
+    assert!(rest.size > 68 && is_secret_or_empty(rest));
+}
+
+fn is_secret_or_empty(node: &Node<'_>) -> bool {
+    node.size == 0 || node.field.is_some_and(|field| field.secret)
+}
+
+#[test]
 fn sizes_counts_and_padding_may_be_left_out() {
     for vector in vectors().iter().filter(|vector| codec_takes(vector.structure, &vector.bytes)) {
         let tree = dissected(vector);

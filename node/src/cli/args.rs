@@ -11,8 +11,8 @@ use peerdist_protocol::crypto::HashAlgorithm;
 use peerdist_transport::content_server::DEFAULT_MINIMUM_SIZE;
 
 pub use packets::{
-    CaptureArguments, CapturedProtocol, CraftArguments, DecodeArguments, DecodedForm, ReplayArguments, ScrubArguments,
-    SegmentSecretArgument, SendTarget, ShownArguments,
+    CaptureArguments, CapturedProtocol, CraftArguments, DecodeArguments, DecodedForm, HostArgument, ReplayArguments,
+    ScrubArguments, SecretArgumentError, SegmentSecretArgument, SendTarget, ShownArguments,
 };
 
 use super::ExitStatus;

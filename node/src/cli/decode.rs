@@ -9,6 +9,7 @@ use std::io::{self, Read as _, Write};
 use std::path::{Path, PathBuf};
 
 use super::args::{DecodeArguments, ShownArguments};
+use super::printable::printable;
 use super::{ExitStatus, Failure, output, show};
 use crate::decode::{Event, KeyRing, Message, Opened, Summary};
 pub(super) use source::{Read, read};
@@ -23,6 +24,7 @@ pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
         keys.add(&show::read(path)?.0);
     }
     for given in &arguments.secret {
+        let given = given.as_ref().map_err(|error| Failure::new(ExitStatus::Usage, *error))?;
         keys.add_secret(given.segment_id, given.secret.clone());
     }
     let tls_keys = key_logs(&arguments.tls_keys)?;
@@ -31,10 +33,14 @@ pub fn run(arguments: &DecodeArguments) -> Result<(), Failure> {
         let mut printer = Printer { arguments, keys, summary: Summary::default(), file: None, to };
         for path in &arguments.files {
             printer.file = (arguments.files.len() > 1).then(|| path.display().to_string());
+            let is_live = source::is_live(path);
             let mut result = Ok(());
             let read = read(path, arguments.form, &tls_keys, &mut |event| {
                 if result.is_ok() {
                     result = printer.event(&event);
+                }
+                if result.is_ok() && is_live {
+                    result = printer.to.flush();
                 }
                 result.is_ok()
             });
@@ -69,14 +75,15 @@ pub(super) fn note(path: &Path, read: &Read) {
     let counters = read.counters;
     let plural = |count: u64, what: &str| (count > 0).then(|| format!("{count} {what}"));
     let notes = [
-        read.damage.as_ref().map(|damage| format!("{damage}; {} packets were read", read.packets)),
+        read.damage.map(|damage| format!("{damage}; {} packets were read", read.packets)),
+        plural(read.unknown_interface, "packets of interfaces that the capture does not describe"),
         plural(counters.unknown_link, "packets of a link layer that is not known"),
         plural(counters.fragments, "fragments of IP packets, which are not put together"),
         plural(counters.lost_bytes, "bytes of TCP connections were not captured"),
     ];
     for note in notes.into_iter().flatten() {
         // Nothing is left to do where standard error is gone.
-        let _ = writeln!(io::stderr().lock(), "note: {}: {note}", path.display());
+        let _ = writeln!(io::stderr().lock(), "note: {}: {note}", printable(&path.display().to_string()));
     }
 }
 

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use miette::{Diagnostic, GraphicalReportHandler, GraphicalTheme};
 use peerdist_transport::hosted_cache::CertificateError;
 
+use super::printable::printable_lines;
 use crate::config::ConfigError;
 
 /// The exit statuses of `peerdist` and `peerdistd`. Numbers are never reused.
@@ -121,14 +122,14 @@ impl Failure {
     }
 
     fn chain(&self, error: &(dyn Error + 'static)) -> String {
-        let mut text = format!("error: {error}\n");
+        let mut text = format!("error: {}\n", printable_lines(&error.to_string()));
         let mut shown = error.to_string();
         let mut source = error.source();
         while let Some(cause) = source {
             let cause_text = cause.to_string();
             // Many errors repeat their source in their own text.
             if !shown.contains(&cause_text) {
-                let _ = writeln!(text, "  because: {cause_text}");
+                let _ = writeln!(text, "  because: {}", printable_lines(&cause_text));
             }
             shown = cause_text;
             source = cause.source();

@@ -36,6 +36,7 @@ pub mod get;
 pub mod hash;
 pub mod hosted_cache;
 mod output;
+mod printable;
 pub mod probe;
 mod process;
 mod progress;
@@ -57,9 +58,10 @@ pub use args::{
     Arguments, ByteRange, CacheAddArguments, CacheArguments, CacheVerb, CaptureArguments, CapturedProtocol,
     CheckConfigArguments, ContentInfoVersion, CraftArguments, DaemonArguments, DecodeArguments, DecodedForm,
     DemoArguments, FeatureArguments, FeatureEnableArguments, FeatureVerb, GetArguments, HashArguments, HashName,
-    HostedCacheArguments, HostedCacheVerb, IdentifierArguments, ProbeArguments, PublicationsArguments,
-    PublishArguments, ReplayArguments, ScrubArguments, SecretArguments, SegmentSecretArgument, SendTarget,
-    ServeArguments, ShowArguments, ShownArguments, StatusArguments, UnpublishArguments, Verb, WatchArguments,
+    HostArgument, HostedCacheArguments, HostedCacheVerb, IdentifierArguments, ProbeArguments, PublicationsArguments,
+    PublishArguments, ReplayArguments, ScrubArguments, SecretArgumentError, SecretArguments, SegmentSecretArgument,
+    SendTarget, ServeArguments, ShowArguments, ShownArguments, StatusArguments, UnpublishArguments, Verb,
+    WatchArguments,
 };
 pub use exit::{ExitStatus, Failure};
 pub use output::Output;

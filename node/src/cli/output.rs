@@ -38,11 +38,15 @@ impl Output {
 
 /// Writes to standard output. A reader that has gone away (`| head`) is no failure.
 pub(crate) fn write(text: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+    write_if_read(text).map(|_| ())
+}
+
+/// The same, for those who have more to do while somebody reads it: whether the reader is still there.
+pub(crate) fn write_if_read(text: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<bool, Failure> {
     let mut stdout = BufWriter::new(io::stdout().lock());
     match text(&mut stdout).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::new(ExitStatus::Failure, error).help("standard output cannot be written"))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(error) => Err(Failure::new(ExitStatus::Failure, error).help("standard output cannot be written")),
     }
 }

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use peerdist_protocol::discovery::PORT;
 use serde::Serialize;
 
-use super::args::{ReplayArguments, ShownArguments};
+use super::args::{HostArgument, ReplayArguments, ShownArguments};
+use super::printable::{json, printable};
 use super::{ExitStatus, Failure, craft, decode, output};
 use crate::craft::replay::{Request, Requests, add_kind};
 use crate::craft::send;
@@ -29,17 +30,17 @@ pub fn run(arguments: &ReplayArguments) -> Result<(), Failure> {
     let tls_keys = decode::key_logs(&arguments.tls_keys)?;
     let read = decode::read(&arguments.capture, None, &tls_keys, &mut |event| {
         requests.event(&event, &mut |request| {
-            if result.is_ok() {
+            if result.is_ok() && replay.is_read {
                 result = replay.request(&request);
             }
         });
-        result.is_ok()
+        result.is_ok() && replay.is_read
     })?;
     result?;
     decode::note(&arguments.capture, &read);
     let mut result = Ok(());
     requests.finish(&mut |request| {
-        if result.is_ok() {
+        if result.is_ok() && replay.is_read {
             result = replay.request(&request);
         }
     });
@@ -57,6 +58,8 @@ struct Replay<'a> {
     /// When the next message may be sent.
     next: Instant,
     total: Total,
+    /// Whether somebody reads what is printed. Nothing is sent for nobody.
+    is_read: bool,
 }
 
 /// Where requests go in TLS.
@@ -86,14 +89,15 @@ struct Outcome {
 
 impl<'a> Replay<'a> {
     fn new(arguments: &'a ReplayArguments) -> Result<Self, Failure> {
-        let (host, port) = host_and_port(&arguments.to);
+        let HostArgument { host, port } = &arguments.to;
         let authority = authority(host, port.unwrap_or(HTTP_PORT));
         let tcp = craft::resolve(&authority)?;
         let udp = match &arguments.datagrams_to {
             Some(authority) => craft::resolve(authority)?,
             None => SocketAddr::new(tcp.ip(), PORT),
         };
-        Ok(Self { arguments, authority, tcp, udp, secure: None, next: Instant::now(), total: Total::default() })
+        let (next, total) = (Instant::now(), Total::default());
+        Ok(Self { arguments, authority, tcp, udp, secure: None, next, total, is_read: true })
     }
 
     fn request(&mut self, request: &Request) -> Result<(), Failure> {
@@ -105,7 +109,8 @@ impl<'a> Replay<'a> {
         self.total.requests += 1;
         if let Some(why) = request.unsendable {
             self.total.skipped += 1;
-            return output::write(|to| match self.arguments.json {
+            let is_json = self.arguments.json;
+            return self.print(|to| match is_json {
                 true => writeln!(to, "{}", serde_json::json!({ "number": request.number, "skipped": why })),
                 false => writeln!(to, "request {}, {name}, is left out: {why}", request.number),
             });
@@ -117,7 +122,13 @@ impl<'a> Replay<'a> {
             (false, Some(_)) => self.total.different += 1,
             (false, None) => self.total.unanswered += 1,
         }
-        output::write(|to| if self.arguments.json { outcome.json(to, request) } else { outcome.text(to, request) })
+        let is_json = self.arguments.json;
+        self.print(|to| if is_json { outcome.json(to, request) } else { outcome.text(to, request) })
+    }
+
+    fn print(&mut self, text: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), Failure> {
+        self.is_read = output::write_if_read(text)?;
+        Ok(())
     }
 
     /// Waits for its turn, and sends.
@@ -170,7 +181,7 @@ impl<'a> Replay<'a> {
         }
         output::write(|to| match self.arguments.json {
             true => {
-                serde_json::to_writer(&mut *to, &self.total)?;
+                json(to, &self.total)?;
                 writeln!(to)
             }
             false => writeln!(
@@ -191,20 +202,11 @@ impl<'a> Replay<'a> {
 
 impl Secure {
     fn new(arguments: &ReplayArguments) -> Result<Self, Failure> {
-        let same_host = || authority(host_and_port(&arguments.to).0, HTTPS_PORT);
+        let same_host = || authority(&arguments.to.host, HTTPS_PORT);
         let authority = arguments.tls_to.clone().unwrap_or_else(same_host);
         let address = craft::resolve(&authority)?;
         let tls = craft::tls(&authority, arguments.trust.as_deref())?;
         Ok(Self { authority, address, tls })
-    }
-}
-
-/// A host, and its port if it has one.
-fn host_and_port(to: &str) -> (&str, Option<u16>) {
-    let split = to.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
-    match split.map(|(host, port)| (host, port.parse())) {
-        Some((host, Ok(port))) => (host, Some(port)),
-        _ => (to, None),
     }
 }
 
@@ -220,7 +222,7 @@ impl Outcome {
         let captured = request.answer.as_deref().unwrap_or(nothing);
         self.printed.iter().try_for_each(|message| write!(to, "{message}"))?;
         if let Some(error) = &self.error {
-            writeln!(to, "  {error}")?;
+            writeln!(to, "  {}", printable(error))?;
         }
         match self.answer == request.answer {
             true => writeln!(to, "  same: {got}"),
@@ -240,8 +242,11 @@ impl Outcome {
             error: self.error.as_deref(),
             same: self.answer == request.answer,
         };
-        let rest = serde_json::to_string(&rest)?;
-        writeln!(to, ",{}", rest.trim_start_matches('{'))
+        let mut members = Vec::new();
+        json(&mut members, &rest)?;
+        write!(to, ",")?;
+        to.write_all(members.strip_prefix(b"{").unwrap_or_default())?;
+        writeln!(to)
     }
 }
 

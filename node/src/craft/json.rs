@@ -2,14 +2,14 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, Read};
-use std::rc::Rc;
+use std::io::{self, BufRead, ErrorKind, Read};
 
-use peerdist_protocol::schema::MAX_COMPOSED_SIZE;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
-/// The longest JSON of one message in bytes: content information, two letters for each byte, names and ids.
-const MAX_JSON: u64 = 8 * MAX_COMPOSED_SIZE as u64;
+/// The longest JSON of one message in bytes.
+const MAX_JSON: u64 = 128 << 20;
+/// The most values in one message: the decoder shows 1,000,000 fields.
+const MAX_VALUES: usize = 1 << 20;
 
 /// A JSON value, as far as messages have them.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,15 +22,33 @@ pub(super) enum Json {
     Other,
 }
 
-impl<'de> Deserialize<'de> for Json {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyJson)
+/// Reads a value, as long as there are not too many.
+#[derive(Clone, Copy)]
+struct AnyJson<'c> {
+    /// How many more there may be.
+    left: &'c Cell<usize>,
+    /// Members of which the value does not matter, and is not kept.
+    ignored: fn(&str) -> bool,
+}
+
+impl AnyJson<'_> {
+    fn count<E: serde::de::Error>(&self) -> Result<(), E> {
+        let left = self.left.get().checked_sub(1);
+        self.left.set(left.ok_or_else(|| E::custom(format!("a message has more than {MAX_VALUES} values")))?);
+        Ok(())
     }
 }
 
-struct AnyJson;
+impl<'de> DeserializeSeed<'de> for AnyJson<'_> {
+    type Value = Json;
 
-impl<'de> Visitor<'de> for AnyJson {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Json, D::Error> {
+        self.count()?;
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for AnyJson<'_> {
     type Value = Json;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -67,7 +85,8 @@ impl<'de> Visitor<'de> for AnyJson {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Json, A::Error> {
         let mut list = Vec::new();
-        while let Some(item) = items.next_element()? {
+        let item = AnyJson { ignored: |_| false, ..self };
+        while let Some(item) = items.next_element_seed(item)? {
             list.push(item);
         }
         Ok(Json::List(list))
@@ -75,49 +94,132 @@ impl<'de> Visitor<'de> for AnyJson {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
         let mut object = Vec::new();
-        while let Some(member) = members.next_entry()? {
-            object.push(member);
+        let member = AnyJson { ignored: |_| false, ..self };
+        while let Some(name) = members.next_key::<String>()? {
+            let value = if (self.ignored)(&name) {
+                self.count()?;
+                members.next_value::<IgnoredAny>()?;
+                Json::Other
+            } else {
+                members.next_value_seed(member)?
+            };
+            object.push((name, value));
         }
         Ok(Json::Object(object))
     }
 }
 
 /// JSON values one after another, however they are laid out in lines.
-pub(super) struct Values<R: Read> {
-    left: Rc<Cell<u64>>,
-    stream: serde_json::StreamDeserializer<'static, serde_json::de::IoRead<Bounded<R>>, Json>,
+pub(super) struct Values<R> {
+    source: R,
+    ignored: fn(&str) -> bool,
+    has_failed: bool,
 }
 
-impl<R: Read> Values<R> {
-    pub(super) fn new(source: R) -> Self {
-        let left = Rc::new(Cell::new(MAX_JSON));
-        let bounded = Bounded { source, left: Rc::clone(&left) };
-        Self { left, stream: serde_json::Deserializer::from_reader(bounded).into_iter() }
+impl<R: BufRead> Values<R> {
+    /// `ignored` names members of the objects of which the value does not matter.
+    pub(super) fn new(source: R, ignored: fn(&str) -> bool) -> Self {
+        Self { source, ignored, has_failed: false }
+    }
+
+    /// Skips white space. Whether there is anything behind it.
+    fn goes_on(&mut self) -> io::Result<bool> {
+        loop {
+            let bytes = match self.source.fill_buf() {
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                bytes => bytes?,
+            };
+            let blank = bytes.iter().take_while(|byte| b" \t\r\n".contains(byte)).count();
+            if blank < bytes.len() || bytes.is_empty() {
+                let is_there = !bytes.is_empty();
+                self.source.consume(blank);
+                return Ok(is_there);
+            }
+            self.source.consume(blank);
+        }
+    }
+
+    fn value(&mut self) -> serde_json::Result<Json> {
+        let left = Cell::new(MAX_VALUES);
+        let bounded = Bounded { source: &mut self.source, left: MAX_JSON };
+        AnyJson { left: &left, ignored: self.ignored }.deserialize(&mut serde_json::Deserializer::from_reader(bounded))
     }
 }
 
-impl<R: Read> Iterator for Values<R> {
+impl<R: BufRead> Iterator for Values<R> {
     type Item = serde_json::Result<Json>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.left.set(MAX_JSON);
-        self.stream.next()
+        if self.has_failed {
+            return None;
+        }
+        let value = match self.goes_on() {
+            Ok(true) => self.value(),
+            Ok(false) => return None,
+            Err(error) => Err(serde_json::Error::io(error)),
+        };
+        self.has_failed = value.is_err();
+        Some(value)
     }
 }
 
 /// A source that fails where one value is too long.
 struct Bounded<R> {
     source: R,
-    left: Rc<Cell<u64>>,
+    left: u64,
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let size = self.source.read(buffer)?;
-        match self.left.get().checked_sub(size as u64) {
-            Some(left) => self.left.set(left),
-            None => return Err(io::Error::other(format!("a message has more than {MAX_JSON} bytes of JSON"))),
-        }
+        let left = self.left.checked_sub(size as u64);
+        let too_long = || io::Error::other(format!("a message has more than {MAX_JSON} bytes of JSON"));
+        self.left = left.ok_or_else(too_long)?;
         Ok(size)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(text: &str) -> Vec<serde_json::Result<Json>> {
+        Values::new(text.as_bytes(), |name| name == "derived").collect()
+    }
+
+    #[test]
+    fn values_come_one_after_another_until_one_is_none() {
+        let found = values("{\"a\":[1,-1,null]}{}\r\n \t[\"b\"] { ] {}");
+        let [Ok(first), Ok(second), Ok(third), Err(_)] = &found[..] else { panic!("{found:?}") };
+        let numbers = Json::List(vec![Json::Number(1), Json::Other, Json::Other]);
+        assert_eq!(*first, Json::Object(vec![("a".to_owned(), numbers)]));
+        assert_eq!(*second, Json::Object(Vec::new()));
+        assert_eq!(*third, Json::List(vec![Json::Text("b".to_owned())]));
+        assert!(values(" \n").is_empty());
+    }
+
+    #[test]
+    fn a_message_has_a_limited_number_of_values_but_for_those_that_are_ignored() {
+        let numbers = |count: usize| format!("[{}0]", "1,".repeat(count - 1));
+        let many = numbers(MAX_VALUES);
+        assert!(values(&format!("{{\"derived\":{many}}}"))[0].is_ok());
+        for text in [
+            many.clone(),
+            format!("{{\"a\":{{\"derived\":{many}}}}}"),
+            format!("{{{}", "\"derived\":0,".repeat(MAX_VALUES)),
+        ] {
+            let error = values(&text).remove(0).unwrap_err().to_string();
+            assert!(error.contains("more than 1048576 values"), "{error}");
+        }
+        // Each has as many.
+        let few = numbers(MAX_VALUES - 1);
+        assert!(values(&format!("{few}{few}")).iter().all(Result::is_ok));
+    }
+
+    #[test]
+    fn a_source_fails_behind_its_limit() {
+        let mut bounded = Bounded { source: io::repeat(b'a'), left: 10 };
+        assert_eq!(bounded.read(&mut [0; 10]).unwrap(), 10);
+        assert!(bounded.read(&mut [0]).unwrap_err().to_string().contains("more than 134217728 bytes of JSON"));
     }
 }

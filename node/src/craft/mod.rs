@@ -10,7 +10,7 @@ pub mod replay;
 pub mod send;
 pub mod stream;
 
-use std::io::Read;
+use std::io::BufRead;
 
 use peerdist_protocol::schema::{ComposeError, Form, Node, REST, Value, known_name};
 use thiserror::Error;
@@ -98,8 +98,12 @@ pub enum CraftError {
 }
 
 /// Makes messages of JSON objects, one after another.
-pub fn messages(source: impl Read) -> impl Iterator<Item = Result<Crafted, CraftError>> {
-    Values::new(source).map(|value| craft(value?))
+pub fn messages(source: impl BufRead) -> impl Iterator<Item = Result<Crafted, CraftError>> {
+    Values::new(source, is_derived).map(|value| craft(value?))
+}
+
+fn is_derived(name: &str) -> bool {
+    name == BLOCK || DERIVED.contains(&name)
 }
 
 fn craft(value: Json) -> Result<Crafted, CraftError> {
@@ -118,7 +122,7 @@ fn craft(value: Json) -> Result<Crafted, CraftError> {
             }
             ("raw", _) => return Err(CraftError::Value { path: name, due: "hexadecimal digits" }),
             ("message", _) => return Err(CraftError::NoName),
-            (derived, _) if derived == BLOCK || DERIVED.contains(&derived) => {}
+            (derived, _) if is_derived(derived) => {}
             _ => return Err(CraftError::Unknown { path: name }),
         }
     }
@@ -151,7 +155,7 @@ fn record(members: Vec<(String, Json)>) -> Result<Vec<Node<'static>>, CraftError
 fn node(name: &'static str, value: Json) -> Result<Node<'static>, CraftError> {
     let value = match value {
         Json::Number(number) => Value::Integer(number),
-        Json::Text(text) if ["SegmentSecret", REST].contains(&name) && text == HIDDEN => {
+        Json::Text(text) if ["SegmentSecret", "Hash", REST].contains(&name) && text == HIDDEN => {
             return Err(CraftError::Hidden { path: String::new() });
         }
         Json::Text(text) => Value::Text(text.into()),

@@ -1,17 +1,20 @@
-//! Captures in the pcap and pcapng formats, packet by packet, in constant memory.
+//! Captures in the pcap and pcapng formats, packet by packet, in constant memory. Nothing is read that was not asked
+//! for, so that a capture can be looked at while it grows.
 
-use std::borrow::Cow;
-use std::io::Read;
+mod classic;
+mod sections;
 
-use pcap_parser::pcapng::{Block, OptionCode, PcapNGOption, SecretsType};
-use pcap_parser::{PcapBlockOwned, PcapError, create_reader};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read};
 
-/// How much of a file is looked at, at once: as much as its largest block takes.
+use classic::Classic;
+use sections::Sections;
+
+/// How much of a file is read at once.
 const BUFFER: usize = 1 << 20;
 /// The largest block that is read. Link layers have no packet of that size.
 const LARGEST_BLOCK: usize = 16 << 20;
-/// The most interfaces of one section that are told apart.
-const MAX_INTERFACES: usize = 4096;
+/// The bytes that say which format it is.
+const MAGIC_SIZE: usize = 4;
 
 /// A time in a capture: nanoseconds since 1970, in UTC.
 pub type Nanoseconds = u64;
@@ -41,141 +44,165 @@ pub enum Captured<'a> {
 }
 
 /// How the reading of a capture ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct End {
+    /// Whether the file's header could be read.
+    pub has_header: bool,
     /// How many packets there were.
     pub packets: u64,
+    /// How many of them are of an interface that the file does not describe, and were not handed on.
+    pub unknown_interface: u64,
     /// Why the file could not be read to its end.
-    pub damage: Option<String>,
+    pub damage: Option<&'static str>,
 }
 
-/// Whether bytes begin like a capture.
+/// Whether bytes begin like a capture; four say it.
 #[must_use]
 pub fn is_capture(start: &[u8]) -> bool {
-    const MAGIC: [[u8; 4]; 5] = [
-        [0x0a, 0x0d, 0x0d, 0x0a],
-        [0xa1, 0xb2, 0xc3, 0xd4],
-        [0xd4, 0xc3, 0xb2, 0xa1],
-        [0xa1, 0xb2, 0x3c, 0x4d],
-        [0x4d, 0x3c, 0xb2, 0xa1],
-    ];
-    MAGIC.iter().any(|magic| start.starts_with(magic))
+    start.starts_with(&sections::MAGIC) || classic::MAGIC.iter().any(|magic| start.starts_with(magic))
 }
 
-#[derive(Clone, Copy)]
-struct Interface {
-    link: i32,
-    /// Units of its time stamps in a second.
-    resolution: u64,
-    /// Seconds to add to them.
-    offset: i64,
-}
-
-/// Hands everything of a capture to `each`, until it refuses something. The first read has to give the file's header,
-/// as far as it is there.
-pub fn packets<E>(reader: impl Read + Send, mut each: impl FnMut(Captured<'_>) -> Result<(), E>) -> Result<End, E> {
-    let mut end = End { packets: 0, damage: None };
-    let mut capture = match create_reader(BUFFER, reader) {
-        Ok(capture) => capture,
-        Err(error) => return Ok(End { damage: Some(damage(&error)), ..end }),
+/// Hands everything of a capture to `each`, until it refuses something.
+pub fn packets<E>(reader: impl Read, mut each: impl FnMut(Captured<'_>) -> Result<(), E>) -> Result<End, E> {
+    let mut end = End::default();
+    let mut format = match Format::begin(Source::new(reader)) {
+        Ok(format) => format,
+        Err(damage) => return Ok(End { damage: Some(damage.why()), ..end }),
     };
-    let mut interfaces: Vec<Interface> = Vec::new();
-    let mut size = BUFFER;
+    end.has_header = true;
     loop {
-        let is_too_small = match capture.next() {
-            Ok((consumed, block)) => {
-                let found = match block {
-                    PcapBlockOwned::LegacyHeader(header) => {
-                        let resolution = if header.is_nanosecond_precision() { 1_000_000_000 } else { 1_000_000 };
-                        interfaces = vec![Interface { link: header.network.0, resolution, offset: 0 }];
-                        None
-                    }
-                    PcapBlockOwned::Legacy(packet) => interfaces.first().map(|interface| {
-                        let part = u64::from(packet.ts_usec).saturating_mul(1_000_000_000 / interface.resolution);
-                        let time = u64::from(packet.ts_sec).saturating_mul(1_000_000_000).saturating_add(part);
-                        Found::Packet(time, interface.link, captured(packet.data, packet.caplen), "")
-                    }),
-                    PcapBlockOwned::NG(block) => read_block(&block, &mut interfaces, &mut end.packets),
-                };
-                let handed = match found {
-                    Some(Found::Packet(time, link, data, comment)) => {
-                        end.packets += 1;
-                        each(Captured::Packet(Packet { number: end.packets, time, link, data, comment }))
-                    }
-                    Some(Found::TlsKeys(log)) => each(Captured::TlsKeys(log)),
-                    None => Ok(()),
-                };
-                capture.consume(consumed);
-                handed?;
-                continue;
-            }
-            Err(PcapError::Eof) => return Ok(end),
-            Err(PcapError::Incomplete(_)) => false,
-            Err(PcapError::BufferTooSmall) => true,
-            Err(error) => return Ok(End { damage: Some(damage(&error)), ..end }),
+        let found = match format.next() {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(end),
+            Err(damage) => return Ok(End { damage: Some(damage.why()), ..end }),
         };
-        let before = capture.data().len();
-        if let Err(error) = capture.refill() {
-            return Ok(End { damage: Some(damage(&error)), ..end });
-        }
-        let is_stuck = capture.data().len() == before && !capture.reader_exhausted();
-        if is_too_small || is_stuck {
-            size *= 2;
-            if size > LARGEST_BLOCK || !capture.grow(size) {
-                return Ok(End { damage: Some(damage(&PcapError::BufferTooSmall)), ..end });
+        match found {
+            Found::Packet { time, link, data, comment } => {
+                end.packets += 1;
+                each(Captured::Packet(Packet { number: end.packets, time, link, data, comment }))?;
             }
+            Found::OfUnknownInterface => {
+                // Counted as Wireshark does.
+                end.packets += 1;
+                end.unknown_interface += 1;
+            }
+            Found::TlsKeys(log) => each(Captured::TlsKeys(log))?,
+            Found::Other => {}
         }
     }
 }
 
-/// What a block has.
+/// What stands in a file.
 enum Found<'a> {
-    Packet(Nanoseconds, i32, &'a [u8], &'a str),
+    Packet { time: Nanoseconds, link: i32, data: &'a [u8], comment: &'a str },
+    OfUnknownInterface,
     TlsKeys(&'a [u8]),
+    Other,
 }
 
-fn read_block<'a>(block: &Block<'a>, interfaces: &mut Vec<Interface>, lost: &mut u64) -> Option<Found<'a>> {
-    match block {
-        Block::SectionHeader(_) => {
-            interfaces.clear();
-            None
+/// Why a file cannot be read on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Damage {
+    Header,
+    Block,
+    TooLarge,
+    CutOff,
+    Unreadable,
+}
+
+impl Damage {
+    fn why(self) -> &'static str {
+        match self {
+            Self::Header => "its header is damaged",
+            Self::Block => "a block is damaged",
+            Self::TooLarge => "a block is larger than any packet",
+            Self::CutOff => "it ends inside a block",
+            Self::Unreadable => "it cannot be read on",
         }
-        Block::InterfaceDescription(interface) => {
-            if interfaces.len() < MAX_INTERFACES {
-                let resolution = interface.ts_resolution().filter(|units| *units > 0).unwrap_or(1_000_000);
-                interfaces.push(Interface { link: interface.linktype.0, resolution, offset: interface.ts_offset() });
-            }
-            None
-        }
-        Block::EnhancedPacket(packet) => {
-            let Some(interface) = interfaces.get(packet.if_id as usize) else {
-                // Counted as Wireshark does, and of no known kind.
-                *lost += 1;
-                return None;
-            };
-            let units = u128::from(u64::from(packet.ts_high) << 32 | u64::from(packet.ts_low));
-            let time = units * 1_000_000_000 / u128::from(interface.resolution);
-            let time = i128::try_from(time).unwrap_or(i128::MAX) + i128::from(interface.offset) * 1_000_000_000;
-            let time = u64::try_from(time.max(0)).unwrap_or(u64::MAX);
-            let data = captured(packet.data, packet.caplen);
-            Some(Found::Packet(time, interface.link, data, comment(&packet.options)))
-        }
-        Block::SimplePacket(packet) => {
-            let link = interfaces.first()?.link;
-            Some(Found::Packet(0, link, captured(packet.data, packet.origlen), ""))
-        }
-        Block::DecryptionSecrets(secrets) if secrets.secrets_type == SecretsType::TlsKeyLog => {
-            Some(Found::TlsKeys(captured(secrets.data, secrets.secrets_len)))
-        }
-        _ => None,
     }
 }
 
-/// The first comment among a block's options.
-fn comment<'a>(options: &[PcapNGOption<'a>]) -> &'a str {
-    let option = options.iter().find(|option| option.code == OptionCode::Comment);
-    let Some(PcapNGOption { value: Cow::Borrowed(value), len, .. }) = option else { return "" };
-    std::str::from_utf8(captured(value, (*len).into())).unwrap_or_default()
+impl From<io::Error> for Damage {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == ErrorKind::UnexpectedEof { Self::CutOff } else { Self::Unreadable }
+    }
+}
+
+enum Format<R> {
+    Classic(Classic<R>),
+    Sections(Sections<R>),
+}
+
+impl<R: Read> Format<R> {
+    fn begin(mut source: Source<R>) -> Result<Self, Damage> {
+        let mut magic = [0; MAGIC_SIZE];
+        source.exact(&mut magic)?;
+        if magic == sections::MAGIC {
+            Sections::begin(source).map(Self::Sections)
+        } else {
+            Classic::begin(source, magic).map(Self::Classic)
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<Found<'_>>, Damage> {
+        match self {
+            Self::Classic(file) => file.next(),
+            Self::Sections(file) => file.next(),
+        }
+    }
+}
+
+/// The bytes of a file.
+struct Source<R>(BufReader<R>);
+
+impl<R: Read> Source<R> {
+    fn new(reader: R) -> Self {
+        Self(BufReader::with_capacity(BUFFER, reader))
+    }
+
+    fn is_at_end(&mut self) -> Result<bool, Damage> {
+        loop {
+            match self.0.fill_buf() {
+                Ok(bytes) => return Ok(bytes.is_empty()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn exact(&mut self, to: &mut [u8]) -> Result<(), Damage> {
+        Ok(self.0.read_exact(to)?)
+    }
+
+    /// Appends as many bytes, of which memory is taken for those that are there.
+    fn append(&mut self, size: usize, to: &mut Vec<u8>) -> Result<(), Damage> {
+        if to.len().saturating_add(size) > LARGEST_BLOCK {
+            return Err(Damage::TooLarge);
+        }
+        let read = self.0.by_ref().take(size as u64).read_to_end(to)?;
+        if read < size { Err(Damage::CutOff) } else { Ok(()) }
+    }
+
+    fn skip(&mut self, size: usize) -> Result<(), Damage> {
+        let skipped = io::copy(&mut self.0.by_ref().take(size as u64), &mut io::sink())?;
+        if skipped < size as u64 { Err(Damage::CutOff) } else { Ok(()) }
+    }
+}
+
+/// The byte order of a file or a section.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Order {
+    Big,
+    Little,
+}
+
+impl Order {
+    fn number(self, bytes: [u8; 4]) -> u32 {
+        match self {
+            Self::Big => u32::from_be_bytes(bytes),
+            Self::Little => u32::from_le_bytes(bytes),
+        }
+    }
 }
 
 /// The packet's bytes without the padding of its block.
@@ -183,12 +210,85 @@ fn captured(data: &[u8], size: u32) -> &[u8] {
     data.get(..size as usize).unwrap_or(data)
 }
 
-fn damage(error: &PcapError<&[u8]>) -> String {
-    match error {
-        PcapError::UnexpectedEof | PcapError::Incomplete(_) | PcapError::Eof => "it ends inside a block".to_owned(),
-        PcapError::ReadError => "it cannot be read on".to_owned(),
-        PcapError::BufferTooSmall => "a block is larger than any packet".to_owned(),
-        PcapError::HeaderNotRecognized => "its header is damaged".to_owned(),
-        PcapError::NomError(..) | PcapError::OwnedNomError(..) => "a block is damaged".to_owned(),
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A file with a packet in each kind of block that has one, and keys.
+    fn sections(number: fn(u32) -> [u8; 4]) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut block = |kind: u32, body: &[u32]| {
+            let length = body.len() as u32 * 4 + 12;
+            let words = [kind, length].into_iter().chain(body.iter().copied()).chain([length]);
+            file.extend(words.flat_map(number));
+        };
+        block(0x0a0d_0d0a, &[0x1a2b_3c4d, 0x0001_0001, u32::MAX, u32::MAX]);
+        block(1, &[101 << 16 | 101, 0]);
+        block(6, &[0, 0, 1, 6, 6, 0, 0]);
+        block(2, &[0, 0, 1, 6, 6, 0, 0]);
+        block(0xbad, &[1, 2, 3]);
+        block(3, &[6, 0, 0]);
+        block(10, &[0x544c_534b, 3, 0]);
+        file
+    }
+
+    fn classic(number: fn(u32) -> [u8; 4]) -> Vec<u8> {
+        [0xa1b2_c3d4, 0x0002_0002, 0, 0, 0, 101, 1, 2, 8, 8, 0, 0, 3, 4, 4, 4, 0].into_iter().flat_map(number).collect()
+    }
+
+    /// What comes of a file: the sizes of packets, and how it ended.
+    fn read(file: impl Read) -> (Vec<usize>, End) {
+        let mut sizes = Vec::new();
+        let Ok(end) = packets(file, |captured| {
+            sizes.push(match captured {
+                Captured::Packet(packet) => packet.data.len(),
+                Captured::TlsKeys(log) => log.len(),
+            });
+            Ok::<_, Infallible>(())
+        });
+        (sizes, end)
+    }
+
+    #[test]
+    fn both_formats_are_read_in_both_byte_orders() {
+        for number in [u32::to_le_bytes as fn(u32) -> [u8; 4], u32::to_be_bytes] {
+            let end = End { has_header: true, packets: 3, ..End::default() };
+            assert_eq!(read(&sections(number)[..]), (vec![6, 6, 6, 3], end.clone()));
+            assert_eq!(read(&classic(number)[..]), (vec![8, 4], End { packets: 2, ..end }));
+        }
+    }
+
+    #[test]
+    fn memory_is_taken_for_bytes_that_are_there_alone() {
+        let mut source = Source::new(&b"abc"[..]);
+        let mut block = Vec::new();
+        assert_eq!(source.append(LARGEST_BLOCK, &mut block), Err(Damage::CutOff));
+        assert!(block.capacity() < 1000);
+        assert_eq!(source.append(LARGEST_BLOCK, &mut block), Err(Damage::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_file_has_its_reading_ends(
+            is_classic in any::<bool>(),
+            is_big in any::<bool>(),
+            spoilt in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..6),
+            cut in any::<prop::sample::Index>(),
+        ) {
+            let number = if is_big { u32::to_be_bytes } else { u32::to_le_bytes };
+            let mut file = if is_classic { classic(number) } else { sections(number) };
+            for (at, byte) in spoilt {
+                let at = at.index(file.len());
+                file[at] = byte;
+            }
+            file.truncate(cut.index(file.len() + 1));
+            let (sizes, end) = read(&file[..]);
+            prop_assert!(sizes.iter().sum::<usize>() <= file.len());
+            prop_assert!(end.has_header || (end.damage.is_some() && end.packets == 0));
+        }
     }
 }

@@ -1,6 +1,8 @@
 //! `peerdist decode`, on messages and on captures that are made here.
 
 pub(crate) mod capture;
+mod files;
+mod secrets;
 
 use std::fs;
 use std::io::Write as _;
@@ -196,50 +198,6 @@ fn standard_input_may_be_hexadecimal_digits() {
     assert!(error.contains("MSG_GETBLKS"), "{error}");
 }
 
-#[test]
-fn secrets_are_shown_on_demand_only() {
-    let information = vector("pccrc/iis_85_png_v1.bin");
-    let secret = "11AFC0D7949243F94F9C1FAB35D9FD1E331FCF7811A2E01D3587B38D770A29E2";
-    for words in [&[][..], &["--json"]] {
-        let hidden = decode(&information, words).stdout();
-        assert!(!hidden.to_uppercase().contains(secret) && hidden.contains("hidden"));
-        assert!(
-            hidden.contains("491B217DBEE2B5F12CA79B015E06F4BBE64F9745BAD7867AEF17DE59927EDCE9"),
-            "the id: {hidden}"
-        );
-        assert!(decode(&information, &[words, &["--secrets"]].concat()).stdout().contains(secret));
-    }
-}
-
-#[test]
-fn a_secret_that_is_cut_off_or_lies_behind_what_cannot_be_read_is_hidden_as_well() {
-    let [v1, v2] = ["iis_85_png_v1", "iis_85_png_v2"].map(|name| vector(&format!("pccrc/{name}.bin")));
-    let offer = vector("pchc/segment_info_sha256_two_blocks.bin");
-    let mut unknown = v1.clone();
-    unknown[2] = 0x0B;
-    // Where the secret begins, and how much of the message there is.
-    let cases = [
-        ("CONTENT_INFORMATION_1.0", &v1, 66, 85),
-        // Nobody knows the size of a hash that does not exist.
-        ("CONTENT_INFORMATION_1.0", &unknown, 66, unknown.len()),
-        ("CONTENT_INFORMATION_2.0", &v2, 72, 90),
-        ("SEGMENT_INFO_MESSAGE", &offer, 98, 98 + 20),
-    ];
-    for (form, bytes, at, size) in cases {
-        let (bytes, part) = (&bytes[..size], hex::encode_upper(&bytes[at..at + 12]));
-        for style in ["--full", "--json"] {
-            let words = ["--as", form, style];
-            let hidden = decode(bytes, &words).stdout();
-            assert!(!hidden.contains(&part) && hidden.contains("hidden"), "{form}: {hidden}");
-            let shown = decode(bytes, &[&words[..], &["--secrets"]].concat()).stdout();
-            assert!(shown.contains(&part) && !shown.contains("hidden"), "{form}: {shown}");
-        }
-    }
-    // Elsewhere what could not be read is no secret.
-    let cut = decode(&vector("pccrr/getblks_block0.bin")[..30], &[]).stdout();
-    assert!(cut.contains("(not read)") && !cut.contains("hidden"), "{cut}");
-}
-
 /// Two exchanges on one connection, the second answer in chunks.
 fn two_exchanges(content: &Content, size: usize) -> (Vec<u8>, Vec<u8>) {
     let mut capture = Capture::new();
@@ -334,7 +292,6 @@ fn blocks_are_decrypted_and_verified() {
     let kp = content.secret(0).to_uppercase();
     assert!(text.contains(&format!("= {kp}\n")) && text.contains(&format!("= {}\n", &kp[..32])), "Kp and the AES key");
     assert!(!decode(&capture.bytes, &["--content-information", &information]).stdout().contains(&kp));
-    assert_eq!(decode(&capture.bytes, &["--secret", "00"]).status, 2);
 }
 
 #[test]
@@ -548,45 +505,8 @@ fn what_is_printed_has_every_byte_of_the_message() {
     assert!(count > 80, "{count}");
 }
 
-#[test]
-fn a_capture_that_is_cut_off_is_read_as_far_as_it_goes() {
-    let (capture, _) = two_exchanges(&Content::new(), 1460);
-    for length in (100..capture.len()).step_by(capture.len() / 40) {
-        let ran = decode(&capture[..length], &["--json"]);
-        let is_clean = ran.stderr.is_empty();
-        assert!(is_clean || ran.stderr.contains("ends inside a block") || ran.status == 8, "{}", ran.stderr);
-        assert!([0, 8].contains(&ran.status), "{}", ran.stderr);
-    }
-    let ran = decode(&capture[..capture.len() - 1], &["--json"]);
-    assert_eq!((ran.status, ran.stdout.lines().count()), (0, 4));
-    assert!(ran.stderr.contains("it ends inside a block"), "{}", ran.stderr);
-    let mut spoilt = capture.clone();
-    let middle = spoilt.len() / 2;
-    spoilt[middle..].fill(0xff);
-    let ran = decode(&spoilt, &["--json"]);
-    assert_eq!(ran.status, 0);
-    assert!(ran.stdout.contains("MSG_GETBLKS") && !ran.stderr.is_empty(), "{}", ran.stderr);
-    let header_only = [&capture[..4], &[0x55; 500]].concat();
-    assert!(decode(&header_only, &[]).error(8).contains("begins like a capture"));
-}
-
-#[test]
-fn classic_pcap_is_read_in_both_byte_orders() {
-    let datagram = vector("pccrd/probe_v1.xml");
-    let mut frame = Vec::new();
-    let ip = etherparse::PacketBuilder::ipv4([192, 0, 2, 1], [239, 255, 255, 250], 1).udp(5000, 3702);
-    ip.write(&mut frame, &datagram).unwrap();
-    type Encode = fn(u32) -> [u8; 4];
-    for (encode, half) in [(u32::to_le_bytes as Encode, [2, 0, 4, 0]), (u32::to_be_bytes, [0, 2, 0, 4])] {
-        for (magic, expected) in [(0xa1b2_c3d4_u32, "5.000007000"), (0xa1b2_3c4d, "5.000000007")] {
-            let header = [&encode(magic)[..], &half, &[0; 8], &encode(65_535), &encode(101)].concat();
-            let size = encode(frame.len() as u32);
-            let file = [&header[..], &encode(5), &encode(7), &size, &size, &frame].concat();
-            let found = objects(&file, &[]);
-            assert_eq!(names(&found), ["Probe"]);
-            assert_eq!(found[0]["time"], expected);
-        }
-    }
+fn is_harmless(letter: char) -> bool {
+    letter == '\n' || !(letter.is_control() || ['\u{2028}', '\u{202e}'].contains(&letter))
 }
 
 #[test]
@@ -598,9 +518,22 @@ fn text_of_strangers_cannot_move_the_cursor() {
         "GET /\u{9b}31m HTTP/1.1\r\nAccept-Encoding: peerdist\r\nHost: \u{9b}2J\r\n\r\n".as_bytes(),
         1460,
     );
-    capture.udp("192.0.2.1:50001", "239.255.255.250:3702", b"<a><Types>PeerDist\x1b[2J</Types></a>");
-    let text = decode(&capture.bytes, &[]).stdout();
-    assert!(text.chars().all(|letter| letter == '\n' || !letter.is_control()), "{text:?}");
+    let datagram = "<a><Types>PeerDist\x1b[2J\u{7f}\u{2028}\u{202e}</Types></a>";
+    capture.udp("192.0.2.1:50001", "239.255.255.250:3702", datagram.as_bytes());
+    for words in [&[][..], &["--json"], &["--summary"], &["--summary", "--json"]] {
+        let text = decode(&capture.bytes, words).stdout();
+        assert!(text.chars().all(is_harmless), "{text:?}");
+    }
+    // Errors repeat names.
+    let files = Files::new();
+    let cut = files.add("a\x1b[2J\u{9b}\u{202e}.pcapng", &capture.bytes[..capture.bytes.len() - 1]);
+    let json = files.add("b.json", br#"{ "message": "RESPONSE_MESSAGE", "fields": { "\u001b[2J\u202e": 1 } }"#);
+    for (words, named) in
+        [(["decode", &cut], "note: "), (["decode", &format!("{cut}x")], "cannot read"), (["craft", &json], "2J")]
+    {
+        let stderr = peerdist(words).stderr;
+        assert!(stderr.contains(named) && stderr.chars().all(is_harmless), "{stderr:?}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::canned::Canned;
 use crate::decode::capture::{Capture, Sender};
 use crate::decode::{CLIENT, Content, Files, SERVER, get_blks, ok, post, vector};
-use crate::run::{Ran, peerdist};
+use crate::run::{Ran, command, peerdist};
 
 const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
 const GET: &[u8] = b"GET /f HTTP/1.1\r\nHost: x\r\nAccept-Encoding: peerdist\r\nX-P2P-PeerDist: Version=1.1\r\n\r\n";
@@ -168,4 +168,21 @@ fn arguments_without_a_sense_are_refused() {
     }
     assert!(replay(b"nothing", "127.0.0.1", &[]).error(8).contains("none of the formats"));
     assert!(replay(b"", "no host", &[]).error(1).contains("cannot find"));
+    for to in ["127.0.0.1:99999", "[::1]:99999", "host:", "host:http"] {
+        assert!(replay(b"", to, &[]).error(2).contains("a port is a number up to 65535"), "{to}");
+    }
+}
+
+#[test]
+fn nothing_is_sent_when_nobody_reads_what_comes_of_it() {
+    let content = Content::new();
+    let host = Canned::http(answers(&content)[..1].to_vec());
+    let files = Files::new();
+    let file = files.add("capture", &capture(&content));
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = command(["replay", &file, "--to", &host.address.to_string(), "--rate", "1000"]);
+    // The second request would have no answer, and the status would say so.
+    assert!(command.stdout(writer).status().unwrap().success());
+    assert_eq!(host.heard().len(), 1);
 }

@@ -16,6 +16,9 @@ const MAX_NODES: usize = 1_000_000;
 /// What is said of unread bytes among which a segment secret may be.
 static SECRET_REST: Field = Field::bytes(REST, Extent::Rest, "bytes that could not be read").secret();
 
+/// What is said of bytes that are too many for their field: they may be another message, and have its secrets.
+static TOO_LONG: Field = Field::bytes("Hash", Extent::Rest, "more bytes than a hash has").secret();
+
 /// Reads bytes as a structure. Whatever they are, there is a tree: fields that could be read, the bytes that could
 /// not, and the rules that are broken.
 #[must_use]
@@ -113,6 +116,7 @@ impl Walk {
             out.push(self.rest(reader));
             return Err(Stop);
         }
+        let mut shown_as = field;
         let value = match field.kind {
             Kind::Integer { width, order, shown } => {
                 let value = integer(self.take(width, reader, out)?, order);
@@ -136,6 +140,9 @@ impl Walk {
                         && !sizes.contains(&taken.len())
                     {
                         self.fault(offset, format!("{}, where one of {sizes:?} is due", bytes(taken.len())), false);
+                        if sizes.iter().all(|size| *size < taken.len()) {
+                            shown_as = &TOO_LONG;
+                        }
                     }
                 }
                 Value::Bytes(Cow::Borrowed(taken))
@@ -150,7 +157,7 @@ impl Walk {
             Kind::Structure(structure, region) => return self.structure(field, structure, region, reader, out),
             Kind::Array(item, count) => return self.array(field, item, count, reader, out),
         };
-        out.push(Node { name: field.name, offset, size: reader.offset() - offset, value, field: Some(field) });
+        out.push(Node { name: field.name, offset, size: reader.offset() - offset, value, field: Some(shown_as) });
         Ok(())
     }
 

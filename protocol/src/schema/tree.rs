@@ -38,7 +38,8 @@ pub struct Node<'a> {
     pub size: usize,
     /// What stood there.
     pub value: Value<'a>,
-    /// What its table says of it; none for text. That of [`REST`] says where a segment secret may be among its bytes.
+    /// What its table says of it; none for text. It is a secret where a segment secret may be among bytes that could
+    /// not be read, or are too many for their field.
     pub field: Option<&'static Field>,
 }
 

@@ -1,5 +1,6 @@
 //! The arguments of the verbs that look at packets and make them.
 
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -23,8 +24,9 @@ pub struct DecodeArguments {
     #[arg(long, value_name = "CI")]
     pub content_information: Vec<PathBuf>,
     /// The secret of a segment. Other users see it in the list of processes. May be repeated.
-    #[arg(long, value_name = "SEGMENT_ID=HEX", value_parser = parse_secret)]
-    pub secret: Vec<SegmentSecretArgument>,
+    // A wrong one is no error of the parser, which would repeat it.
+    #[arg(long, value_name = "SEGMENT_ID=HEX", value_parser = given_secret)]
+    pub secret: Vec<Result<SegmentSecretArgument, SecretArgumentError>>,
     /// A key log of TLS (SSLKEYLOGFILE), for captures that do not have it inside. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub tls_keys: Vec<PathBuf>,
@@ -65,19 +67,24 @@ pub struct SegmentSecretArgument {
     pub secret: SegmentSecret,
 }
 
-fn parse_secret(text: &str) -> Result<SegmentSecretArgument, SecretArgumentError> {
-    let (id, secret) = text.split_once('=').ok_or(SecretArgumentError)?;
-    let secret = hex::decode(secret).map_err(|_| SecretArgumentError)?;
-    Ok(SegmentSecretArgument {
-        segment_id: id.parse().map_err(|_| SecretArgumentError)?,
-        secret: SegmentSecret::from_slice(&secret).ok_or(SecretArgumentError)?,
-    })
+fn given_secret(text: &str) -> Result<Result<SegmentSecretArgument, SecretArgumentError>, Infallible> {
+    Ok(parse_secret(text).ok_or(SecretArgumentError))
+}
+
+fn parse_secret(text: &str) -> Option<SegmentSecretArgument> {
+    let (id, secret) = text.split_once('=')?;
+    let segment_id: SegmentId = id.parse().ok()?;
+    let secret = SegmentSecret::from_slice(&hex::decode(secret).ok()?)?;
+    // Both are values of one hash.
+    let size = secret.as_bytes().len();
+    let is_hash = [32, 48, 64].contains(&size) && size == segment_id.as_bytes().len();
+    is_hash.then_some(SegmentSecretArgument { segment_id, secret })
 }
 
 /// The text is no segment with its secret.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a segment's secret is SEGMENT_ID=HEX, both in hexadecimal digits")]
-struct SecretArgumentError;
+#[error("--secret is SEGMENT_ID=HEX, both 32, 48 or 64 bytes in hexadecimal digits")]
+pub struct SecretArgumentError;
 
 /// What bytes that came alone are.
 #[derive(Debug, Clone, Copy)]
@@ -249,8 +256,8 @@ pub struct ReplayArguments {
     #[arg(value_name = "CAPTURE")]
     pub capture: PathBuf,
     /// The host that gets the requests, and its TCP port, 80 unless given; datagrams go to UDP port 3702.
-    #[arg(long, value_name = "HOST[:PORT]")]
-    pub to: String,
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = HostArgument::parse)]
+    pub to: HostArgument,
     /// Where requests that were captured in TLS go, in TLS again, instead of to TCP port 443 of the host.
     #[arg(long, value_name = "HOST:PORT")]
     pub tls_to: Option<String>,
@@ -281,6 +288,26 @@ pub struct ReplayArguments {
     /// Print one JSON object a line for each request, and one for all.
     #[arg(long)]
     pub json: bool,
+}
+
+/// A host, and its port if it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostArgument {
+    /// Its name or address.
+    pub host: String,
+    /// TCP port.
+    pub port: Option<u16>,
+}
+
+impl HostArgument {
+    fn parse(text: &str) -> Result<Self, &'static str> {
+        let split = text.rsplit_once(':').filter(|(host, _)| !host.contains(':') || host.ends_with(']'));
+        let (host, port) = match split {
+            Some((host, port)) => (host, Some(port.parse().map_err(|_| "a port is a number up to 65535")?)),
+            None => (text, None),
+        };
+        Ok(Self { host: host.to_owned(), port })
+    }
 }
 
 /// Messages in a second.

@@ -8,6 +8,7 @@ use serde::ser::{SerializeMap as _, SerializeSeq as _};
 use serde::{Serialize, Serializer};
 
 use super::super::args::ShownArguments;
+use super::super::printable::json;
 use super::steps;
 use crate::craft::HIDDEN;
 use crate::decode::{Asking, Host, Message, Opened, Summary, derived_ids, seconds};
@@ -170,7 +171,7 @@ pub(super) fn message(
         block,
         layout: shown.layout.then(|| layout(tree)),
     };
-    serde_json::to_writer(&mut *to, &printed)?;
+    json(to, &printed)?;
     writeln!(to)
 }
 
@@ -201,7 +202,7 @@ struct PrintedAsking<'a> {
 }
 
 pub(super) fn asking(to: &mut dyn Write, asking: &Asking, file: Option<&str>) -> io::Result<()> {
-    serde_json::to_writer(&mut *to, &PrintedAsking { file, asking })?;
+    json(to, &PrintedAsking { file, asking })?;
     writeln!(to)
 }
 
@@ -213,6 +214,6 @@ struct Hosts<'a> {
 pub(super) fn hosts(to: &mut dyn Write, summary: &Summary) -> io::Result<()> {
     let name = |address: Option<std::net::IpAddr>| address.map_or_else(|| "others".to_owned(), |ip| ip.to_string());
     let hosts = summary.hosts().map(|(address, host)| (name(address), host)).collect();
-    serde_json::to_writer(&mut *to, &Hosts { hosts })?;
+    json(to, &Hosts { hosts })?;
     writeln!(to)
 }

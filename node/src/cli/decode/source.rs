@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, Cursor, Read as _};
+use std::os::fd::AsFd as _;
 use std::path::Path;
 
 use peerdist_protocol::content::MAX_CONTENT_INFORMATION_SIZE;
@@ -10,10 +11,10 @@ use peerdist_protocol::schema::{Form, recognise};
 use super::super::Failure;
 use super::super::args::DecodedForm;
 use super::unreadable;
-use crate::decode::{Captured, Counters, Decoder, Event, is_capture, is_http, packets};
+use crate::decode::{Captured, Counters, Decoder, End, Event, is_capture, is_http, packets};
 
-/// How much of a file says what it is.
-const START: usize = 64 << 10;
+/// How much of a file says whether it is a capture: no more, since one that grows may have no more yet.
+const START: usize = 4;
 /// The most bytes that are read of a file that is no capture: content information in hexadecimal digits and lines.
 const MAX_BARE: usize = 3 * MAX_CONTENT_INFORMATION_SIZE;
 
@@ -21,7 +22,9 @@ const MAX_BARE: usize = 3 * MAX_CONTENT_INFORMATION_SIZE;
 #[derive(Debug, Default)]
 pub(in crate::cli) struct Read {
     pub(in crate::cli) packets: u64,
-    pub(in crate::cli) damage: Option<String>,
+    /// Packets of interfaces that the capture does not describe.
+    pub(in crate::cli) unknown_interface: u64,
+    pub(in crate::cli) damage: Option<&'static str>,
     pub(in crate::cli) counters: Counters,
 }
 
@@ -33,7 +36,7 @@ pub(in crate::cli) fn read(
     out: &mut impl FnMut(Event<'_>) -> bool,
 ) -> Result<Read, Failure> {
     let failed = |error| Failure::file("read", path, error);
-    let mut source: Box<dyn io::Read + Send> = match path.to_str() {
+    let mut source: Box<dyn io::Read> = match path.to_str() {
         Some("-") => Box::new(io::stdin()),
         _ => Box::new(File::open(path).map_err(failed)?),
     };
@@ -50,7 +53,7 @@ pub(in crate::cli) fn read(
 
 fn capture(
     path: &Path,
-    source: impl io::Read + Send,
+    source: impl io::Read,
     tls_keys: &[u8],
     out: &mut impl FnMut(Event<'_>) -> bool,
 ) -> Result<Read, Failure> {
@@ -69,10 +72,23 @@ fn capture(
         Err(Stopped) => return Ok(Read::default()),
     };
     decoder.finish(&mut |event| goes_on = goes_on && out(event));
-    match (end.packets, end.damage) {
-        (0, Some(damage)) => Err(unreadable(path, &format!("it begins like a capture, but {damage}"))),
-        (packets, damage) => Ok(Read { packets, damage, counters: decoder.counters() }),
+    match end {
+        End { has_header: false, damage, .. } => {
+            Err(unreadable(path, &format!("it begins like a capture, but {}", damage.unwrap_or_default())))
+        }
+        End { packets, unknown_interface, damage, .. } => {
+            Ok(Read { packets, unknown_interface, damage, counters: decoder.counters() })
+        }
     }
+}
+
+/// Whether a file may grow while it is read: a pipe or a terminal.
+pub(super) fn is_live(path: &Path) -> bool {
+    let metadata = match path.to_str() {
+        Some("-") => io::stdin().as_fd().try_clone_to_owned().map(File::from).and_then(|file| file.metadata()),
+        _ => path.metadata(),
+    };
+    metadata.is_ok_and(|metadata| !metadata.is_file())
 }
 
 /// Nobody wants more messages.

@@ -6,6 +6,7 @@ use std::io::{self, Write};
 use peerdist_protocol::schema::{Kind, Node, REST, Shown, Value, version_text};
 
 use super::super::args::ShownArguments;
+use super::super::printable::printable;
 use super::steps;
 use crate::craft::HIDDEN;
 use crate::decode::{Asking, Message, Opened, Summary, derived_ids, seconds, what};
@@ -119,19 +120,6 @@ fn leaf(node: &Node<'_>, value: &Value<'_>, shown: &ShownArguments) -> String {
         (Value::Text(text), _) => printable(text),
         (Value::Record(_) | Value::List(_), _) => String::new(),
     }
-}
-
-/// Text of strangers without what moves a terminal's cursor.
-pub(super) fn printable(text: &str) -> String {
-    let mut safe = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            safe.extend(letter.escape_unicode());
-        } else {
-            safe.push(letter);
-        }
-    }
-    safe
 }
 
 /// The time of day in UTC.
