@@ -385,3 +385,19 @@ fn a_few_that_hold_their_places_for_long_do_not_keep_one_waiting_that_is_quick()
     let quick = began.iter().filter(|host| **host == 9).count();
     assert_eq!(quick, 100, "{began:?}");
 }
+
+#[test]
+fn those_that_delivered_and_those_that_were_slow_leave_an_eighth_to_new_ones() {
+    let limits = QueueLimits { segments: 10_000, segments_per_source: 1000, runs: 64, runs_per_source: 8, ..LIMITS };
+    for order in [[Proven, Slow], [Slow, Proven]] {
+        let mut queue = Queue::new(limits);
+        for (group, standing) in (0..).zip(order) {
+            (0..60).for_each(|number| queue.push(at([10, group, 0, number]), standing, many(0..8)).unwrap());
+            std::iter::from_fn(|| next(&mut queue)).for_each(drop);
+        }
+        let held = queue.turns.runs();
+        assert_eq!(held, 56, "{order:?}");
+        (0..60).for_each(|number| queue.push(at([10, 9, 0, number]), Fresh, many(0..8)).unwrap());
+        assert!(std::iter::from_fn(|| next(&mut queue)).count() >= 8);
+    }
+}

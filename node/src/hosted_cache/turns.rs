@@ -2,15 +2,15 @@
 //!
 //! Those that delivered come first and those that were slow last. A part of the places is kept for those that delivered,
 //! and one for those of which nothing came yet, so that neither waits for the others, however many there are. Among
-//! equals the next one is who held places for the shortest time: a few that dawdle do not keep the others waiting.
+//! equals the next one is who held places for the shortest time: those that dawdle do not keep the others waiting.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-/// What a run that goes on counts for until its time is known.
+/// What a run that goes on counts for until its time is known, and all runs of a source of which none has ended.
 const EXPECTED: Duration = Duration::from_secs(1);
-/// For how long it is remembered who held places.
+/// How often half of it is forgotten who held places.
 const PERIOD: Duration = Duration::from_secs(10 * 60);
 /// Sources of which that is remembered.
 const MAX_HELD: usize = 65_536;
@@ -31,14 +31,16 @@ pub(super) enum Standing {
 pub(super) struct Turns {
     /// What those that delivered hold at most, and what all others hold at most together.
     share: usize,
+    /// What all hold at most of which something came.
+    known_share: usize,
     /// What those that were slow hold at most.
     slow_share: usize,
     lanes: [Lane; 3],
     /// Turns that were given so far.
     count: u64,
-    /// How long each source held places, and since when that is counted.
+    /// How long each source held places, and when that was halved.
     held: HashMap<IpAddr, Duration>,
-    held_since: Option<Instant>,
+    halved: Option<Instant>,
     /// Whether the last turn of those of which nothing came yet was the newest one's.
     was_newest: bool,
 }
@@ -58,8 +60,9 @@ impl Turns {
     /// Turns for so many runs at once.
     pub(super) fn new(runs: usize) -> Self {
         let share = (runs - (runs / 4).max(1)).max(1);
-        let (lanes, count, held, held_since) = Default::default();
-        Self { share, slow_share: runs.div_ceil(2).min(share), lanes, count, held, held_since, was_newest: true }
+        let (slow_share, known_share) = (runs.div_ceil(2).min(share), runs - runs / 8);
+        let (lanes, count, held, halved) = Default::default();
+        Self { share, known_share, slow_share, lanes, count, held, halved, was_newest: true }
     }
 
     /// Whether a turn of somebody can begin.
@@ -81,13 +84,15 @@ impl Turns {
 
     fn standing(&self) -> Option<Standing> {
         let [proven, fresh, slow] = &self.lanes;
-        let has_place = fresh.runs + slow.runs < self.share;
-        if !proven.waiting.is_empty() && proven.runs < self.share {
+        let may_others = fresh.runs + slow.runs < self.share;
+        let may_known = proven.runs + slow.runs < self.known_share;
+        if !proven.waiting.is_empty() && proven.runs < self.share && may_known {
             Some(Standing::Proven)
-        } else if !fresh.waiting.is_empty() && has_place {
+        } else if !fresh.waiting.is_empty() && may_others {
             Some(Standing::Fresh)
         } else {
-            (!slow.waiting.is_empty() && has_place && slow.runs < self.slow_share).then_some(Standing::Slow)
+            let may_slow = may_others && may_known && slow.runs < self.slow_share;
+            (!slow.waiting.is_empty() && may_slow).then_some(Standing::Slow)
         }
     }
 
@@ -97,7 +102,7 @@ impl Turns {
             Standing::Fresh => Duration::ZERO,
             Standing::Proven | Standing::Slow => {
                 let runs = u32::try_from(runs).unwrap_or(u32::MAX);
-                self.held.get(&source).copied().unwrap_or_default().saturating_add(EXPECTED.saturating_mul(runs))
+                self.held.get(&source).copied().unwrap_or(EXPECTED).saturating_add(EXPECTED.saturating_mul(runs))
             }
         };
         self.count += 1;
@@ -113,10 +118,12 @@ impl Turns {
 
     /// A run of a source held its place for so long.
     pub(super) fn held(&mut self, source: IpAddr, time: Duration, now: Instant) {
-        let is_over = self.held_since.is_none_or(|since| now.saturating_duration_since(since) >= PERIOD);
-        if is_over || self.held.len() >= MAX_HELD {
+        if self.held.len() >= MAX_HELD {
             self.held.clear();
-            self.held_since = Some(now);
+        }
+        if now.saturating_duration_since(*self.halved.get_or_insert(now)) >= PERIOD {
+            self.halved = Some(now);
+            self.held.values_mut().for_each(|time| *time /= 2);
         }
         *self.held.entry(source).or_default() += time;
     }
@@ -144,6 +151,12 @@ impl Turns {
             Standing::Fresh => fresh,
             Standing::Slow => slow,
         }
+    }
+
+    /// The runs that go on.
+    #[cfg(test)]
+    pub(super) fn runs(&self) -> usize {
+        self.lanes.iter().map(|lane| lane.runs).sum()
     }
 
     /// Whether nobody waits and no run goes on.
