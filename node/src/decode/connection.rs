@@ -138,14 +138,12 @@ impl Connection {
         around: &mut Around<'_>,
         hand_on: &mut impl FnMut(Found<'_>) -> u64,
     ) {
-        let (asked, requests) = (&mut self.asked, &mut self.requests);
-        let mut received = Vec::new();
-        let side_number = side;
-        if let Some(side) = self.sides.get_mut(side) {
-            let mut wish = |head: &Head| wish(head, side_number, asked, requests);
-            side.reader.piece(piece, around.now, around.budget, &mut wish, &mut received);
-        }
-        for message in received {
+        let mut rest = *piece;
+        while let Some(reader) = self.sides.get_mut(side).map(|side| &mut side.reader)
+            && let Some(message) = reader.next(&mut rest, around.now, around.budget, &mut |head| {
+                wish(head, side, &mut self.asked, &mut self.requests)
+            })
+        {
             self.message(side, message, hand_on);
         }
         // Answers may be among the bytes that are lost: the next one is none of the requests before.

@@ -116,125 +116,141 @@ impl<C> Reader<C> {
         matches!(self.state, State::Lost)
     }
 
-    /// Takes a piece. `wish` is asked at every head, `out` gets every message.
-    pub(super) fn piece(
+    /// Takes a piece up to the end of the next message, which it returns; what follows is left in `piece`. `wish` is
+    /// asked at every head.
+    pub(super) fn next(
         &mut self,
-        piece: &Piece<'_>,
+        piece: &mut Piece<'_>,
         now: Nanoseconds,
         budget: &mut Budget,
         wish: &mut impl FnMut(&Head) -> Wish<C>,
-        out: &mut Vec<Received<C>>,
-    ) {
-        match *piece {
-            Piece::Data(data) => self.data(data, now, budget, wish, out),
-            Piece::Gap(size) => self.gap(size, now, budget, out),
-            Piece::End => self.end(now, budget, out),
+    ) -> Option<Received<C>> {
+        match std::mem::replace(piece, Piece::Data(&[])) {
+            Piece::Data(mut data) => {
+                let message = self.data(&mut data, now, budget, wish);
+                *piece = Piece::Data(data);
+                message
+            }
+            Piece::Gap(size) => self.gap(size, now, budget),
+            Piece::End => self.end(now, budget),
         }
     }
 
     fn data(
         &mut self,
-        mut data: &[u8],
+        data: &mut &[u8],
         now: Nanoseconds,
         budget: &mut Budget,
         wish: &mut impl FnMut(&Head) -> Wish<C>,
-        out: &mut Vec<Received<C>>,
-    ) {
+    ) -> Option<Received<C>> {
         while !data.is_empty() {
             match &mut self.state {
                 State::Lost if begins(data) => self.state = State::idle(),
-                State::Lost => return,
+                State::Lost => *data = &[],
                 State::Head { bytes, began } => {
                     if bytes.is_empty() {
                         // Line ends between messages have no meaning (RFC 9112, 2.2).
                         while let [b'\r' | b'\n', rest @ ..] = data {
-                            data = rest;
+                            *data = rest;
                         }
                         *began = now;
                     }
-                    let before = bytes.len();
-                    let room = MAX_HEAD.saturating_sub(before);
-                    bytes.extend_from_slice(data.get(..room).unwrap_or(data));
-                    let Some(end) = head_end(bytes, before) else {
-                        if !begins(bytes) || bytes.len() >= MAX_HEAD {
+                    let end = head_end(bytes, data);
+                    let (head, rest) = data.split_at_checked(end.unwrap_or(data.len())).unwrap_or((data, &[]));
+                    if bytes.len() + head.len() > MAX_HEAD {
+                        self.state = State::Lost;
+                        *data = &[];
+                        continue;
+                    }
+                    bytes.extend_from_slice(head);
+                    *data = rest;
+                    if end.is_none() {
+                        if !begins(bytes) {
                             self.state = State::Lost;
                         }
-                        return;
-                    };
-                    data = data.get(end - before..).unwrap_or_default();
-                    bytes.truncate(end);
+                        continue;
+                    }
                     let (bytes, began) = (std::mem::take(bytes), *began);
-                    self.state = match Head::read(bytes) {
-                        Some(head) => begin(head, began, now, wish, out),
-                        None => State::Lost,
+                    let Some(head) = Head::read(bytes) else {
+                        self.state = State::Lost;
+                        continue;
                     };
+                    let message = self.begin(head, began, now, wish);
+                    if message.is_some() {
+                        return message;
+                    }
                 }
                 State::Body(body) => {
-                    data = body.data(data, budget);
+                    *data = body.data(data, budget);
                     if body.is_whole() {
-                        self.leave(None, now, budget, out);
-                    } else if body.is_broken() {
-                        self.leave(Some("the chunks of the body are badly formed"), now, budget, out);
-                        self.state = State::Lost;
+                        return self.leave(None, State::idle(), now, budget);
+                    }
+                    if body.is_broken() {
+                        let cut = Some("the chunks of the body are badly formed");
+                        return self.leave(cut, State::Lost, now, budget);
                     }
                 }
             }
         }
+        None
     }
 
-    fn gap(&mut self, size: u64, now: Nanoseconds, budget: &mut Budget, out: &mut Vec<Received<C>>) {
+    /// A head is there: it is the message, or a body follows it.
+    fn begin(
+        &mut self,
+        head: Head,
+        began: Nanoseconds,
+        now: Nanoseconds,
+        wish: &mut impl FnMut(&Head) -> Wish<C>,
+    ) -> Option<Received<C>> {
+        let Wish { has_body, keep, context } = wish(&head);
+        let framing = if has_body { head.framing() } else { None };
+        let message = Received { head, context, body: Vec::new(), cut: None, began, ended: now };
+        match framing {
+            None | Some(Framing::Length(0)) => {
+                self.state = State::idle();
+                Some(message)
+            }
+            Some(framing) => {
+                self.state = State::Body(Box::new(Body { message, framing, keep, taken: 0 }));
+                None
+            }
+        }
+    }
+
+    fn gap(&mut self, size: u64, now: Nanoseconds, budget: &mut Budget) -> Option<Received<C>> {
         const LOST: &str = "bytes of it were not captured";
         let State::Body(body) = &mut self.state else {
             self.state = State::Lost;
-            return;
+            return None;
         };
         if !body.skip(size) {
-            self.leave(Some(LOST), now, budget, out);
-            self.state = State::Lost;
-            return;
+            return self.leave(Some(LOST), State::Lost, now, budget);
         }
         body.message.cut.get_or_insert(LOST);
-        if body.is_whole() {
-            self.leave(None, now, budget, out);
-        }
+        if body.is_whole() { self.leave(None, State::idle(), now, budget) } else { None }
     }
 
-    fn end(&mut self, now: Nanoseconds, budget: &mut Budget, out: &mut Vec<Received<C>>) {
-        if let State::Body(body) = &self.state {
-            let until_close = matches!(body.framing, Framing::Close);
-            self.leave((!until_close).then_some("the connection or the capture ends before it does"), now, budget, out);
-        }
-        self.state = State::Lost;
+    fn end(&mut self, now: Nanoseconds, budget: &mut Budget) -> Option<Received<C>> {
+        let until_close = matches!(&self.state, State::Body(body) if matches!(body.framing, Framing::Close));
+        let cut = (!until_close).then_some("the connection or the capture ends before it does");
+        self.leave(cut, State::Lost, now, budget)
     }
 
-    /// The body has ended.
-    fn leave(&mut self, cut: Option<&'static str>, now: Nanoseconds, budget: &mut Budget, out: &mut Vec<Received<C>>) {
-        if let State::Body(body) = std::mem::replace(&mut self.state, State::idle()) {
-            let Body { mut message, taken, .. } = *body;
-            budget.give_back(taken);
-            message.cut = message.cut.or(cut);
-            message.ended = now;
-            out.push(message);
-        }
-    }
-}
-
-fn begin<C>(
-    head: Head,
-    began: Nanoseconds,
-    now: Nanoseconds,
-    wish: &mut impl FnMut(&Head) -> Wish<C>,
-    out: &mut Vec<Received<C>>,
-) -> State<C> {
-    let Wish { has_body, keep, context } = wish(&head);
-    let framing = if has_body { head.framing() } else { None };
-    let message = Received { head, context, body: Vec::new(), cut: None, began, ended: now };
-    match framing {
-        None | Some(Framing::Length(0)) => {
-            out.push(message);
-            State::idle()
-        }
-        Some(framing) => State::Body(Box::new(Body { message, framing, keep, taken: 0 })),
+    /// The body has ended, where there is one.
+    fn leave(
+        &mut self,
+        cut: Option<&'static str>,
+        next: State<C>,
+        now: Nanoseconds,
+        budget: &mut Budget,
+    ) -> Option<Received<C>> {
+        let State::Body(body) = std::mem::replace(&mut self.state, next) else { return None };
+        let Body { mut message, taken, .. } = *body;
+        budget.give_back(taken);
+        message.cut = message.cut.or(cut);
+        message.ended = now;
+        Some(message)
     }
 }
 
@@ -364,11 +380,16 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
     STARTS.iter().any(|start| bytes.starts_with(start) || start.starts_with(bytes))
 }
 
-/// Where a head ends, of which the first `before` bytes were looked at already.
-fn head_end(bytes: &[u8], before: usize) -> Option<usize> {
-    let from = before.saturating_sub(3);
-    let fresh = bytes.get(from..)?;
-    fresh.windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at + 4)
+/// Where a head ends in `data`, when `before` is there of it already.
+fn head_end(before: &[u8], data: &[u8]) -> Option<usize> {
+    const END: &[u8] = b"\r\n\r\n";
+    // The end may begin in what is there.
+    let across = (1..END.len()).rev().find(|known| {
+        let (first, rest) = END.split_at(*known);
+        before.ends_with(first) && data.starts_with(rest)
+    });
+    let within = || data.windows(END.len()).position(|window| window == END).map(|at| at + END.len());
+    across.map(|known| END.len() - known).or_else(within)
 }
 
 impl Head {
@@ -395,7 +416,7 @@ impl Head {
 
     /// Bytes that are a head and nothing else.
     pub(super) fn alone(bytes: &[u8]) -> Option<Self> {
-        let is_whole = bytes.len() <= MAX_HEAD && head_end(bytes, 0) == Some(bytes.len());
+        let is_whole = bytes.len() <= MAX_HEAD && head_end(&[], bytes) == Some(bytes.len());
         is_whole.then(|| Self::read(bytes.to_vec())).flatten()
     }
 
@@ -449,7 +470,10 @@ mod tests {
         let mut wish =
             |head: &Head| Wish { has_body: head.start != Start::Response { status: 304 }, keep: 1 << 16, context: () };
         for (now, piece) in pieces.iter().enumerate() {
-            reader.piece(piece, now as u64, &mut budget, &mut wish, &mut out);
+            let mut piece = *piece;
+            while let Some(message) = reader.next(&mut piece, now as u64, &mut budget, &mut wish) {
+                out.push(message);
+            }
         }
         out
     }
@@ -471,6 +495,14 @@ mod tests {
             let received = read(&pieces);
             assert_eq!(bodies(&received), [("abc", false), ("def", false), ("", false)], "{size}");
         }
+    }
+
+    #[test]
+    fn a_head_keeps_no_memory_for_what_follows_it() {
+        let head = b"HTTP/1.1 304 Not Modified\r\n\r\n";
+        let received = read(&[Piece::Data(&head.repeat(100))]);
+        assert_eq!(received.len(), 100);
+        assert!(received.iter().all(|message| message.head.bytes.capacity() < 2 * head.len()));
     }
 
     #[test]

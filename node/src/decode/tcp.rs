@@ -38,7 +38,7 @@ impl Budget {
 }
 
 /// What comes out, in order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     Data(&'a [u8]),
     /// So many bytes were not captured.
