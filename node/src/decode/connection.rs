@@ -10,7 +10,7 @@ use peerdist_protocol::schema::{
 
 use super::file::Nanoseconds;
 use super::http::{Head, Reader, Received, Start, Wish};
-use super::message::{Answered, Over, Seen, what};
+use super::message::{Answered, Over, Seen};
 use super::tcp::{Budget, Direction, Piece};
 use super::tls::{self, KeyLog, Session};
 
@@ -28,10 +28,19 @@ pub(super) struct Asked {
     id: u64,
     /// Which side asks.
     side: usize,
-    method: String,
-    target: String,
+    is_head: bool,
+    /// The path of a POST to one of the protocols' paths, which are short.
+    path: Option<Box<str>>,
     /// What was handed on of it.
     shown: Option<Answered>,
+}
+
+impl Asked {
+    /// The memory that it takes.
+    fn held(&self) -> usize {
+        let text = self.path.as_ref().map_or(0, |path| path.len());
+        size_of::<Self>() + text + self.shown.as_ref().map_or(0, |shown| shown.what.capacity())
+    }
 }
 
 /// What a message belongs to.
@@ -49,6 +58,8 @@ pub(super) struct Connection {
     sides: [Side; 2],
     asked: VecDeque<Asked>,
     requests: u64,
+    /// What was taken from the budget for heads and requests.
+    taken: usize,
     has_begun: bool,
     /// Where HTTP is inside TLS.
     tls: Option<Box<Session>>,
@@ -83,6 +94,7 @@ impl Connection {
             sides: [Side::default(), Side::default()],
             asked: VecDeque::new(),
             requests: 0,
+            taken: 0,
             has_begun: false,
             tls: None,
         }
@@ -150,10 +162,25 @@ impl Connection {
         if matches!(piece, Piece::Gap(_)) && self.sides.get(side).is_some_and(|side| side.reader.is_lost()) {
             self.asked.retain(|asked| asked.side == side);
         }
+        self.settle(around.budget);
+    }
+
+    /// Accounts for heads and requests; where there is no memory for them they are given up.
+    fn settle(&mut self, budget: &mut Budget) {
+        budget.give_back(std::mem::take(&mut self.taken));
+        let heads: usize = self.sides.iter().map(|side| side.reader.held()).sum();
+        let held = heads + self.asked.iter().map(Asked::held).sum::<usize>();
+        if budget.take(held) {
+            self.taken = held;
+        } else {
+            self.sides.iter_mut().for_each(|side| side.reader.give_up(budget));
+            self.asked = VecDeque::new();
+        }
     }
 
     /// The requests that got no answer.
-    pub(super) fn unanswered(self) -> impl Iterator<Item = Answered> {
+    pub(super) fn unanswered(self, budget: &mut Budget) -> impl Iterator<Item = Answered> {
+        budget.give_back(self.taken);
         self.asked.into_iter().filter_map(|asked| asked.shown)
     }
 
@@ -178,17 +205,17 @@ impl Connection {
                     }
                 };
                 let Some(tree) = tree else { return };
-                let (name, what) = (tree.name, what(&tree));
-                let number = hand_on(Found { tree, seen, answers: None, is_request: true, is_cut });
+                let mut shown = Answered::new(0, &tree, seen);
+                shown.number = hand_on(Found { tree, seen, answers: None, is_request: true, is_cut });
                 if let Some(asked) = self.asked.iter_mut().find(|asked| asked.id == id) {
-                    asked.shown = Some(Answered { number, name, what, seen });
+                    asked.shown = Some(shown);
                 }
             }
             Context::Answer(asked) => {
                 let Start::Response { status } = head.start else { return };
                 let answers = asked.as_ref().and_then(|asked| asked.shown.clone());
-                let ours = asked.as_ref().filter(|asked| asked.method == "POST");
-                let ours = ours.and_then(|asked| response_at(path(&asked.target), &body));
+                let path = asked.as_ref().and_then(|asked| asked.path.as_deref());
+                let ours = path.and_then(|path| response_at(path, &body));
                 match ours {
                     Some(structure) if status == 200 => {
                         let tree = read_body(structure, &body, cut);
@@ -199,7 +226,7 @@ impl Connection {
                         hand_on(Found { tree, seen, answers, is_request: false, is_cut: false });
                     }
                     None => {
-                        let is_head = asked.as_ref().is_some_and(|asked| asked.method == "HEAD");
+                        let is_head = asked.as_ref().is_some_and(|asked| asked.is_head);
                         let body = (!is_head && status != 304).then_some(&body[..]);
                         answer(&head, status, asked.is_some(), body, cut, seen, answers, hand_on);
                     }
@@ -264,21 +291,20 @@ fn wish(head: &Head, side: usize, asked: &mut VecDeque<Asked>, requests: &mut u6
             if asked.len() == MAX_ASKED {
                 asked.pop_front();
             }
-            let (method, target) = (method.clone(), target.clone());
-            let is_ours = method == "POST" && request_at(path(&target), &[]).is_some();
-            asked.push_back(Asked { id: *requests, side, method, target, shown: None });
-            let keep = if is_ours { MAX_MESSAGE } else { 0 };
+            let path = Some(path(target)).filter(|path| method == "POST" && request_at(path, &[]).is_some());
+            let keep = if path.is_some() { MAX_MESSAGE } else { 0 };
+            let (is_head, path) = (method == "HEAD", path.map(Box::from));
+            asked.push_back(Asked { id: *requests, side, is_head, path, shown: None });
             Wish { has_body: true, keep, context: Context::Request(*requests) }
         }
         // An interim answer is none.
         Start::Response { status: 100..=199 } => Wish { has_body: false, keep: 0, context: Context::Answer(None) },
         Start::Response { status } => {
             let asked = asked.pop_front();
-            let is_head = asked.as_ref().is_some_and(|asked| asked.method == "HEAD");
-            let is_ours = |asked: &Asked| asked.method == "POST" && request_at(path(&asked.target), &[]).is_some();
+            let is_head = asked.as_ref().is_some_and(|asked| asked.is_head);
             let keep = match &asked {
                 _ if head.lists("Content-Encoding", CONTENT_CODING) => MAX_CONTENT_INFORMATION,
-                Some(asked) if !is_ours(asked) => 0,
+                Some(asked) if asked.path.is_none() => 0,
                 _ => MAX_MESSAGE,
             };
             Wish { has_body: !is_head && !matches!(status, 204 | 304), keep, context: Context::Answer(asked) }

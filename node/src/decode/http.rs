@@ -8,6 +8,8 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 128;
 /// The longest line of a chunked body that has a size or a trailer.
 const MAX_LINE: usize = 8 << 10;
+/// What a header line takes beside its text.
+const PER_LINE: usize = 96;
 
 /// What messages begin with.
 const STARTS: [&[u8]; 9] =
@@ -114,6 +116,22 @@ impl<C> Reader<C> {
     /// Whether the place in the stream was lost, or it is no HTTP.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
+    }
+
+    /// The memory that is not taken from a budget: that of heads and lines. Bodies are.
+    pub(super) fn held(&self) -> usize {
+        match &self.state {
+            State::Head { bytes, .. } => bytes.capacity(),
+            State::Body(body) => body.message.head.held() + body.framing.held(),
+            State::Lost => 0,
+        }
+    }
+
+    /// Gives up what is held.
+    pub(super) fn give_up(&mut self, budget: &mut Budget) {
+        if let State::Body(body) = std::mem::replace(&mut self.state, State::Lost) {
+            budget.give_back(body.taken);
+        }
     }
 
     /// Takes a piece up to the end of the next message, which it returns; what follows is left in `piece`. `wish` is
@@ -282,16 +300,24 @@ impl<C> Body<C> {
     }
 
     fn keep(&mut self, data: &[u8], budget: &mut Budget) {
-        let wanted = data.get(..self.keep.saturating_sub(self.message.body.len())).unwrap_or(data);
+        let body = &mut self.message.body;
+        let room = self.keep.saturating_sub(body.len());
+        let wanted = data.get(..room).unwrap_or(data);
         if self.message.cut.is_some() || wanted.is_empty() {
             return;
         }
-        if budget.take(wanted.len()) {
-            self.taken += wanted.len();
-            self.message.body.extend_from_slice(wanted);
-        } else {
-            self.message.cut = Some("the memory for bodies is used up");
+        let more = (body.len() + wanted.len()).saturating_sub(body.capacity());
+        if more > 0 {
+            // What is reserved is what is taken from the budget.
+            let more = more.max(body.capacity() / 4).min(self.keep - body.capacity());
+            if !budget.take(more) {
+                self.message.cut = Some("the memory for bodies is used up");
+                return;
+            }
+            self.taken += more;
+            body.reserve_exact(body.capacity() + more - body.len());
         }
+        body.extend_from_slice(wanted);
     }
 
     /// Goes on behind bytes that are not there, where they are within the body.
@@ -323,6 +349,15 @@ impl<C> Body<C> {
             Framing::Chunked(Chunk::Size(line) | Chunk::Trailer(line)) => line.len() >= MAX_LINE,
             Framing::Chunked(Chunk::End(count)) => *count > 2,
             _ => false,
+        }
+    }
+}
+
+impl Framing {
+    fn held(&self) -> usize {
+        match self {
+            Self::Chunked(Chunk::Size(line) | Chunk::Trailer(line)) => line.capacity(),
+            _ => 0,
         }
     }
 }
@@ -418,6 +453,11 @@ impl Head {
     pub(super) fn alone(bytes: &[u8]) -> Option<Self> {
         let is_whole = bytes.len() <= MAX_HEAD && head_end(&[], bytes) == Some(bytes.len());
         is_whole.then(|| Self::read(bytes.to_vec())).flatten()
+    }
+
+    fn held(&self) -> usize {
+        let lines = self.lines.iter().map(|(_, name, value)| name.len() + value.len() + PER_LINE);
+        self.bytes.capacity() + lines.sum::<usize>()
     }
 
     /// Its bytes, up to the empty line and with it.

@@ -8,6 +8,9 @@ use peerdist_protocol::schema::{Node, Tree};
 
 use super::file::Nanoseconds;
 
+/// The most bytes that are kept of what a request asks for.
+const MAX_WHAT: usize = 256;
+
 /// A message of one of the protocols.
 #[derive(Debug)]
 pub struct Message<'a> {
@@ -72,10 +75,22 @@ pub struct Answered {
     pub number: u64,
     /// The document's name for it.
     pub name: &'static str,
-    /// What it asks for, in a few words.
+    /// What it asks for, in a few words; long ones are cut.
     pub what: String,
     /// Where it was seen.
     pub seen: Option<Seen>,
+}
+
+impl Answered {
+    pub(super) fn new(number: u64, tree: &Tree<'_>, seen: Option<Seen>) -> Self {
+        let mut what = what(tree);
+        if what.len() > MAX_WHAT {
+            what.truncate(what.floor_char_boundary(MAX_WHAT - 2));
+            what.push_str("..");
+        }
+        what.shrink_to_fit();
+        Self { number, name: tree.name, what, seen }
+    }
 }
 
 /// What happens.

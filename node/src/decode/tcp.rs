@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use super::packet::Segment;
 
-/// The most bytes of one direction that wait for those before them.
+/// The most memory of one direction that waits for the bytes before it.
 const MAX_WAITING: usize = 1 << 20;
 /// The most segments of one direction that wait.
 const MAX_WAITING_SEGMENTS: usize = 4096;
+
+/// What a segment that waits takes beside its bytes.
+const PER_SEGMENT: usize = 96;
 
 /// The most bytes that one acknowledgement may say were not captured.
 const MAX_LOST: i32 = 1 << 26;
@@ -34,6 +37,10 @@ impl Budget {
 
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.0 += bytes;
+    }
+
+    pub(super) fn left(&self) -> usize {
+        self.0
     }
 }
 
@@ -111,7 +118,7 @@ impl Direction {
         }
         // Behind the end there is nothing.
         for payload in std::mem::take(&mut self.waiting).into_values() {
-            self.release(payload.len(), budget);
+            self.release(&payload, budget);
         }
         if !self.ended {
             self.ended = true;
@@ -123,9 +130,10 @@ impl Direction {
         if self.waiting.get(&start).is_some_and(|known| known.len() >= payload.len()) {
             return;
         }
-        while self.waiting_bytes + payload.len() > MAX_WAITING
+        let cost = payload.len() + PER_SEGMENT;
+        while self.waiting_bytes + cost > MAX_WAITING
             || self.waiting.len() >= MAX_WAITING_SEGMENTS
-            || !budget.take(payload.len())
+            || !budget.take(cost)
         {
             if self.waiting.is_empty() {
                 self.jump(start, out);
@@ -134,13 +142,13 @@ impl Direction {
             self.skip(budget, out);
         }
         if self.next.is_some_and(|next| start <= next) {
-            budget.give_back(payload.len());
+            budget.give_back(cost);
             self.hand_on(start, payload, out);
             return self.drain(budget, out);
         }
-        self.waiting_bytes += payload.len();
+        self.waiting_bytes += cost;
         if let Some(replaced) = self.waiting.insert(start, payload.into()) {
-            self.release(replaced.len(), budget);
+            self.release(&replaced, budget);
         }
     }
 
@@ -165,14 +173,15 @@ impl Direction {
             && self.next.is_some_and(|next| *entry.key() <= next)
         {
             let (start, payload) = entry.remove_entry();
-            self.release(payload.len(), budget);
+            self.release(&payload, budget);
             self.hand_on(start, &payload, out);
         }
     }
 
-    fn release(&mut self, bytes: usize, budget: &mut Budget) {
-        self.waiting_bytes -= bytes;
-        budget.give_back(bytes);
+    fn release(&mut self, payload: &[u8], budget: &mut Budget) {
+        let cost = payload.len() + PER_SEGMENT;
+        self.waiting_bytes -= cost;
+        budget.give_back(cost);
     }
 
     /// Hands on what of a segment has not been there yet; it begins where bytes are due, or before.
@@ -296,9 +305,9 @@ mod tests {
 
     #[test]
     fn without_a_budget_nothing_waits() {
-        let mut stream = Stream { budget: Budget::new(10), ..Stream::new() };
+        let mut stream = Stream { budget: Budget::new(PER_SEGMENT + 7), ..Stream::new() };
         stream.data(0, b"a").data(2, &[0; 8]).data(20, b"abc");
         assert_eq!(stream.out, ["a", "gap 1", "\0\0\0\0\0\0\0\0"]);
-        assert_eq!(stream.budget.0, 7);
+        assert_eq!(stream.budget.0, 4);
     }
 }
