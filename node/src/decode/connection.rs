@@ -11,6 +11,7 @@ use peerdist_protocol::schema::{
 use super::file::Nanoseconds;
 use super::http::{Head, Reader, Received, Start, Wish};
 use super::message::{Answered, Over, Seen};
+use super::packet::Segment;
 use super::tcp::{Budget, Direction, Piece};
 use super::tls::{self, KeyLog, Session};
 
@@ -110,8 +111,12 @@ impl Connection {
         self.sides.get_mut(side).map(|side| &mut side.direction)
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.sides.iter().all(|side| side.direction.has_ended())
+    /// Whether a segment begins another connection on the same ports. A SYN that comes twice does not.
+    pub(super) fn is_over(&self, source: SocketAddr, segment: &Segment<'_>) -> bool {
+        let has_end = || segment.acknowledged.is_none() && self.sides.iter().any(|side| side.direction.has_end());
+        let known = self.sides.get(self.side_of(source));
+        let is_another = || known.is_some_and(|side| side.direction.is_begun_by_another(segment.sequence));
+        segment.syn && (is_another() || has_end())
     }
 
     /// Takes a piece of a side's bytes and hands on the messages that are whole with it. `hand_on` gives the number

@@ -217,9 +217,7 @@ impl Decoder {
         out: &mut impl FnMut(Event<'_>),
     ) {
         let ends = if source <= destination { [source, destination] } else { [destination, source] };
-        // The same ports again are another connection; a SYN that comes twice is not.
-        let begins = segment.syn && segment.acknowledged.is_none();
-        if begins && self.connections.get(&ends).is_some_and(|(_, connection)| connection.has_ended()) {
+        if self.connections.get(&ends).is_some_and(|(_, connection)| connection.is_over(source, segment)) {
             self.forget(ends, out);
         }
         self.clock += 1;

@@ -57,6 +57,8 @@ pub(super) enum Piece<'a> {
 /// A direction of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Direction {
+    /// The sequence number of the first byte.
+    first: Option<u32>,
     /// The position of the byte that is due. Its lower half is the sequence number.
     next: Option<u64>,
     waiting: BTreeMap<u64, Box<[u8]>>,
@@ -67,9 +69,14 @@ pub(super) struct Direction {
 }
 
 impl Direction {
-    /// Whether the sender has ended and everything was there.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
+    /// Whether the sender has said where it ends.
+    pub(super) fn has_end(&self) -> bool {
+        self.ended || self.end.is_some()
+    }
+
+    /// Whether a SYN with this sequence number is not the one that this direction began with.
+    pub(super) fn is_begun_by_another(&self, sequence: u32) -> bool {
+        self.first.is_some_and(|first| first != sequence.wrapping_add(1))
     }
 
     /// Takes a segment; what can be handed on goes to `out`. Without a SYN, the first segment that is seen is taken
@@ -79,6 +86,7 @@ impl Direction {
             return;
         }
         let sequence = segment.sequence.wrapping_add(u32::from(segment.syn));
+        self.first.get_or_insert(sequence);
         let next = *self.next.get_or_insert(1 << 32 | u64::from(sequence));
         // Which of the two readings of a sequence number is meant, the nearer one says.
         let distance = sequence.wrapping_sub(next as u32) as i32;

@@ -182,3 +182,37 @@ fn a_probe_with_a_huge_id_is_shown_and_not_kept() {
     }
     assert_eq!((count, decoder.probes.len()), (2, 1));
 }
+
+/// An exchange after the handshake, from these sequence numbers on.
+fn connection(said: &mut Said, first: [u32; 2]) -> [Sender; 2] {
+    let [mut asks, mut answers] = Sender::pair(0);
+    for (side, first) in [&mut asks, &mut answers].into_iter().zip(first) {
+        side.next = first.wrapping_add(1);
+    }
+    // The SYN comes twice.
+    said.packet(&asks.at(first[0], b"", "S"));
+    said.packet(&asks.at(first[0], b"", "S"));
+    asks.acknowledged = answers.next;
+    said.packet(&answers.at(first[1], b"", "SA"));
+    said.packet(&asks.say(GET));
+    answers.acknowledged = asks.next;
+    said.packet(&answers.say(NONE));
+    asks.acknowledged = answers.next;
+    [asks, answers]
+}
+
+#[test]
+fn the_same_ports_again_are_another_connection() {
+    for (second, end) in [([1000, 5000], ""), ([900_000, 5_000_000], ""), ([1000, 5000], "F"), ([100_000, 7], "F")] {
+        let mut said = Said::default();
+        let [asks, _] = connection(&mut said, [100_000, 200_000]);
+        if !end.is_empty() {
+            said.packet(&asks.at(asks.next, b"", "FA"));
+        }
+        connection(&mut said, second);
+        said.finish();
+        let pairs: Vec<_> = said.messages.iter().map(|(number, _, answers)| (*number, *answers)).collect();
+        assert_eq!(pairs, [(1, None), (2, Some(1)), (3, None), (4, Some(3))], "{second:?} {end}");
+        assert_eq!(said.decoder.counters(), Counters { connections: 2, ..Counters::default() }, "{second:?} {end}");
+    }
+}
