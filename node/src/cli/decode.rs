@@ -113,7 +113,7 @@ impl Printer<'_> {
             Event::Message(message) => {
                 text::message(self.to, message, opened.as_ref(), self.file.as_deref(), &self.arguments.shown)
             }
-            Event::Unanswered(_) => Ok(()),
+            Event::Unanswered(_) | Event::Unpaired(_) => Ok(()),
         }
     }
 

@@ -1,6 +1,5 @@
 //! Both directions of an HTTP connection: requests and their answers.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use peerdist_protocol::http::CONTENT_CODING;
@@ -12,6 +11,7 @@ use super::file::Nanoseconds;
 use super::http::{Head, Reader, Received, Start, Wish};
 use super::message::{Answered, Over, Seen};
 use super::packet::Segment;
+use super::pending::{Asked, Pending};
 use super::tcp::{Budget, Direction, Piece};
 use super::tls::{self, KeyLog, Session};
 
@@ -19,30 +19,6 @@ use super::tls::{self, KeyLog, Session};
 const MAX_MESSAGE: usize = 400 << 10;
 /// The most bytes of content information that are looked at.
 const MAX_CONTENT_INFORMATION: usize = 16 << 20;
-/// The most requests of one connection that wait for their answers.
-const MAX_ASKED: usize = 64;
-
-/// A request whose answer has not come.
-#[derive(Debug, Clone)]
-pub(super) struct Asked {
-    /// Which of the connection's requests it is.
-    id: u64,
-    /// Which side asks.
-    side: usize,
-    is_head: bool,
-    /// The path of a POST to one of the protocols' paths, which are short.
-    path: Option<Box<str>>,
-    /// What was handed on of it.
-    shown: Option<Answered>,
-}
-
-impl Asked {
-    /// The memory that it takes.
-    fn held(&self) -> usize {
-        let text = self.path.as_ref().map_or(0, |path| path.len());
-        size_of::<Self>() + text + self.shown.as_ref().map_or(0, |shown| shown.what.capacity())
-    }
-}
 
 /// What a message belongs to.
 #[derive(Debug)]
@@ -57,8 +33,7 @@ pub(super) struct Connection {
     /// Who has sent the first packet that was seen, and to whom.
     ends: Option<[SocketAddr; 2]>,
     sides: [Side; 2],
-    asked: VecDeque<Asked>,
-    requests: u64,
+    pending: Pending,
     /// What was taken from the budget for heads and requests.
     taken: usize,
     has_begun: bool,
@@ -93,8 +68,7 @@ impl Connection {
         Self {
             ends,
             sides: [Side::default(), Side::default()],
-            asked: VecDeque::new(),
-            requests: 0,
+            pending: Pending::new(),
             taken: 0,
             has_begun: false,
             tls: None,
@@ -156,37 +130,48 @@ impl Connection {
         hand_on: &mut impl FnMut(Found<'_>) -> u64,
     ) {
         let mut rest = *piece;
+        let knew = self.knows_place(side);
         while let Some(reader) = self.sides.get_mut(side).map(|side| &mut side.reader)
-            && let Some(message) = reader.next(&mut rest, around.now, around.budget, &mut |head| {
-                wish(head, side, &mut self.asked, &mut self.requests)
-            })
+            && let Some(message) =
+                reader.next(&mut rest, around.now, around.budget, &mut |head| wish(head, side, &mut self.pending))
         {
             self.message(side, message, hand_on);
         }
-        // Answers may be among the bytes that are lost: the next one is none of the requests before.
-        if matches!(piece, Piece::Gap(_)) && self.sides.get(side).is_some_and(|side| side.reader.is_lost()) {
-            self.asked.retain(|asked| asked.side == side);
+        let is_gap = matches!(piece, Piece::Gap(_));
+        // A capture may begin in the middle of a message: what follows is in order.
+        let lost = is_gap || knew && self.pending.has_begun() && !matches!(piece, Piece::End);
+        if lost && !self.knows_place(side) {
+            self.pending.lose(side);
         }
         self.settle(around.budget);
+    }
+
+    fn knows_place(&self, side: usize) -> bool {
+        self.sides.get(side).is_some_and(|side| !side.reader.is_lost())
     }
 
     /// Accounts for heads and requests; where there is no memory for them they are given up.
     fn settle(&mut self, budget: &mut Budget) {
         budget.give_back(std::mem::take(&mut self.taken));
         let heads: usize = self.sides.iter().map(|side| side.reader.held()).sum();
-        let held = heads + self.asked.iter().map(Asked::held).sum::<usize>();
+        let held = heads + self.pending.held();
         if budget.take(held) {
             self.taken = held;
         } else {
             self.sides.iter_mut().for_each(|side| side.reader.give_up(budget));
-            self.asked = VecDeque::new();
+            self.pending.go_astray();
         }
+    }
+
+    /// Requests whose answers cannot be told from others, since the last call.
+    pub(super) fn unpaired(&mut self) -> Vec<Answered> {
+        self.pending.unpaired()
     }
 
     /// The requests that got no answer.
     pub(super) fn unanswered(self, budget: &mut Budget) -> impl Iterator<Item = Answered> {
         budget.give_back(self.taken);
-        self.asked.into_iter().filter_map(|asked| asked.shown)
+        self.pending.unanswered()
     }
 
     fn message(&mut self, side: usize, message: Received<Context>, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
@@ -212,9 +197,7 @@ impl Connection {
                 let Some(tree) = tree else { return };
                 let mut shown = Answered::new(0, &tree, seen);
                 shown.number = hand_on(Found { tree, seen, answers: None, is_request: true, is_cut });
-                if let Some(asked) = self.asked.iter_mut().find(|asked| asked.id == id) {
-                    asked.shown = Some(shown);
-                }
+                self.pending.shown(id, shown);
             }
             Context::Answer(asked) => {
                 let Start::Response { status } = head.start else { return };
@@ -289,23 +272,18 @@ pub(super) fn head<R>(name: &str, bytes: &[u8], take: impl FnOnce(Tree<'_>) -> R
 }
 
 /// What is wanted of the body of a message with this head; keeps the account of requests.
-fn wish(head: &Head, side: usize, asked: &mut VecDeque<Asked>, requests: &mut u64) -> Wish<Context> {
+fn wish(head: &Head, side: usize, pending: &mut Pending) -> Wish<Context> {
     match &head.start {
         Start::Request { method, target, .. } => {
-            *requests += 1;
-            if asked.len() == MAX_ASKED {
-                asked.pop_front();
-            }
             let path = Some(path(target)).filter(|path| method == "POST" && request_at(path, &[]).is_some());
             let keep = if path.is_some() { MAX_MESSAGE } else { 0 };
-            let (is_head, path) = (method == "HEAD", path.map(Box::from));
-            asked.push_back(Asked { id: *requests, side, is_head, path, shown: None });
-            Wish { has_body: true, keep, context: Context::Request(*requests) }
+            let id = pending.request(side, method == "HEAD", path);
+            Wish { has_body: true, keep, context: Context::Request(id) }
         }
         // An interim answer is none.
         Start::Response { status: 100..=199 } => Wish { has_body: false, keep: 0, context: Context::Answer(None) },
         Start::Response { status } => {
-            let asked = asked.pop_front();
+            let asked = pending.answer();
             let is_head = asked.as_ref().is_some_and(|asked| asked.is_head);
             let keep = match &asked {
                 _ if head.lists("Content-Encoding", CONTENT_CODING) => MAX_CONTENT_INFORMATION,

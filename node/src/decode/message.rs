@@ -102,6 +102,8 @@ pub enum Event<'a> {
     Message(Message<'a>),
     /// A request got no answer until its connection or the capture ended.
     Unanswered(Answered),
+    /// The answer of a request cannot be told from others, or was not captured.
+    Unpaired(Answered),
 }
 
 /// What a message is about, in a few words: segment and blocks, or a URL.

@@ -16,6 +16,7 @@ mod http;
 mod keys;
 mod message;
 mod packet;
+mod pending;
 mod summary;
 mod tcp;
 #[cfg(test)]
@@ -45,6 +46,8 @@ const MAX_CONNECTIONS: usize = 16_384;
 const MAX_HELD: usize = 64 << 20;
 /// What is left of it for a packet: the connections that were silent longest are given up for more.
 const RESERVE: usize = 8 << 20;
+/// How much of one side of a connection that came without packets is read at a time.
+const PIECE: usize = 64 << 10;
 /// The most Probes whose answers may still come.
 const MAX_PROBES: usize = 4096;
 /// The longest MessageID of a Probe that answers are looked for, in bytes. That of a UUID has 45.
@@ -177,8 +180,12 @@ impl Decoder {
     pub fn http(&mut self, bytes: &[u8], out: &mut impl FnMut(Event<'_>)) {
         let (mut connection, mut budget) = (Connection::new(None), Budget::new(MAX_HELD));
         let mut around = Around { now: 0, budget: &mut budget, tls_keys: &self.tls_keys };
-        for piece in [Piece::Data(bytes), Piece::End] {
+        // In pieces, so that what is to be said of requests does not wait for the end.
+        let pieces = bytes.chunks(PIECE).map(Piece::Data).chain([Piece::End]);
+        for piece in pieces {
             connection.piece(0, &piece, &mut around, &mut |found| number(found, "", &mut self.messages, out));
+            // Answers are on the other side.
+            connection.unpaired();
         }
     }
 
@@ -248,6 +255,7 @@ impl Decoder {
         }
         let step = Step::Segment(segment);
         reassemble(connection, side, &step, &mut around, counters, &mut |found| hand_on(found, comment));
+        connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         if segment.rst {
             self.forget(ends, out);
         }
@@ -274,6 +282,7 @@ impl Decoder {
                 number(found, "", messages, out)
             });
         }
+        connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         connection.unanswered(around.budget).for_each(|asked| out(Event::Unanswered(asked)));
     }
 }

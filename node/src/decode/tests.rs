@@ -112,27 +112,31 @@ struct Said {
     decoder: Decoder,
     messages: Vec<(u64, &'static str, Option<u64>)>,
     unanswered: Vec<Answered>,
+    unpaired: Vec<u64>,
 }
 
 impl Said {
     fn packet(&mut self, data: &[u8]) {
-        let Self { decoder, messages, unanswered } = self;
         let packet = Packet { number: 1, time: 0, link: 101, data, comment: "" };
-        decoder.packet(&packet, &mut |event| note(event, messages, unanswered));
+        let mut decoder = std::mem::take(&mut self.decoder);
+        decoder.packet(&packet, &mut |event| self.note(event));
+        self.decoder = decoder;
     }
 
     fn finish(&mut self) {
-        let Self { decoder, messages, unanswered } = self;
-        decoder.finish(&mut |event| note(event, messages, unanswered));
+        let mut decoder = std::mem::take(&mut self.decoder);
+        decoder.finish(&mut |event| self.note(event));
+        self.decoder = decoder;
     }
-}
 
-fn note(event: Event<'_>, messages: &mut Vec<(u64, &'static str, Option<u64>)>, unanswered: &mut Vec<Answered>) {
-    match event {
-        Event::Message(Message { number, answers, tree, .. }) => {
-            messages.push((number, tree.name, answers.map(|answered| answered.number)));
+    fn note(&mut self, event: Event<'_>) {
+        match event {
+            Event::Message(Message { number, answers, tree, .. }) => {
+                self.messages.push((number, tree.name, answers.map(|answered| answered.number)));
+            }
+            Event::Unanswered(answered) => self.unanswered.push(answered),
+            Event::Unpaired(answered) => self.unpaired.push(answered.number),
         }
-        Event::Unanswered(answered) => unanswered.push(answered),
     }
 }
 
@@ -214,5 +218,48 @@ fn the_same_ports_again_are_another_connection() {
         let pairs: Vec<_> = said.messages.iter().map(|(number, _, answers)| (*number, *answers)).collect();
         assert_eq!(pairs, [(1, None), (2, Some(1)), (3, None), (4, Some(3))], "{second:?} {end}");
         assert_eq!(said.decoder.counters(), Counters { connections: 2, ..Counters::default() }, "{second:?} {end}");
+    }
+}
+
+const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\nX-P2P-PeerDist: Version=1.1\r\nContent-Length: 0\r\n\r\n";
+
+#[test]
+fn answers_to_more_requests_than_are_kept_are_not_paired_until_all_have_come() {
+    let count = pending::MAX_ASKED + 6;
+    let (mut said, [mut asks, mut answers]) = (Said::default(), Sender::pair(0));
+    (0..count).for_each(|_| said.packet(&asks.say(GET)));
+    (0..count).for_each(|_| said.packet(&answers.say(HEAD)));
+    assert_eq!(said.messages.len(), 2 * count);
+    assert!(said.messages.iter().all(|(.., answers)| answers.is_none()));
+    assert_eq!(said.unpaired, (1..=count as u64).collect::<Vec<_>>());
+    said.packet(&asks.say(GET));
+    said.packet(&answers.say(HEAD));
+    let asked = 2 * count as u64 + 1;
+    assert_eq!(said.messages.last(), Some(&(asked + 1, "response", Some(asked))));
+    said.finish();
+    assert!(said.unanswered.is_empty() && said.unpaired.len() == count);
+}
+
+#[test]
+fn answers_are_not_paired_where_a_request_among_several_was_not_captured() {
+    for lost in 0..3 {
+        let (mut said, [mut asks, mut answers]) = (Said::default(), Sender::pair(0));
+        said.packet(&asks.at(0, b"", "S"));
+        for request in 0..3 {
+            let packet = asks.say(GET);
+            if request != lost {
+                said.packet(&packet);
+            }
+        }
+        answers.acknowledged = asks.next;
+        (0..3).for_each(|_| said.packet(&answers.say(HEAD)));
+        let pairs: Vec<_> =
+            said.messages.iter().filter_map(|(number, _, answers)| answers.map(|to| (to, *number))).collect();
+        assert_eq!(pairs, [], "{lost}");
+        said.packet(&asks.say(GET));
+        said.packet(&answers.say(HEAD));
+        assert_eq!(said.messages.last(), Some(&(7, "response", Some(6))), "{lost}");
+        said.finish();
+        assert_eq!((said.unpaired.len(), said.unanswered.len()), (2, 0), "{lost}");
     }
 }
