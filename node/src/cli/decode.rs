@@ -72,6 +72,7 @@ pub(super) fn note(path: &Path, read: &Read) {
         read.damage.as_ref().map(|damage| format!("{damage}; {} packets were read", read.packets)),
         plural(counters.unknown_link, "packets of a link layer that is not known"),
         plural(counters.fragments, "fragments of IP packets, which are not put together"),
+        plural(counters.unread_heads, "heads of HTTP messages could not be read"),
         plural(counters.lost_bytes, "bytes of TCP connections were not captured"),
     ];
     for note in notes.into_iter().flatten() {

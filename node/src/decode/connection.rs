@@ -8,7 +8,7 @@ use peerdist_protocol::schema::{
 };
 
 use super::file::Nanoseconds;
-use super::http::{Head, Reader, Received, Start, Wish};
+use super::http::{Head, Reader, Received, Start, TOO_LARGE, Wish};
 use super::message::{Answered, Over, Seen};
 use super::packet::Segment;
 use super::pending::{Asked, Pending};
@@ -163,6 +163,11 @@ impl Connection {
         }
     }
 
+    /// How many heads could not be read.
+    pub(super) fn unread(&self) -> u64 {
+        self.sides.iter().map(|side| side.reader.unread()).sum()
+    }
+
     /// Requests whose answers cannot be told from others, since the last call.
     pub(super) fn unpaired(&mut self) -> Vec<Answered> {
         self.pending.unpaired()
@@ -175,7 +180,8 @@ impl Connection {
     }
 
     fn message(&mut self, side: usize, message: Received<Context>, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
-        let Received { head, context, body, cut, began, ended } = message;
+        let Received { head, context, body, size, cut, began, ended } = message;
+        let whole = Whole { size, cut, fault: head.fault };
         let is_cut = cut.is_some();
         let over = if self.tls.is_some() { Over::Tls } else { Over::Tcp };
         let seen = self.ends.map(|[first, second]| {
@@ -188,10 +194,10 @@ impl Connection {
                 let structure = (method == "POST").then(|| request_at(path(target), &body)).flatten();
                 let lines = head.lines();
                 let tree = match structure {
-                    Some(structure) => Some(read_body(structure, &body, cut)),
+                    Some(structure) => Some(read_body(structure, &body, &whole)),
                     None => {
                         let start = Headers::Request { method, target, http_1_1: *http_1_1 };
-                        dissect_headers(start, &lines, head.bytes())
+                        dissect_headers(start, &lines, head.bytes()).map(|tree| with_fault(tree, head.fault))
                     }
                 };
                 let Some(tree) = tree else { return };
@@ -206,7 +212,7 @@ impl Connection {
                 let ours = path.and_then(|path| response_at(path, &body));
                 match ours {
                     Some(structure) if status == 200 => {
-                        let tree = read_body(structure, &body, cut);
+                        let tree = read_body(structure, &body, &whole);
                         hand_on(Found { tree, seen, answers, is_request: false, is_cut });
                     }
                     Some(structure) => {
@@ -216,12 +222,20 @@ impl Connection {
                     None => {
                         let is_head = asked.as_ref().is_some_and(|asked| asked.is_head);
                         let body = (!is_head && status != 304).then_some(&body[..]);
-                        answer(&head, status, asked.is_some(), body, cut, seen, answers, hand_on);
+                        answer(&head, status, asked.is_some(), body, &whole, seen, answers, hand_on);
                     }
                 }
             }
         }
     }
+}
+
+/// What is to be said of a body beside what is in it.
+struct Whole {
+    size: usize,
+    cut: Option<&'static str>,
+    /// What is wrong with the head.
+    fault: Option<httparse::Error>,
 }
 
 /// An answer of ordinary HTTP, or one whose request was not seen.
@@ -231,7 +245,7 @@ fn answer(
     status: u16,
     is_paired: bool,
     body: Option<&[u8]>,
-    cut: Option<&'static str>,
+    whole: &Whole,
     seen: Option<Seen>,
     answers: Option<Answered>,
     hand_on: &mut impl FnMut(Found<'_>) -> u64,
@@ -239,18 +253,18 @@ fn answer(
     let found = |tree, answers, is_cut| Found { tree, seen, answers, is_request: false, is_cut };
     let lines = head.lines();
     if let Some(tree) = dissect_headers(Headers::Response { status }, &lines, head.bytes()) {
-        hand_on(found(tree, answers.clone(), false));
+        hand_on(found(with_fault(tree, head.fault), answers.clone(), false));
         if let Some(body) = body.filter(|_| head.lists("Content-Encoding", CONTENT_CODING)) {
             let structure = match body {
                 [0, 2, ..] => &tables::CONTENT_INFORMATION_2,
                 _ => &tables::CONTENT_INFORMATION_1,
             };
-            hand_on(found(read_body(structure, body, cut), answers, cut.is_some()));
+            hand_on(found(read_body(structure, body, whole), answers, whole.cut.is_some()));
         }
     } else if let Some(body) = body.filter(|_| !is_paired)
         && let Some(structure) = recognise(body)
     {
-        hand_on(found(read_body(structure, body, cut), answers, cut.is_some()));
+        hand_on(found(read_body(structure, body, whole), answers, whole.cut.is_some()));
     } else if answers.is_some() {
         // The content itself, though content information would have done.
         hand_on(found(plain_answer("MS-PCCRTP", "2.2", status, head.bytes()), answers, false));
@@ -268,7 +282,7 @@ pub(super) fn head<R>(name: &str, bytes: &[u8], take: impl FnOnce(Tree<'_>) -> R
         Start::Response { status } => Headers::Response { status: *status },
         Start::Request { method, target, http_1_1 } => Headers::Request { method, target, http_1_1: *http_1_1 },
     };
-    dissect_headers(start, &lines, head.bytes()).map(take)
+    dissect_headers(start, &lines, head.bytes()).map(|tree| take(with_fault(tree, head.fault)))
 }
 
 /// What is wanted of the body of a message with this head; keeps the account of requests.
@@ -304,13 +318,26 @@ fn path(target: &str) -> &str {
     target.split('?').next().unwrap_or(target)
 }
 
-/// A body, with a word on what is missing of it.
-fn read_body<'b>(structure: &'static Structure, body: &'b [u8], cut: Option<&'static str>) -> Tree<'b> {
+/// A body, with a word on what is missing of it, and on its head.
+fn read_body<'b>(structure: &'static Structure, body: &'b [u8], whole: &Whole) -> Tree<'b> {
     let mut tree = dissect(structure, body);
-    if let Some(reason) = cut {
+    if let Some(reason) = whole.cut {
         let section = format!("{} {}", structure.protocol, structure.section);
         let rule = format!("the message is not whole: {reason}");
         tree.faults.push(Fault { offset: body.len(), field: String::new(), rule, section, tolerated: false });
+        if reason == TOO_LARGE {
+            tree.size = whole.size;
+        }
+    }
+    with_fault(tree, whole.fault)
+}
+
+/// A message whose head HTTP does not allow says so.
+fn with_fault<'t>(mut tree: Tree<'t>, fault: Option<httparse::Error>) -> Tree<'t> {
+    if let Some(fault) = fault {
+        let rule = format!("the head is badly formed: {fault}");
+        let section = "RFC 9112 2.1".to_owned();
+        tree.faults.push(Fault { offset: 0, field: String::new(), rule, section, tolerated: false });
     }
     tree
 }

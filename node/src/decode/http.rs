@@ -11,17 +11,37 @@ const MAX_LINE: usize = 8 << 10;
 /// What a header line takes beside its text.
 const PER_LINE: usize = 96;
 
-/// What messages begin with.
-const STARTS: [&[u8]; 9] =
-    [b"HTTP/1.", b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH "];
+/// What messages begin with: the methods of HTTP, of WebDAV and of BITS, whose servers speak the protocols, too.
+const STARTS: [&[u8]; 18] = [
+    b"HTTP/1.",
+    b"GET ",
+    b"POST ",
+    b"HEAD ",
+    b"PUT ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"CONNECT ",
+    b"PATCH ",
+    b"TRACE ",
+    b"PROPFIND ",
+    b"PROPPATCH ",
+    b"MKCOL ",
+    b"COPY ",
+    b"MOVE ",
+    b"LOCK ",
+    b"UNLOCK ",
+    b"BITS_POST ",
+];
 
 /// The head of a message.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
     bytes: Vec<u8>,
     pub(super) start: Start,
-    /// Offset of the value in the head, name, value.
+    /// Offset in the head, name, value.
     lines: Vec<(usize, String, String)>,
+    /// What is wrong with it: it was read as far as it goes.
+    pub(super) fault: Option<httparse::Error>,
 }
 
 /// The first line of a message.
@@ -39,11 +59,16 @@ pub(super) struct Received<C> {
     pub(super) context: C,
     /// The bytes of the body that were asked for, up to the first that is missing.
     pub(super) body: Vec<u8>,
+    /// How many bytes it had, whether they were asked for or not.
+    pub(super) size: usize,
     /// Why the body is not whole.
     pub(super) cut: Option<&'static str>,
     pub(super) began: Nanoseconds,
     pub(super) ended: Nanoseconds,
 }
+
+/// Why the body of a message that is larger than what was asked for is not whole.
+pub(super) const TOO_LARGE: &str = "it is larger than what is looked at of such a message";
 
 /// What is to be done with the body of a message.
 #[derive(Debug)]
@@ -59,6 +84,8 @@ pub(super) struct Wish<C> {
 #[derive(Debug)]
 pub(super) struct Reader<C> {
     state: State<C>,
+    /// Heads that could not be read.
+    unread: u64,
 }
 
 #[derive(Debug)]
@@ -102,7 +129,7 @@ enum Chunk {
 
 impl<C> Default for Reader<C> {
     fn default() -> Self {
-        Self { state: State::idle() }
+        Self { state: State::idle(), unread: 0 }
     }
 }
 
@@ -116,6 +143,11 @@ impl<C> Reader<C> {
     /// Whether the place in the stream was lost, or it is no HTTP.
     pub(super) fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost)
+    }
+
+    /// How many heads were too large, or could not be read at all.
+    pub(super) fn unread(&self) -> u64 {
+        self.unread
     }
 
     /// The memory that is not taken from a budget: that of heads and lines. Bodies are.
@@ -176,20 +208,23 @@ impl<C> Reader<C> {
                     let end = head_end(bytes, data);
                     let (head, rest) = data.split_at_checked(end.unwrap_or(data.len())).unwrap_or((data, &[]));
                     if bytes.len() + head.len() > MAX_HEAD {
+                        self.unread += u64::from(begins(if bytes.is_empty() { head } else { bytes }));
                         self.state = State::Lost;
                         *data = &[];
                         continue;
                     }
                     bytes.extend_from_slice(head);
                     *data = rest;
+                    if !begins(bytes) {
+                        self.state = State::Lost;
+                        continue;
+                    }
                     if end.is_none() {
-                        if !begins(bytes) {
-                            self.state = State::Lost;
-                        }
                         continue;
                     }
                     let (bytes, began) = (std::mem::take(bytes), *began);
                     let Some(head) = Head::read(bytes) else {
+                        self.unread += 1;
                         self.state = State::Lost;
                         continue;
                     };
@@ -223,7 +258,7 @@ impl<C> Reader<C> {
     ) -> Option<Received<C>> {
         let Wish { has_body, keep, context } = wish(&head);
         let framing = if has_body { head.framing() } else { None };
-        let message = Received { head, context, body: Vec::new(), cut: None, began, ended: now };
+        let message = Received { head, context, body: Vec::new(), size: 0, cut: None, began, ended: now };
         match framing {
             None | Some(Framing::Length(0)) => {
                 self.state = State::idle();
@@ -300,10 +335,11 @@ impl<C> Body<C> {
     }
 
     fn keep(&mut self, data: &[u8], budget: &mut Budget) {
+        self.message.size = self.message.size.saturating_add(data.len());
         let body = &mut self.message.body;
         let room = self.keep.saturating_sub(body.len());
         let wanted = data.get(..room).unwrap_or(data);
-        if self.message.cut.is_some() || wanted.is_empty() {
+        if self.message.cut.is_some() || self.keep == 0 {
             return;
         }
         let more = (body.len() + wanted.len()).saturating_sub(body.capacity());
@@ -318,6 +354,9 @@ impl<C> Body<C> {
             body.reserve_exact(body.capacity() + more - body.len());
         }
         body.extend_from_slice(wanted);
+        if wanted.len() < data.len() {
+            self.message.cut = Some(TOO_LARGE);
+        }
     }
 
     /// Goes on behind bytes that are not there, where they are within the body.
@@ -415,38 +454,74 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
     STARTS.iter().any(|start| bytes.starts_with(start) || start.starts_with(bytes))
 }
 
-/// Where a head ends in `data`, when `before` is there of it already.
+/// Where a head ends in `data`, when `before` is there of it already: behind an empty line. A line may end with LF alone
+/// (RFC 9112, 2.2).
 fn head_end(before: &[u8], data: &[u8]) -> Option<usize> {
-    const END: &[u8] = b"\r\n\r\n";
-    // The end may begin in what is there.
-    let across = (1..END.len()).rev().find(|known| {
-        let (first, rest) = END.split_at(*known);
-        before.ends_with(first) && data.starts_with(rest)
-    });
-    let within = || data.windows(END.len()).position(|window| window == END).map(|at| at + END.len());
-    across.map(|known| END.len() - known).or_else(within)
+    let mut is_empty = matches!(before, [.., b'\n'] | [.., b'\n', b'\r']);
+    let mut start = 0;
+    for (end, _) in data.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        let line = data.get(start..end).unwrap_or_default();
+        if is_empty && matches!(line, b"" | b"\r") {
+            return Some(end + 1);
+        }
+        (is_empty, start) = (true, end + 1);
+    }
+    None
+}
+
+impl Start {
+    /// Reads the first line of a head.
+    fn read(line: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(line);
+        let (first, rest) = text.split_once(' ')?;
+        if first.starts_with("HTTP/1.") {
+            let status = rest.trim_start().split(' ').next()?.parse().ok()?;
+            return Some(Self::Response { status });
+        }
+        let (target, version) = rest.rsplit_once(' ')?;
+        let http_1_1 = version != "HTTP/1.0";
+        version.starts_with("HTTP/1.").then(|| Self::Request {
+            method: first.to_owned(),
+            target: target.trim().to_owned(),
+            http_1_1,
+        })
+    }
 }
 
 impl Head {
+    /// Reads a head, and one that HTTP does not allow as far as it goes. None where its first line says nothing.
     fn read(bytes: Vec<u8>) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let (start, headers) = if bytes.starts_with(b"HTTP/") {
-            let mut response = httparse::Response::new(&mut headers);
-            response.parse(&bytes).ok()?.is_complete().then_some(())?;
-            (Start::Response { status: response.code? }, response.headers)
+        let fault = if bytes.starts_with(b"HTTP/") {
+            httparse::Response::new(&mut headers).parse(&bytes).err()
         } else {
-            let mut request = httparse::Request::new(&mut headers);
-            request.parse(&bytes).ok()?.is_complete().then_some(())?;
-            let (method, target) = (request.method?.to_owned(), request.path?.to_owned());
-            (Start::Request { method, target, http_1_1: request.version == Some(1) }, request.headers)
+            httparse::Request::new(&mut headers).parse(&bytes).err()
         };
-        let origin = bytes.as_ptr() as usize;
-        let mut lines = Vec::with_capacity(headers.len());
-        for header in headers.iter() {
-            let offset = (header.name.as_ptr() as usize).saturating_sub(origin);
-            lines.push((offset, header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned()));
+        let mut lines: Vec<(usize, String, String)> = Vec::new();
+        let mut offset = 0;
+        let mut start = None;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = line.trim_ascii();
+            match line {
+                _ if offset == 0 => start = Some(Start::read(text)?),
+                // A line that goes on (RFC 9112, 5.2).
+                [b' ' | b'\t', ..] => {
+                    if let Some((.., value)) = lines.last_mut() {
+                        value.push(' ');
+                        value.push_str(&String::from_utf8_lossy(text));
+                    }
+                }
+                _ if text.is_empty() => {}
+                _ => {
+                    let mut parts = text.splitn(2, |byte| *byte == b':').map(<[u8]>::trim_ascii);
+                    let mut part = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+                    lines.push((offset, part(), part()));
+                }
+            }
+            offset += line.len();
         }
-        Some(Self { bytes, start, lines })
+        lines.shrink_to_fit();
+        Some(Self { start: start?, lines, fault, bytes })
     }
 
     /// Bytes that are a head and nothing else.
@@ -580,5 +655,57 @@ mod tests {
         let long = "a".repeat(MAX_HEAD);
         let text = format!("POST / HTTP/1.1\r\nX: {long}\r\n\r\n");
         assert_eq!(read(&[Piece::Data(text.as_bytes()), Piece::Data(TWO)]).len(), 3);
+    }
+
+    #[test]
+    fn heads_that_http_does_not_allow_are_read_as_far_as_they_go() {
+        let bad = [
+            "POST / HTTP/1.1\r\nX: a\r\n b\r\nContent-Length: 3\r\n\r\n".to_owned(),
+            "HTTP/1.1 200 OK\r\nContent-Length : 3\r\n\r\n".to_owned(),
+            "POST / HTTP/1.1\r\nX: a\x7f\x01\r\nContent-Length: 3\r\n\r\n".to_owned(),
+            "POST / HTTP/1.1\r\n(X): a\r\nContent-Length: 3\r\n\r\n".to_owned(),
+            "POST / HTTP/1.1\r\nno colon\r\nContent-Length: 3\r\n\r\n".to_owned(),
+            format!("POST / HTTP/1.1\r\n{}Content-Length: 3\r\n\r\n", "A: b\r\n".repeat(MAX_HEADERS)),
+        ];
+        for head in bad {
+            for size in [1, 1000] {
+                let text = format!("{head}abcGET / HTTP/1.1\r\n\r\n");
+                let pieces: Vec<_> = text.as_bytes().chunks(size).map(Piece::Data).collect();
+                let received = read(&pieces);
+                assert_eq!(bodies(&received), [("abc", false), ("", false)], "{head}");
+                assert_eq!(
+                    received.iter().map(|message| message.head.fault.is_some()).collect::<Vec<_>>(),
+                    [true, false]
+                );
+            }
+        }
+        // Lines may end with LF alone.
+        let text = "POST / HTTP/1.1\nContent-Length: 3\n\nabc";
+        let received = read(&[Piece::Data(text.as_bytes())]);
+        assert_eq!((bodies(&received), received[0].head.fault), (vec![("abc", false)], None));
+    }
+
+    #[test]
+    fn heads_that_cannot_be_read_are_counted_and_other_protocols_are_not() {
+        let mut reader = Reader::<()>::default();
+        let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(MAX_HEAD));
+        let nothing = ["GET /\r\n\r\n", "HTTP/1.1 OK\r\n\r\n", &long];
+        for text in nothing.into_iter().chain(["SSH-2.0-x\r\n\r\n", "GET1.2 / HTTP/1.1\r\n\r\n"]) {
+            let mut piece = Piece::Data(text.as_bytes());
+            let wish = &mut |_: &Head| panic!("{text}");
+            assert!(reader.next(&mut piece, 0, &mut Budget::new(1000), wish).is_none());
+        }
+        assert_eq!(reader.unread(), 3);
+    }
+
+    #[test]
+    fn a_body_beyond_the_limit_has_its_size_and_says_so() {
+        let text = [&b"POST / HTTP/1.1\r\nContent-Length: 70000\r\n\r\n"[..], &[b'a'; 70_000]].concat();
+        for size in [1000, 80_000] {
+            let pieces: Vec<_> = text.chunks(size).map(Piece::Data).collect();
+            let received = read(&pieces);
+            let Received { body, size, cut, .. } = &received[0];
+            assert_eq!((body.len(), *size, *cut), (1 << 16, 70_000, Some(TOO_LARGE)));
+        }
     }
 }

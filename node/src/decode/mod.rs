@@ -68,6 +68,8 @@ pub struct Counters {
     pub fragments: u64,
     /// Bytes of TCP streams that were not captured.
     pub lost_bytes: u64,
+    /// Heads of HTTP messages that are too large, or whose first line cannot be read.
+    pub unread_heads: u64,
     /// TCP connections.
     pub connections: u64,
 }
@@ -282,6 +284,7 @@ impl Decoder {
                 number(found, "", messages, out)
             });
         }
+        counters.unread_heads += connection.unread();
         connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         connection.unanswered(around.budget).for_each(|asked| out(Event::Unanswered(asked)));
     }
