@@ -37,6 +37,10 @@ pub(super) struct Connection {
     /// What was taken from the budget for heads and requests.
     taken: usize,
     has_begun: bool,
+    /// The first bytes of a side, as long as they are too few to say whether they are TLS.
+    start: Vec<u8>,
+    /// Whose they are.
+    starts: usize,
     /// Where HTTP is inside TLS.
     tls: Option<Box<Session>>,
 }
@@ -71,6 +75,8 @@ impl Connection {
             pending: Pending::new(),
             taken: 0,
             has_begun: false,
+            start: Vec::new(),
+            starts: 0,
             tls: None,
         }
     }
@@ -102,11 +108,8 @@ impl Connection {
         around: &mut Around<'_>,
         hand_on: &mut impl FnMut(Found<'_>) -> u64,
     ) {
-        if let Piece::Data(data) = piece
-            && !std::mem::replace(&mut self.has_begun, true)
-            && tls::begins(data)
-        {
-            self.tls = Some(Box::new(Session::new(side)));
+        if !self.has_begun {
+            return self.begin(side, piece, around, hand_on);
         }
         let Some(tls) = &mut self.tls else { return self.http(side, piece, around, hand_on) };
         let mut opened = Vec::new();
@@ -119,6 +122,37 @@ impl Connection {
                 tls.lose(around.budget);
                 self.http(side, piece, around, hand_on);
             }
+        }
+    }
+
+    /// Takes the first bytes, which say whether they are TLS when there are enough of them.
+    fn begin(
+        &mut self,
+        side: usize,
+        piece: &Piece<'_>,
+        around: &mut Around<'_>,
+        hand_on: &mut impl FnMut(Found<'_>) -> u64,
+    ) {
+        let is_same_side = self.start.is_empty() || self.starts == side;
+        if let Piece::Data(data) = piece
+            && is_same_side
+        {
+            self.starts = side;
+            self.start.extend_from_slice(data);
+            if tls::may_begin(&self.start) {
+                return;
+            }
+        }
+        self.has_begun = true;
+        let (first, start) = (self.starts, std::mem::take(&mut self.start));
+        if tls::begins(&start) {
+            self.tls = Some(Box::new(Session::new(first)));
+        }
+        if !start.is_empty() {
+            self.piece(first, &Piece::Data(&start), around, hand_on);
+        }
+        if !(is_same_side && matches!(piece, Piece::Data(_))) {
+            self.piece(side, piece, around, hand_on);
         }
     }
 
@@ -216,7 +250,7 @@ impl Connection {
                         hand_on(Found { tree, seen, answers, is_request: false, is_cut });
                     }
                     Some(structure) => {
-                        let tree = plain_answer(structure.protocol, structure.section, status, head.bytes());
+                        let tree = plain_answer(structure.protocol, structure.section, status, &head);
                         hand_on(Found { tree, seen, answers, is_request: false, is_cut: false });
                     }
                     None => {
@@ -267,7 +301,7 @@ fn answer(
         hand_on(found(read_body(structure, body, whole), answers, whole.cut.is_some()));
     } else if answers.is_some() {
         // The content itself, though content information would have done.
-        hand_on(found(plain_answer("MS-PCCRTP", "2.2", status, head.bytes()), answers, false));
+        hand_on(found(plain_answer("MS-PCCRTP", "2.2", status, head), answers, false));
     }
 }
 
@@ -277,7 +311,7 @@ pub(super) fn head<R>(name: &str, bytes: &[u8], take: impl FnOnce(Tree<'_>) -> R
     let lines = head.lines();
     let start = match &head.start {
         Start::Response { status } if name == "HTTP_RESPONSE" => {
-            return Some(take(plain_answer("MS-PCCRTP", "2.2", *status, head.bytes())));
+            return Some(take(plain_answer("MS-PCCRTP", "2.2", *status, &head)));
         }
         Start::Response { status } => Headers::Response { status: *status },
         Start::Request { method, target, http_1_1 } => Headers::Request { method, target, http_1_1: *http_1_1 },
@@ -343,7 +377,32 @@ fn with_fault<'t>(mut tree: Tree<'t>, fault: Option<httparse::Error>) -> Tree<'t
 }
 
 /// An answer that is none of the protocol's.
-fn plain_answer<'h>(protocol: &'static str, section: &'static str, status: u16, head: &'h [u8]) -> Tree<'h> {
+fn plain_answer<'h>(protocol: &'static str, section: &'static str, status: u16, head: &'h Head) -> Tree<'h> {
     let fields = vec![Node::new("Status", Value::Integer(status.into()))];
-    Tree { name: "HTTP_RESPONSE", protocol, section, size: head.len(), bytes: head, fields, faults: Vec::new() }
+    let bytes = head.bytes();
+    let tree = Tree { name: "HTTP_RESPONSE", protocol, section, size: bytes.len(), bytes, fields, faults: Vec::new() };
+    with_fault(tree, head.fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_recognised_in_first_segments_of_any_size() {
+        for (pieces, is_tls) in [
+            (&[(0, &b"\x16"[..]), (0, b"\x03"), (0, b"\x01\x00\x00")][..], true),
+            (&[(0, b"\x16\x03"), (0, b"\x01")], true),
+            (&[(0, b"\x16"), (1, b"\x03\x01")], false),
+            (&[(0, b"G"), (0, b"\x16\x03\x01")], false),
+        ] {
+            let mut connection = Connection::new(None);
+            let (mut budget, keys) = (Budget::new(1000), KeyLog::default());
+            let mut around = Around { now: 0, budget: &mut budget, tls_keys: &keys };
+            for (side, data) in pieces {
+                connection.piece(*side, &Piece::Data(data), &mut around, &mut |_| 0);
+            }
+            assert_eq!(connection.tls.is_some(), is_tls, "{pieces:?}");
+        }
+    }
 }
