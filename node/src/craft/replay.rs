@@ -89,7 +89,7 @@ impl Requests {
         let Some(form) = Form::by_name(tree.name) else { return };
         let method = tree.fields.iter().find(|field| field.name == "Method").and_then(|method| method.text());
         let unsendable = match method {
-            _ if message.is_cut => Some("bytes of it are missing in the capture"),
+            _ if message.is_cut => Some("bytes of it are missing in the capture, or more than are looked at"),
             Some(method) if !["GET", "HEAD"].contains(&method) => Some("its body is not looked at"),
             _ => None,
         };

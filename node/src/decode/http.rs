@@ -42,6 +42,8 @@ pub(super) struct Head {
     lines: Vec<(usize, String, String)>,
     /// What is wrong with it: it was read as far as it goes.
     pub(super) fault: Option<httparse::Error>,
+    /// The memory that it takes.
+    held: usize,
 }
 
 /// The first line of a message.
@@ -154,7 +156,7 @@ impl<C> Reader<C> {
     pub(super) fn held(&self) -> usize {
         match &self.state {
             State::Head { bytes, .. } => bytes.capacity(),
-            State::Body(body) => body.message.head.held() + body.framing.held(),
+            State::Body(body) => body.message.head.held + body.framing.held(),
             State::Lost => 0,
         }
     }
@@ -521,18 +523,15 @@ impl Head {
             offset += line.len();
         }
         lines.shrink_to_fit();
-        Some(Self { start: start?, lines, fault, bytes })
+        let texts = lines.iter().map(|(_, name, value)| name.capacity() + value.capacity() + PER_LINE);
+        let held = bytes.capacity() + texts.sum::<usize>();
+        Some(Self { start: start?, lines, fault, held, bytes })
     }
 
     /// Bytes that are a head and nothing else.
     pub(super) fn alone(bytes: &[u8]) -> Option<Self> {
         let is_whole = bytes.len() <= MAX_HEAD && head_end(&[], bytes) == Some(bytes.len());
         is_whole.then(|| Self::read(bytes.to_vec())).flatten()
-    }
-
-    fn held(&self) -> usize {
-        let lines = self.lines.iter().map(|(_, name, value)| name.len() + value.len() + PER_LINE);
-        self.bytes.capacity() + lines.sum::<usize>()
     }
 
     /// Its bytes, up to the empty line and with it.

@@ -22,7 +22,7 @@ pub struct Message<'a> {
     pub answers: Option<Answered>,
     /// Whether it asks for an answer.
     pub is_request: bool,
-    /// Whether bytes of it are missing in the capture.
+    /// Whether bytes of it are missing in the capture, or it is larger than what is looked at.
     pub is_cut: bool,
     /// What the capture says of the packet with its end; may be empty.
     pub comment: &'a str,
