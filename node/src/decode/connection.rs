@@ -356,12 +356,14 @@ fn path(target: &str) -> &str {
 fn read_body<'b>(structure: &'static Structure, body: &'b [u8], whole: &Whole) -> Tree<'b> {
     let mut tree = dissect(structure, body);
     if let Some(reason) = whole.cut {
+        if reason == TOO_LARGE {
+            // What is said of its end would be of ours.
+            tree.faults.clear();
+            tree.size = whole.size;
+        }
         let section = format!("{} {}", structure.protocol, structure.section);
         let rule = format!("the message is not whole: {reason}");
         tree.faults.push(Fault { offset: body.len(), field: String::new(), rule, section, tolerated: false });
-        if reason == TOO_LARGE {
-            tree.size = whole.size;
-        }
     }
     with_fault(tree, whole.fault)
 }

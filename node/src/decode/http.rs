@@ -70,7 +70,7 @@ pub(super) struct Received<C> {
 }
 
 /// Why the body of a message that is larger than what was asked for is not whole.
-pub(super) const TOO_LARGE: &str = "it is larger than what is looked at of such a message";
+pub(super) const TOO_LARGE: &str = "it is larger than what is looked at, and its rules are not checked";
 
 /// What is to be done with the body of a message.
 #[derive(Debug)]

@@ -263,3 +263,16 @@ fn answers_are_not_paired_where_a_request_among_several_was_not_captured() {
         assert_eq!((said.unpaired.len(), said.unanswered.len()), (2, 0), "{lost}");
     }
 }
+
+#[test]
+fn a_message_beyond_the_limit_is_cut_off_and_not_malformed() {
+    let head = b"POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\nContent-Length: 500000\r\n\r\n";
+    let bytes = [&head[..], &[0; 500_000]].concat();
+    let mut found = Vec::new();
+    Decoder::new().http(&bytes, &mut |event| {
+        let Event::Message(Message { is_cut, tree, .. }) = event else { panic!("{event:?}") };
+        found.push((is_cut, tree.size, tree.faults.iter().map(|fault| fault.rule.clone()).collect::<Vec<_>>()));
+    });
+    let rule = format!("the message is not whole: {}", http::TOO_LARGE);
+    assert_eq!(found, [(true, 500_000, vec![rule])]);
+}
