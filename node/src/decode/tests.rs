@@ -276,3 +276,17 @@ fn a_message_beyond_the_limit_is_cut_off_and_not_malformed() {
     let rule = format!("the message is not whole: {}", http::TOO_LARGE);
     assert_eq!(found, [(true, 500_000, vec![rule])]);
 }
+
+#[test]
+fn the_summary_does_not_say_that_nobody_answered_where_that_is_not_known() {
+    let (mut decoder, mut summary, mut said) = (Decoder::new(), Summary::default(), Vec::new());
+    let [mut asks, _] = Sender::pair(0);
+    for _ in 0..=pending::MAX_ASKED {
+        let packet = asks.say(GET);
+        let packet = Packet { number: 1, time: 0, link: 101, data: &packet, comment: "" };
+        decoder.packet(&packet, &mut |event| said.extend(summary.event(&event, None)));
+    }
+    assert_eq!(said.len(), pending::MAX_ASKED + 1);
+    assert!(said.iter().all(|asking| asking.result == "answer not known" && asking.took.is_none()));
+    assert_eq!(summary.hosts().map(|(_, host)| host.unanswered).sum::<u64>(), 0);
+}
