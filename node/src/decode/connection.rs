@@ -164,24 +164,23 @@ impl Connection {
         hand_on: &mut impl FnMut(Found<'_>) -> u64,
     ) {
         let mut rest = *piece;
-        let knew = self.knows_place(side);
+        let losses = self.losses(side);
         while let Some(reader) = self.sides.get_mut(side).map(|side| &mut side.reader)
             && let Some(message) =
                 reader.next(&mut rest, around.now, around.budget, &mut |head| wish(head, side, &mut self.pending))
         {
             self.message(side, message, hand_on);
         }
-        let is_gap = matches!(piece, Piece::Gap(_));
         // A capture may begin in the middle of a message: what follows is in order.
-        let lost = is_gap || knew && self.pending.has_begun() && !matches!(piece, Piece::End);
-        if lost && !self.knows_place(side) {
+        let may_lose = matches!(piece, Piece::Gap(_)) || self.pending.has_begun();
+        if may_lose && self.losses(side) > losses {
             self.pending.lose(side);
         }
         self.settle(around.budget);
     }
 
-    fn knows_place(&self, side: usize) -> bool {
-        self.sides.get(side).is_some_and(|side| !side.reader.is_lost())
+    fn losses(&self, side: usize) -> u64 {
+        self.sides.get(side).map_or(0, |side| side.reader.losses())
     }
 
     /// Accounts for heads and requests; where there is no memory for them they are given up.

@@ -290,3 +290,16 @@ fn the_summary_does_not_say_that_nobody_answered_where_that_is_not_known() {
     assert!(said.iter().all(|asking| asking.result == "answer not known" && asking.took.is_none()));
     assert_eq!(summary.hosts().map(|(_, host)| host.unanswered).sum::<u64>(), 0);
 }
+
+#[test]
+fn answers_are_not_paired_after_a_request_that_cannot_be_read() {
+    let (mut said, [mut asks, mut answers]) = (Said::default(), Sender::pair(0));
+    said.packet(&asks.say(&[GET, b"GET /\r\n\r\n", GET].concat()));
+    (0..3).for_each(|_| said.packet(&answers.say(HEAD)));
+    assert!(said.messages.iter().all(|(.., answers)| answers.is_none()), "{:?}", said.messages);
+    said.packet(&asks.say(GET));
+    said.packet(&answers.say(HEAD));
+    assert_eq!(said.messages.last(), Some(&(7, "response", Some(6))));
+    said.finish();
+    assert_eq!(said.decoder.counters().unread_heads, 1);
+}
