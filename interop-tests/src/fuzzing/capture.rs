@@ -46,7 +46,7 @@ impl Watch {
                 verdict = self.keys.open(tree).map(|opened| opened.verdict);
                 let _ = (what(tree), derived_ids(tree).count());
             }
-            Event::Unanswered(asked) => assert!(asked.number <= self.messages),
+            Event::Unanswered(asked) | Event::Unpaired(asked) => assert!(asked.number <= self.messages),
         }
         let _ = self.summary.event(event, verdict);
     }

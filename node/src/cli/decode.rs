@@ -79,6 +79,7 @@ pub(super) fn note(path: &Path, read: &Read) {
         plural(read.unknown_interface, "packets of interfaces that the capture does not describe"),
         plural(counters.unknown_link, "packets of a link layer that is not known"),
         plural(counters.fragments, "fragments of IP packets, which are not put together"),
+        plural(counters.unread_heads, "heads of HTTP messages could not be read"),
         plural(counters.lost_bytes, "bytes of TCP connections were not captured"),
     ];
     for note in notes.into_iter().flatten() {
@@ -120,7 +121,7 @@ impl Printer<'_> {
             Event::Message(message) => {
                 text::message(self.to, message, opened.as_ref(), self.file.as_deref(), &self.arguments.shown)
             }
-            Event::Unanswered(_) => Ok(()),
+            Event::Unanswered(_) | Event::Unpaired(_) => Ok(()),
         }
     }
 

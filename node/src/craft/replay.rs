@@ -57,6 +57,13 @@ impl Requests {
                     self.add(message, ready);
                 }
             }
+            Event::Unpaired(request) => {
+                if let Some(asked) = self.asked(Some(request.number)) {
+                    asked.unsendable = asked.unsendable.or(Some("its answer in the capture is not known"));
+                    asked.resolved = true;
+                }
+                self.hand_on(None, ready);
+            }
             Event::Unanswered(answered) => {
                 if let Some(asked) = self.asked(Some(answered.number)) {
                     asked.resolved = true;
@@ -82,7 +89,7 @@ impl Requests {
         let Some(form) = Form::by_name(tree.name) else { return };
         let method = tree.fields.iter().find(|field| field.name == "Method").and_then(|method| method.text());
         let unsendable = match method {
-            _ if message.is_cut => Some("bytes of it are missing in the capture"),
+            _ if message.is_cut => Some("bytes of it are missing in the capture, or more than are looked at"),
             Some(method) if !["GET", "HEAD"].contains(&method) => Some("its body is not looked at"),
             _ => None,
         };
@@ -147,7 +154,7 @@ fn kind(tree: &Tree<'_>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decode::Decoder;
+    use crate::decode::{Conversation, Decoder};
 
     #[test]
     fn requests_that_wait_are_bounded_and_keep_their_order() {
@@ -160,5 +167,16 @@ mod tests {
         assert_eq!(requests.bytes, MAX_WAITING * one.len());
         requests.finish(&mut hand_on);
         assert_eq!(ready, (1..=count as u64).map(|number| (number, None)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_request_whose_answer_cannot_be_told_is_not_sent() {
+        let one = b"GET /f HTTP/1.1\r\nAccept-Encoding: peerdist\r\n\r\n";
+        let (mut requests, mut ready) = (Requests::default(), Vec::new());
+        let [client, server] = ["192.0.2.1:5000", "192.0.2.2:80"].map(|end| end.parse().unwrap());
+        let mut hand_on = |request: Request| ready.push(request.unsendable.is_some());
+        let mut out = |event: Event<'_>| requests.event(&event, &mut hand_on);
+        Conversation::new(client, server).client(&one.repeat(100), 0, &mut out);
+        assert_eq!(ready, [true; 100]);
     }
 }

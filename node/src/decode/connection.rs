@@ -1,6 +1,5 @@
 //! Both directions of an HTTP connection: requests and their answers.
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use peerdist_protocol::http::CONTENT_CODING;
@@ -9,8 +8,10 @@ use peerdist_protocol::schema::{
 };
 
 use super::file::Nanoseconds;
-use super::http::{Head, Reader, Received, Start, Wish};
-use super::message::{Answered, Over, Seen, what};
+use super::http::{Head, Reader, Received, Start, TOO_LARGE, Wish};
+use super::message::{Answered, Over, Seen};
+use super::packet::Segment;
+use super::pending::{Asked, Pending};
 use super::tcp::{Budget, Direction, Piece};
 use super::tls::{self, KeyLog, Session};
 
@@ -18,21 +19,6 @@ use super::tls::{self, KeyLog, Session};
 const MAX_MESSAGE: usize = 400 << 10;
 /// The most bytes of content information that are looked at.
 const MAX_CONTENT_INFORMATION: usize = 16 << 20;
-/// The most requests of one connection that wait for their answers.
-const MAX_ASKED: usize = 64;
-
-/// A request whose answer has not come.
-#[derive(Debug, Clone)]
-pub(super) struct Asked {
-    /// Which of the connection's requests it is.
-    id: u64,
-    /// Which side asks.
-    side: usize,
-    method: String,
-    target: String,
-    /// What was handed on of it.
-    shown: Option<Answered>,
-}
 
 /// What a message belongs to.
 #[derive(Debug)]
@@ -47,9 +33,14 @@ pub(super) struct Connection {
     /// Who has sent the first packet that was seen, and to whom.
     ends: Option<[SocketAddr; 2]>,
     sides: [Side; 2],
-    asked: VecDeque<Asked>,
-    requests: u64,
+    pending: Pending,
+    /// What was taken from the budget for heads and requests.
+    taken: usize,
     has_begun: bool,
+    /// The first bytes of a side, as long as they are too few to say whether they are TLS.
+    start: Vec<u8>,
+    /// Whose they are.
+    starts: usize,
     /// Where HTTP is inside TLS.
     tls: Option<Box<Session>>,
 }
@@ -81,9 +72,11 @@ impl Connection {
         Self {
             ends,
             sides: [Side::default(), Side::default()],
-            asked: VecDeque::new(),
-            requests: 0,
+            pending: Pending::new(),
+            taken: 0,
             has_begun: false,
+            start: Vec::new(),
+            starts: 0,
             tls: None,
         }
     }
@@ -98,8 +91,12 @@ impl Connection {
         self.sides.get_mut(side).map(|side| &mut side.direction)
     }
 
-    pub(super) fn has_ended(&self) -> bool {
-        self.sides.iter().all(|side| side.direction.has_ended())
+    /// Whether a segment begins another connection on the same ports. A SYN that comes twice does not.
+    pub(super) fn is_over(&self, source: SocketAddr, segment: &Segment<'_>) -> bool {
+        let has_end = || segment.acknowledged.is_none() && self.sides.iter().any(|side| side.direction.has_end());
+        let known = self.sides.get(self.side_of(source));
+        let is_another = || known.is_some_and(|side| side.direction.is_begun_by_another(segment.sequence));
+        segment.syn && (is_another() || has_end())
     }
 
     /// Takes a piece of a side's bytes and hands on the messages that are whole with it. `hand_on` gives the number
@@ -111,11 +108,8 @@ impl Connection {
         around: &mut Around<'_>,
         hand_on: &mut impl FnMut(Found<'_>) -> u64,
     ) {
-        if let Piece::Data(data) = piece
-            && !std::mem::replace(&mut self.has_begun, true)
-            && tls::begins(data)
-        {
-            self.tls = Some(Box::new(Session::new(side)));
+        if !self.has_begun {
+            return self.begin(side, piece, around, hand_on);
         }
         let Some(tls) = &mut self.tls else { return self.http(side, piece, around, hand_on) };
         let mut opened = Vec::new();
@@ -131,6 +125,37 @@ impl Connection {
         }
     }
 
+    /// Takes the first bytes, which say whether they are TLS when there are enough of them.
+    fn begin(
+        &mut self,
+        side: usize,
+        piece: &Piece<'_>,
+        around: &mut Around<'_>,
+        hand_on: &mut impl FnMut(Found<'_>) -> u64,
+    ) {
+        let is_same_side = self.start.is_empty() || self.starts == side;
+        if let Piece::Data(data) = piece
+            && is_same_side
+        {
+            self.starts = side;
+            self.start.extend_from_slice(data);
+            if tls::may_begin(&self.start) {
+                return;
+            }
+        }
+        self.has_begun = true;
+        let (first, start) = (self.starts, std::mem::take(&mut self.start));
+        if tls::begins(&start) {
+            self.tls = Some(Box::new(Session::new(first)));
+        }
+        if !start.is_empty() {
+            self.piece(first, &Piece::Data(&start), around, hand_on);
+        }
+        if !(is_same_side && matches!(piece, Piece::Data(_))) {
+            self.piece(side, piece, around, hand_on);
+        }
+    }
+
     fn http(
         &mut self,
         side: usize,
@@ -138,29 +163,58 @@ impl Connection {
         around: &mut Around<'_>,
         hand_on: &mut impl FnMut(Found<'_>) -> u64,
     ) {
-        let (asked, requests) = (&mut self.asked, &mut self.requests);
-        let mut received = Vec::new();
-        let side_number = side;
-        if let Some(side) = self.sides.get_mut(side) {
-            let mut wish = |head: &Head| wish(head, side_number, asked, requests);
-            side.reader.piece(piece, around.now, around.budget, &mut wish, &mut received);
-        }
-        for message in received {
+        let mut rest = *piece;
+        let losses = self.losses(side);
+        while let Some(reader) = self.sides.get_mut(side).map(|side| &mut side.reader)
+            && let Some(message) =
+                reader.next(&mut rest, around.now, around.budget, &mut |head| wish(head, side, &mut self.pending))
+        {
             self.message(side, message, hand_on);
         }
-        // Answers may be among the bytes that are lost: the next one is none of the requests before.
-        if matches!(piece, Piece::Gap(_)) && self.sides.get(side).is_some_and(|side| side.reader.is_lost()) {
-            self.asked.retain(|asked| asked.side == side);
+        // A capture may begin in the middle of a message: what follows is in order.
+        let may_lose = matches!(piece, Piece::Gap(_)) || self.pending.has_begun();
+        if may_lose && self.losses(side) > losses {
+            self.pending.lose(side);
         }
+        self.settle(around.budget);
+    }
+
+    fn losses(&self, side: usize) -> u64 {
+        self.sides.get(side).map_or(0, |side| side.reader.losses())
+    }
+
+    /// Accounts for heads and requests; where there is no memory for them they are given up.
+    fn settle(&mut self, budget: &mut Budget) {
+        budget.give_back(std::mem::take(&mut self.taken));
+        let heads: usize = self.sides.iter().map(|side| side.reader.held()).sum();
+        let held = heads + self.pending.held();
+        if budget.take(held) {
+            self.taken = held;
+        } else {
+            self.sides.iter_mut().for_each(|side| side.reader.give_up(budget));
+            self.pending.go_astray();
+        }
+    }
+
+    /// How many heads could not be read.
+    pub(super) fn unread(&self) -> u64 {
+        self.sides.iter().map(|side| side.reader.unread()).sum()
+    }
+
+    /// Requests whose answers cannot be told from others, since the last call.
+    pub(super) fn unpaired(&mut self) -> Vec<Answered> {
+        self.pending.unpaired()
     }
 
     /// The requests that got no answer.
-    pub(super) fn unanswered(self) -> impl Iterator<Item = Answered> {
-        self.asked.into_iter().filter_map(|asked| asked.shown)
+    pub(super) fn unanswered(self, budget: &mut Budget) -> impl Iterator<Item = Answered> {
+        budget.give_back(self.taken);
+        self.pending.unanswered()
     }
 
     fn message(&mut self, side: usize, message: Received<Context>, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
-        let Received { head, context, body, cut, began, ended } = message;
+        let Received { head, context, body, size, cut, began, ended } = message;
+        let whole = Whole { size, cut, fault: head.fault };
         let is_cut = cut.is_some();
         let over = if self.tls.is_some() { Over::Tls } else { Over::Tcp };
         let seen = self.ends.map(|[first, second]| {
@@ -173,42 +227,48 @@ impl Connection {
                 let structure = (method == "POST").then(|| request_at(path(target), &body)).flatten();
                 let lines = head.lines();
                 let tree = match structure {
-                    Some(structure) => Some(read_body(structure, &body, cut)),
+                    Some(structure) => Some(read_body(structure, &body, &whole)),
                     None => {
                         let start = Headers::Request { method, target, http_1_1: *http_1_1 };
-                        dissect_headers(start, &lines, head.bytes())
+                        dissect_headers(start, &lines, head.bytes()).map(|tree| with_fault(tree, head.fault))
                     }
                 };
                 let Some(tree) = tree else { return };
-                let (name, what) = (tree.name, what(&tree));
-                let number = hand_on(Found { tree, seen, answers: None, is_request: true, is_cut });
-                if let Some(asked) = self.asked.iter_mut().find(|asked| asked.id == id) {
-                    asked.shown = Some(Answered { number, name, what, seen });
-                }
+                let mut shown = Answered::new(0, &tree, seen);
+                shown.number = hand_on(Found { tree, seen, answers: None, is_request: true, is_cut });
+                self.pending.shown(id, shown);
             }
             Context::Answer(asked) => {
                 let Start::Response { status } = head.start else { return };
                 let answers = asked.as_ref().and_then(|asked| asked.shown.clone());
-                let ours = asked.as_ref().filter(|asked| asked.method == "POST");
-                let ours = ours.and_then(|asked| response_at(path(&asked.target), &body));
+                let path = asked.as_ref().and_then(|asked| asked.path.as_deref());
+                let ours = path.and_then(|path| response_at(path, &body));
                 match ours {
                     Some(structure) if status == 200 => {
-                        let tree = read_body(structure, &body, cut);
+                        let tree = read_body(structure, &body, &whole);
                         hand_on(Found { tree, seen, answers, is_request: false, is_cut });
                     }
                     Some(structure) => {
-                        let tree = plain_answer(structure.protocol, structure.section, status, head.bytes());
+                        let tree = plain_answer(structure.protocol, structure.section, status, &head);
                         hand_on(Found { tree, seen, answers, is_request: false, is_cut: false });
                     }
                     None => {
-                        let is_head = asked.as_ref().is_some_and(|asked| asked.method == "HEAD");
+                        let is_head = asked.as_ref().is_some_and(|asked| asked.is_head);
                         let body = (!is_head && status != 304).then_some(&body[..]);
-                        answer(&head, status, asked.is_some(), body, cut, seen, answers, hand_on);
+                        answer(&head, status, asked.is_some(), body, &whole, seen, answers, hand_on);
                     }
                 }
             }
         }
     }
+}
+
+/// What is to be said of a body beside what is in it.
+struct Whole {
+    size: usize,
+    cut: Option<&'static str>,
+    /// What is wrong with the head.
+    fault: Option<httparse::Error>,
 }
 
 /// An answer of ordinary HTTP, or one whose request was not seen.
@@ -218,7 +278,7 @@ fn answer(
     status: u16,
     is_paired: bool,
     body: Option<&[u8]>,
-    cut: Option<&'static str>,
+    whole: &Whole,
     seen: Option<Seen>,
     answers: Option<Answered>,
     hand_on: &mut impl FnMut(Found<'_>) -> u64,
@@ -226,21 +286,21 @@ fn answer(
     let found = |tree, answers, is_cut| Found { tree, seen, answers, is_request: false, is_cut };
     let lines = head.lines();
     if let Some(tree) = dissect_headers(Headers::Response { status }, &lines, head.bytes()) {
-        hand_on(found(tree, answers.clone(), false));
+        hand_on(found(with_fault(tree, head.fault), answers.clone(), false));
         if let Some(body) = body.filter(|_| head.lists("Content-Encoding", CONTENT_CODING)) {
             let structure = match body {
                 [0, 2, ..] => &tables::CONTENT_INFORMATION_2,
                 _ => &tables::CONTENT_INFORMATION_1,
             };
-            hand_on(found(read_body(structure, body, cut), answers, cut.is_some()));
+            hand_on(found(read_body(structure, body, whole), answers, whole.cut.is_some()));
         }
     } else if let Some(body) = body.filter(|_| !is_paired)
         && let Some(structure) = recognise(body)
     {
-        hand_on(found(read_body(structure, body, cut), answers, cut.is_some()));
+        hand_on(found(read_body(structure, body, whole), answers, whole.cut.is_some()));
     } else if answers.is_some() {
         // The content itself, though content information would have done.
-        hand_on(found(plain_answer("MS-PCCRTP", "2.2", status, head.bytes()), answers, false));
+        hand_on(found(plain_answer("MS-PCCRTP", "2.2", status, head), answers, false));
     }
 }
 
@@ -250,37 +310,31 @@ pub(super) fn head<R>(name: &str, bytes: &[u8], take: impl FnOnce(Tree<'_>) -> R
     let lines = head.lines();
     let start = match &head.start {
         Start::Response { status } if name == "HTTP_RESPONSE" => {
-            return Some(take(plain_answer("MS-PCCRTP", "2.2", *status, head.bytes())));
+            return Some(take(plain_answer("MS-PCCRTP", "2.2", *status, &head)));
         }
         Start::Response { status } => Headers::Response { status: *status },
         Start::Request { method, target, http_1_1 } => Headers::Request { method, target, http_1_1: *http_1_1 },
     };
-    dissect_headers(start, &lines, head.bytes()).map(take)
+    dissect_headers(start, &lines, head.bytes()).map(|tree| take(with_fault(tree, head.fault)))
 }
 
 /// What is wanted of the body of a message with this head; keeps the account of requests.
-fn wish(head: &Head, side: usize, asked: &mut VecDeque<Asked>, requests: &mut u64) -> Wish<Context> {
+fn wish(head: &Head, side: usize, pending: &mut Pending) -> Wish<Context> {
     match &head.start {
         Start::Request { method, target, .. } => {
-            *requests += 1;
-            if asked.len() == MAX_ASKED {
-                asked.pop_front();
-            }
-            let (method, target) = (method.clone(), target.clone());
-            let is_ours = method == "POST" && request_at(path(&target), &[]).is_some();
-            asked.push_back(Asked { id: *requests, side, method, target, shown: None });
-            let keep = if is_ours { MAX_MESSAGE } else { 0 };
-            Wish { has_body: true, keep, context: Context::Request(*requests) }
+            let path = Some(path(target)).filter(|path| method == "POST" && request_at(path, &[]).is_some());
+            let keep = if path.is_some() { MAX_MESSAGE } else { 0 };
+            let id = pending.request(side, method == "HEAD", path);
+            Wish { has_body: true, keep, context: Context::Request(id) }
         }
         // An interim answer is none.
         Start::Response { status: 100..=199 } => Wish { has_body: false, keep: 0, context: Context::Answer(None) },
         Start::Response { status } => {
-            let asked = asked.pop_front();
-            let is_head = asked.as_ref().is_some_and(|asked| asked.method == "HEAD");
-            let is_ours = |asked: &Asked| asked.method == "POST" && request_at(path(&asked.target), &[]).is_some();
+            let asked = pending.answer();
+            let is_head = asked.as_ref().is_some_and(|asked| asked.is_head);
             let keep = match &asked {
                 _ if head.lists("Content-Encoding", CONTENT_CODING) => MAX_CONTENT_INFORMATION,
-                Some(asked) if !is_ours(asked) => 0,
+                Some(asked) if asked.path.is_none() => 0,
                 _ => MAX_MESSAGE,
             };
             Wish { has_body: !is_head && !matches!(status, 204 | 304), keep, context: Context::Answer(asked) }
@@ -297,19 +351,59 @@ fn path(target: &str) -> &str {
     target.split('?').next().unwrap_or(target)
 }
 
-/// A body, with a word on what is missing of it.
-fn read_body<'b>(structure: &'static Structure, body: &'b [u8], cut: Option<&'static str>) -> Tree<'b> {
+/// A body, with a word on what is missing of it, and on its head.
+fn read_body<'b>(structure: &'static Structure, body: &'b [u8], whole: &Whole) -> Tree<'b> {
     let mut tree = dissect(structure, body);
-    if let Some(reason) = cut {
+    if let Some(reason) = whole.cut {
+        if reason == TOO_LARGE {
+            // What is said of its end would be of ours.
+            tree.faults.clear();
+            tree.size = whole.size;
+        }
         let section = format!("{} {}", structure.protocol, structure.section);
         let rule = format!("the message is not whole: {reason}");
         tree.faults.push(Fault { offset: body.len(), field: String::new(), rule, section, tolerated: false });
+    }
+    with_fault(tree, whole.fault)
+}
+
+/// A message whose head HTTP does not allow says so.
+fn with_fault<'t>(mut tree: Tree<'t>, fault: Option<httparse::Error>) -> Tree<'t> {
+    if let Some(fault) = fault {
+        let rule = format!("the head is badly formed: {fault}");
+        let section = "RFC 9112 2.1".to_owned();
+        tree.faults.push(Fault { offset: 0, field: String::new(), rule, section, tolerated: false });
     }
     tree
 }
 
 /// An answer that is none of the protocol's.
-fn plain_answer<'h>(protocol: &'static str, section: &'static str, status: u16, head: &'h [u8]) -> Tree<'h> {
+fn plain_answer<'h>(protocol: &'static str, section: &'static str, status: u16, head: &'h Head) -> Tree<'h> {
     let fields = vec![Node::new("Status", Value::Integer(status.into()))];
-    Tree { name: "HTTP_RESPONSE", protocol, section, size: head.len(), bytes: head, fields, faults: Vec::new() }
+    let bytes = head.bytes();
+    let tree = Tree { name: "HTTP_RESPONSE", protocol, section, size: bytes.len(), bytes, fields, faults: Vec::new() };
+    with_fault(tree, head.fault)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tls_is_recognised_in_first_segments_of_any_size() {
+        for (pieces, is_tls) in [
+            (&[(0, &b"\x16"[..]), (0, b"\x03"), (0, b"\x01\x00\x00")][..], true),
+            (&[(0, b"\x16\x03"), (0, b"\x01")], true),
+            (&[(0, b"\x16"), (1, b"\x03\x01")], false),
+            (&[(0, b"G"), (0, b"\x16\x03\x01")], false),
+        ] {
+            let mut connection = Connection::new(None);
+            let (mut budget, keys) = (Budget::new(1000), KeyLog::default());
+            let mut around = Around { now: 0, budget: &mut budget, tls_keys: &keys };
+            for (side, data) in pieces {
+                connection.piece(*side, &Piece::Data(data), &mut around, &mut |_| 0);
+            }
+            assert_eq!(connection.tls.is_some(), is_tls, "{pieces:?}");
+        }
+    }
 }

@@ -40,5 +40,6 @@ impl Conversation {
         let Self { connection, budget, messages } = self;
         let mut around = Around { now, budget, tls_keys: &KeyLog::default() };
         connection.piece(side, piece, &mut around, &mut |found| number(found, "", messages, out));
+        connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
     }
 }

@@ -1,5 +1,8 @@
 //! HTTP/1.x taken apart: the messages of one direction of a connection, out of pieces of any size.
 
+#[cfg(test)]
+mod tests;
+
 use super::file::Nanoseconds;
 use super::tcp::{Budget, Piece};
 
@@ -8,18 +11,42 @@ const MAX_HEAD: usize = 64 << 10;
 const MAX_HEADERS: usize = 128;
 /// The longest line of a chunked body that has a size or a trailer.
 const MAX_LINE: usize = 8 << 10;
+/// What a header line takes beside its text.
+const PER_LINE: usize = 96;
 
-/// What messages begin with.
-const STARTS: [&[u8]; 9] =
-    [b"HTTP/1.", b"GET ", b"POST ", b"HEAD ", b"PUT ", b"DELETE ", b"OPTIONS ", b"CONNECT ", b"PATCH "];
+/// What messages begin with: the methods of HTTP, of WebDAV and of BITS, whose servers speak the protocols, too.
+const STARTS: [&[u8]; 18] = [
+    b"HTTP/1.",
+    b"GET ",
+    b"POST ",
+    b"HEAD ",
+    b"PUT ",
+    b"DELETE ",
+    b"OPTIONS ",
+    b"CONNECT ",
+    b"PATCH ",
+    b"TRACE ",
+    b"PROPFIND ",
+    b"PROPPATCH ",
+    b"MKCOL ",
+    b"COPY ",
+    b"MOVE ",
+    b"LOCK ",
+    b"UNLOCK ",
+    b"BITS_POST ",
+];
 
 /// The head of a message.
 #[derive(Debug, Clone)]
 pub(super) struct Head {
     bytes: Vec<u8>,
     pub(super) start: Start,
-    /// Offset of the value in the head, name, value.
+    /// Offset in the head, name, value.
     lines: Vec<(usize, String, String)>,
+    /// What is wrong with it: it was read as far as it goes.
+    pub(super) fault: Option<httparse::Error>,
+    /// The memory that it takes.
+    held: usize,
 }
 
 /// The first line of a message.
@@ -37,11 +64,16 @@ pub(super) struct Received<C> {
     pub(super) context: C,
     /// The bytes of the body that were asked for, up to the first that is missing.
     pub(super) body: Vec<u8>,
+    /// How many bytes it had, whether they were asked for or not.
+    pub(super) size: usize,
     /// Why the body is not whole.
     pub(super) cut: Option<&'static str>,
     pub(super) began: Nanoseconds,
     pub(super) ended: Nanoseconds,
 }
+
+/// Why the body of a message that is larger than what was asked for is not whole.
+pub(super) const TOO_LARGE: &str = "it is larger than what is looked at, and its rules are not checked";
 
 /// What is to be done with the body of a message.
 #[derive(Debug)]
@@ -57,6 +89,10 @@ pub(super) struct Wish<C> {
 #[derive(Debug)]
 pub(super) struct Reader<C> {
     state: State<C>,
+    /// Heads that could not be read.
+    unread: u64,
+    /// How often the place in the stream was lost.
+    losses: u64,
 }
 
 #[derive(Debug)]
@@ -100,7 +136,7 @@ enum Chunk {
 
 impl<C> Default for Reader<C> {
     fn default() -> Self {
-        Self { state: State::idle() }
+        Self { state: State::idle(), unread: 0, losses: 0 }
     }
 }
 
@@ -111,130 +147,177 @@ impl<C> State<C> {
 }
 
 impl<C> Reader<C> {
-    /// Whether the place in the stream was lost, or it is no HTTP.
-    pub(super) fn is_lost(&self) -> bool {
-        matches!(self.state, State::Lost)
+    /// How often the place in the stream was lost: messages may be missing.
+    pub(super) fn losses(&self) -> u64 {
+        self.losses
     }
 
-    /// Takes a piece. `wish` is asked at every head, `out` gets every message.
-    pub(super) fn piece(
+    fn lose(&mut self) {
+        self.state = State::Lost;
+        self.losses += 1;
+    }
+
+    /// How many heads were too large, or could not be read at all.
+    pub(super) fn unread(&self) -> u64 {
+        self.unread
+    }
+
+    /// The memory that is not taken from a budget: that of heads and lines. Bodies are.
+    pub(super) fn held(&self) -> usize {
+        match &self.state {
+            State::Head { bytes, .. } => bytes.capacity(),
+            State::Body(body) => body.message.head.held + body.framing.held(),
+            State::Lost => 0,
+        }
+    }
+
+    /// Gives up what is held.
+    pub(super) fn give_up(&mut self, budget: &mut Budget) {
+        if let State::Body(body) = std::mem::replace(&mut self.state, State::Lost) {
+            budget.give_back(body.taken);
+        }
+    }
+
+    /// Takes a piece up to the end of the next message, which it returns; what follows is left in `piece`. `wish` is
+    /// asked at every head.
+    pub(super) fn next(
         &mut self,
-        piece: &Piece<'_>,
+        piece: &mut Piece<'_>,
         now: Nanoseconds,
         budget: &mut Budget,
         wish: &mut impl FnMut(&Head) -> Wish<C>,
-        out: &mut Vec<Received<C>>,
-    ) {
-        match *piece {
-            Piece::Data(data) => self.data(data, now, budget, wish, out),
-            Piece::Gap(size) => self.gap(size, now, budget, out),
-            Piece::End => self.end(now, budget, out),
+    ) -> Option<Received<C>> {
+        match std::mem::replace(piece, Piece::Data(&[])) {
+            Piece::Data(mut data) => {
+                let message = self.data(&mut data, now, budget, wish);
+                *piece = Piece::Data(data);
+                message
+            }
+            Piece::Gap(size) => self.gap(size, now, budget),
+            Piece::End => self.end(now, budget),
         }
     }
 
     fn data(
         &mut self,
-        mut data: &[u8],
+        data: &mut &[u8],
         now: Nanoseconds,
         budget: &mut Budget,
         wish: &mut impl FnMut(&Head) -> Wish<C>,
-        out: &mut Vec<Received<C>>,
-    ) {
+    ) -> Option<Received<C>> {
         while !data.is_empty() {
             match &mut self.state {
                 State::Lost if begins(data) => self.state = State::idle(),
-                State::Lost => return,
+                State::Lost => *data = &[],
                 State::Head { bytes, began } => {
                     if bytes.is_empty() {
                         // Line ends between messages have no meaning (RFC 9112, 2.2).
                         while let [b'\r' | b'\n', rest @ ..] = data {
-                            data = rest;
+                            *data = rest;
                         }
                         *began = now;
                     }
-                    let before = bytes.len();
-                    let room = MAX_HEAD.saturating_sub(before);
-                    bytes.extend_from_slice(data.get(..room).unwrap_or(data));
-                    let Some(end) = head_end(bytes, before) else {
-                        if !begins(bytes) || bytes.len() >= MAX_HEAD {
-                            self.state = State::Lost;
-                        }
-                        return;
-                    };
-                    data = data.get(end - before..).unwrap_or_default();
-                    bytes.truncate(end);
+                    let end = head_end(bytes, data);
+                    let (head, rest) = data.split_at_checked(end.unwrap_or(data.len())).unwrap_or((data, &[]));
+                    if bytes.len() + head.len() > MAX_HEAD {
+                        self.unread += u64::from(begins(if bytes.is_empty() { head } else { bytes }));
+                        self.lose();
+                        *data = &[];
+                        continue;
+                    }
+                    bytes.extend_from_slice(head);
+                    *data = rest;
+                    if !begins(bytes) {
+                        self.lose();
+                        continue;
+                    }
+                    if end.is_none() {
+                        continue;
+                    }
                     let (bytes, began) = (std::mem::take(bytes), *began);
-                    self.state = match Head::read(bytes) {
-                        Some(head) => begin(head, began, now, wish, out),
-                        None => State::Lost,
+                    let Some(head) = Head::read(bytes) else {
+                        self.unread += 1;
+                        self.lose();
+                        continue;
                     };
+                    let message = self.begin(head, began, now, wish);
+                    if message.is_some() {
+                        return message;
+                    }
                 }
                 State::Body(body) => {
-                    data = body.data(data, budget);
+                    *data = body.data(data, budget);
                     if body.is_whole() {
-                        self.leave(None, now, budget, out);
-                    } else if body.is_broken() {
-                        self.leave(Some("the chunks of the body are badly formed"), now, budget, out);
-                        self.state = State::Lost;
+                        return self.leave(None, State::idle(), now, budget);
+                    }
+                    if body.is_broken() {
+                        let cut = Some("the chunks of the body are badly formed");
+                        self.losses += 1;
+                        return self.leave(cut, State::Lost, now, budget);
                     }
                 }
             }
         }
+        None
     }
 
-    fn gap(&mut self, size: u64, now: Nanoseconds, budget: &mut Budget, out: &mut Vec<Received<C>>) {
+    /// A head is there: it is the message, or a body follows it.
+    fn begin(
+        &mut self,
+        head: Head,
+        began: Nanoseconds,
+        now: Nanoseconds,
+        wish: &mut impl FnMut(&Head) -> Wish<C>,
+    ) -> Option<Received<C>> {
+        let Wish { has_body, keep, context } = wish(&head);
+        let framing = if has_body { head.framing() } else { None };
+        let message = Received { head, context, body: Vec::new(), size: 0, cut: None, began, ended: now };
+        match framing {
+            None | Some(Framing::Length(0)) => {
+                self.state = State::idle();
+                Some(message)
+            }
+            Some(framing) => {
+                self.state = State::Body(Box::new(Body { message, framing, keep, taken: 0 }));
+                None
+            }
+        }
+    }
+
+    fn gap(&mut self, size: u64, now: Nanoseconds, budget: &mut Budget) -> Option<Received<C>> {
         const LOST: &str = "bytes of it were not captured";
         let State::Body(body) = &mut self.state else {
-            self.state = State::Lost;
-            return;
+            self.lose();
+            return None;
         };
         if !body.skip(size) {
-            self.leave(Some(LOST), now, budget, out);
-            self.state = State::Lost;
-            return;
+            self.losses += 1;
+            return self.leave(Some(LOST), State::Lost, now, budget);
         }
         body.message.cut.get_or_insert(LOST);
-        if body.is_whole() {
-            self.leave(None, now, budget, out);
-        }
+        if body.is_whole() { self.leave(None, State::idle(), now, budget) } else { None }
     }
 
-    fn end(&mut self, now: Nanoseconds, budget: &mut Budget, out: &mut Vec<Received<C>>) {
-        if let State::Body(body) = &self.state {
-            let until_close = matches!(body.framing, Framing::Close);
-            self.leave((!until_close).then_some("the connection or the capture ends before it does"), now, budget, out);
-        }
-        self.state = State::Lost;
+    fn end(&mut self, now: Nanoseconds, budget: &mut Budget) -> Option<Received<C>> {
+        let until_close = matches!(&self.state, State::Body(body) if matches!(body.framing, Framing::Close));
+        let cut = (!until_close).then_some("the connection or the capture ends before it does");
+        self.leave(cut, State::Lost, now, budget)
     }
 
-    /// The body has ended.
-    fn leave(&mut self, cut: Option<&'static str>, now: Nanoseconds, budget: &mut Budget, out: &mut Vec<Received<C>>) {
-        if let State::Body(body) = std::mem::replace(&mut self.state, State::idle()) {
-            let Body { mut message, taken, .. } = *body;
-            budget.give_back(taken);
-            message.cut = message.cut.or(cut);
-            message.ended = now;
-            out.push(message);
-        }
-    }
-}
-
-fn begin<C>(
-    head: Head,
-    began: Nanoseconds,
-    now: Nanoseconds,
-    wish: &mut impl FnMut(&Head) -> Wish<C>,
-    out: &mut Vec<Received<C>>,
-) -> State<C> {
-    let Wish { has_body, keep, context } = wish(&head);
-    let framing = if has_body { head.framing() } else { None };
-    let message = Received { head, context, body: Vec::new(), cut: None, began, ended: now };
-    match framing {
-        None | Some(Framing::Length(0)) => {
-            out.push(message);
-            State::idle()
-        }
-        Some(framing) => State::Body(Box::new(Body { message, framing, keep, taken: 0 })),
+    /// The body has ended, where there is one.
+    fn leave(
+        &mut self,
+        cut: Option<&'static str>,
+        next: State<C>,
+        now: Nanoseconds,
+        budget: &mut Budget,
+    ) -> Option<Received<C>> {
+        let State::Body(body) = std::mem::replace(&mut self.state, next) else { return None };
+        let Body { mut message, taken, .. } = *body;
+        budget.give_back(taken);
+        message.cut = message.cut.or(cut);
+        message.ended = now;
+        Some(message)
     }
 }
 
@@ -266,15 +349,27 @@ impl<C> Body<C> {
     }
 
     fn keep(&mut self, data: &[u8], budget: &mut Budget) {
-        let wanted = data.get(..self.keep.saturating_sub(self.message.body.len())).unwrap_or(data);
-        if self.message.cut.is_some() || wanted.is_empty() {
+        self.message.size = self.message.size.saturating_add(data.len());
+        let body = &mut self.message.body;
+        let room = self.keep.saturating_sub(body.len());
+        let wanted = data.get(..room).unwrap_or(data);
+        if self.message.cut.is_some() || self.keep == 0 {
             return;
         }
-        if budget.take(wanted.len()) {
-            self.taken += wanted.len();
-            self.message.body.extend_from_slice(wanted);
-        } else {
-            self.message.cut = Some("the memory for bodies is used up");
+        let more = (body.len() + wanted.len()).saturating_sub(body.capacity());
+        if more > 0 {
+            // What is reserved is what is taken from the budget.
+            let more = more.max(body.capacity() / 4).min(self.keep - body.capacity());
+            if !budget.take(more) {
+                self.message.cut = Some("the memory for bodies is used up");
+                return;
+            }
+            self.taken += more;
+            body.reserve_exact(body.capacity() + more - body.len());
+        }
+        body.extend_from_slice(wanted);
+        if wanted.len() < data.len() {
+            self.message.cut = Some(TOO_LARGE);
         }
     }
 
@@ -307,6 +402,15 @@ impl<C> Body<C> {
             Framing::Chunked(Chunk::Size(line) | Chunk::Trailer(line)) => line.len() >= MAX_LINE,
             Framing::Chunked(Chunk::End(count)) => *count > 2,
             _ => false,
+        }
+    }
+}
+
+impl Framing {
+    fn held(&self) -> usize {
+        match self {
+            Self::Chunked(Chunk::Size(line) | Chunk::Trailer(line)) => line.capacity(),
+            _ => 0,
         }
     }
 }
@@ -364,38 +468,81 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
     STARTS.iter().any(|start| bytes.starts_with(start) || start.starts_with(bytes))
 }
 
-/// Where a head ends, of which the first `before` bytes were looked at already.
-fn head_end(bytes: &[u8], before: usize) -> Option<usize> {
-    let from = before.saturating_sub(3);
-    let fresh = bytes.get(from..)?;
-    fresh.windows(4).position(|window| window == b"\r\n\r\n").map(|at| from + at + 4)
+/// Where a head ends in `data`, when `before` is there of it already: behind an empty line. A line may end with LF alone
+/// (RFC 9112, 2.2).
+fn head_end(before: &[u8], data: &[u8]) -> Option<usize> {
+    let mut is_empty = matches!(before, [.., b'\n'] | [.., b'\n', b'\r']);
+    let mut start = 0;
+    for (end, _) in data.iter().enumerate().filter(|(_, byte)| **byte == b'\n') {
+        let line = data.get(start..end).unwrap_or_default();
+        if is_empty && matches!(line, b"" | b"\r") {
+            return Some(end + 1);
+        }
+        (is_empty, start) = (true, end + 1);
+    }
+    None
+}
+
+impl Start {
+    /// Reads the first line of a head.
+    fn read(line: &[u8]) -> Option<Self> {
+        let text = String::from_utf8_lossy(line);
+        let (first, rest) = text.split_once(' ')?;
+        if first.starts_with("HTTP/1.") {
+            let status = rest.trim_start().split(' ').next()?.parse().ok()?;
+            return Some(Self::Response { status });
+        }
+        let (target, version) = rest.rsplit_once(' ')?;
+        let http_1_1 = version != "HTTP/1.0";
+        version.starts_with("HTTP/1.").then(|| Self::Request {
+            method: first.to_owned(),
+            target: target.trim().to_owned(),
+            http_1_1,
+        })
+    }
 }
 
 impl Head {
+    /// Reads a head, and one that HTTP does not allow as far as it goes. None where its first line says nothing.
     fn read(bytes: Vec<u8>) -> Option<Self> {
         let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-        let (start, headers) = if bytes.starts_with(b"HTTP/") {
-            let mut response = httparse::Response::new(&mut headers);
-            response.parse(&bytes).ok()?.is_complete().then_some(())?;
-            (Start::Response { status: response.code? }, response.headers)
+        let fault = if bytes.starts_with(b"HTTP/") {
+            httparse::Response::new(&mut headers).parse(&bytes).err()
         } else {
-            let mut request = httparse::Request::new(&mut headers);
-            request.parse(&bytes).ok()?.is_complete().then_some(())?;
-            let (method, target) = (request.method?.to_owned(), request.path?.to_owned());
-            (Start::Request { method, target, http_1_1: request.version == Some(1) }, request.headers)
+            httparse::Request::new(&mut headers).parse(&bytes).err()
         };
-        let origin = bytes.as_ptr() as usize;
-        let mut lines = Vec::with_capacity(headers.len());
-        for header in headers.iter() {
-            let offset = (header.name.as_ptr() as usize).saturating_sub(origin);
-            lines.push((offset, header.name.to_owned(), String::from_utf8_lossy(header.value).into_owned()));
+        let mut lines: Vec<(usize, String, String)> = Vec::new();
+        let mut offset = 0;
+        let mut start = None;
+        for line in bytes.split_inclusive(|byte| *byte == b'\n') {
+            let text = line.trim_ascii();
+            match line {
+                _ if offset == 0 => start = Some(Start::read(text)?),
+                // A line that goes on (RFC 9112, 5.2).
+                [b' ' | b'\t', ..] => {
+                    if let Some((.., value)) = lines.last_mut() {
+                        value.push(' ');
+                        value.push_str(&String::from_utf8_lossy(text));
+                    }
+                }
+                _ if text.is_empty() => {}
+                _ => {
+                    let mut parts = text.splitn(2, |byte| *byte == b':').map(<[u8]>::trim_ascii);
+                    let mut part = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
+                    lines.push((offset, part(), part()));
+                }
+            }
+            offset += line.len();
         }
-        Some(Self { bytes, start, lines })
+        lines.shrink_to_fit();
+        let texts = lines.iter().map(|(_, name, value)| name.capacity() + value.capacity() + PER_LINE);
+        let held = bytes.capacity() + texts.sum::<usize>();
+        Some(Self { start: start?, lines, fault, held, bytes })
     }
 
     /// Bytes that are a head and nothing else.
     pub(super) fn alone(bytes: &[u8]) -> Option<Self> {
-        let is_whole = bytes.len() <= MAX_HEAD && head_end(bytes, 0) == Some(bytes.len());
+        let is_whole = bytes.len() <= MAX_HEAD && head_end(&[], bytes) == Some(bytes.len());
         is_whole.then(|| Self::read(bytes.to_vec())).flatten()
     }
 
@@ -436,77 +583,5 @@ impl Head {
             (None, Start::Request { .. }) => None,
             (None, Start::Response { .. }) => Some(Framing::Close),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(pieces: &[Piece<'_>]) -> Vec<Received<()>> {
-        let (mut reader, mut out) = (Reader::default(), Vec::new());
-        let mut budget = Budget::new(1 << 20);
-        let mut wish =
-            |head: &Head| Wish { has_body: head.start != Start::Response { status: 304 }, keep: 1 << 16, context: () };
-        for (now, piece) in pieces.iter().enumerate() {
-            reader.piece(piece, now as u64, &mut budget, &mut wish, &mut out);
-        }
-        out
-    }
-
-    fn bodies(received: &[Received<()>]) -> Vec<(&str, bool)> {
-        let body = |message: &'_ Received<()>| {
-            (std::str::from_utf8(&message.body).unwrap().to_owned().leak() as &str, message.cut.is_some())
-        };
-        received.iter().map(body).collect()
-    }
-
-    const TWO: &[u8] = b"POST /a HTTP/1.1\r\nContent-Length: 3\r\n\r\nabc\r\nPOST /b HTTP/1.1\r\n\
-        Transfer-Encoding: chunked\r\n\r\n2;x=y\r\nde\r\n01\r\nf\r\n0\r\nTrailer: 1\r\n\r\nGET /c HTTP/1.1\r\n\r\n";
-
-    #[test]
-    fn messages_come_out_of_pieces_of_any_size() {
-        for size in 1..TWO.len() {
-            let pieces: Vec<_> = TWO.chunks(size).map(Piece::Data).collect();
-            let received = read(&pieces);
-            assert_eq!(bodies(&received), [("abc", false), ("def", false), ("", false)], "{size}");
-        }
-    }
-
-    #[test]
-    fn a_response_may_end_with_the_connection() {
-        let head = b"HTTP/1.0 200 OK\r\n\r\n";
-        let received = read(&[Piece::Data(head), Piece::Data(b"abc"), Piece::Data(b"def"), Piece::End]);
-        assert_eq!(bodies(&received), [("abcdef", false)]);
-        assert_eq!((received[0].began, received[0].ended), (0, 3));
-        let none = b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n";
-        assert_eq!(bodies(&read(&[Piece::Data(none), Piece::Data(none)])).len(), 2);
-    }
-
-    #[test]
-    fn what_is_missing_cuts_one_message_alone() {
-        let head = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nab";
-        let next = b"POST / HTTP/1.1\r\nContent-Length: 1\r\n\r\nz";
-        let received = read(&[Piece::Data(head), Piece::Gap(3), Piece::Data(b"cdef"), Piece::Data(next)]);
-        assert_eq!(bodies(&received), [("ab", true), ("z", false)]);
-        let received = read(&[Piece::Data(head), Piece::Gap(30), Piece::Data(b"cdef"), Piece::Data(next)]);
-        assert_eq!(bodies(&received), [("ab", true), ("z", false)]);
-        let received = read(&[Piece::Data(head), Piece::End]);
-        assert_eq!(bodies(&received), [("ab", true)]);
-    }
-
-    #[test]
-    fn other_protocols_and_bad_chunks_are_left_alone() {
-        assert!(read(&[Piece::Data(b"\x16\x03\x01\x02\x00"), Piece::Data(&[0; 1000]), Piece::End]).is_empty());
-        assert!(read(&[Piece::Data(b"SSH-2.0-x\r\n\r\n")]).is_empty());
-        for bad in ["zz\r\n", "-1\r\n", "+1\r\n", "1\r\nabc"] {
-            let text = format!("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n{bad}");
-            let received = read(&[Piece::Data(text.as_bytes()), Piece::Data(TWO)]);
-            assert_eq!(received.len(), 4, "{bad}");
-            assert!(received[0].cut.is_some());
-        }
-        let long = "a".repeat(MAX_HEAD);
-        let text = format!("POST / HTTP/1.1\r\nX: {long}\r\n\r\n");
-        assert_eq!(read(&[Piece::Data(text.as_bytes()), Piece::Data(TWO)]).len(), 3);
     }
 }

@@ -12,8 +12,10 @@ use peerdist_protocol::schema::{Tree, compose, tables};
 
 use super::message::short;
 
-/// The most bytes of content information from the capture itself that are kept.
+/// The most memory for segments that the capture itself describes. Those after them are not learnt.
 const MAX_LEARNT: usize = 64 << 20;
+/// What a key takes in a table that may be half empty.
+const PER_KEY: usize = 2 * size_of::<(SegmentId, Key)>();
 /// The most descriptions of one segment that are kept: ranges of a content list other blocks of it.
 const MAX_DESCRIPTIONS: usize = 16;
 
@@ -92,7 +94,9 @@ impl KeyRing {
 
     /// The segments of content information.
     pub fn add(&mut self, information: &ContentInformation) {
-        information.segments().iter().for_each(|segment| self.add_segment(segment));
+        for segment in information.segments() {
+            self.add_segment(segment);
+        }
     }
 
     /// A secret without anything else.
@@ -106,7 +110,7 @@ impl KeyRing {
             return;
         }
         let bytes = |structure, fields| compose(structure, fields).map(Bytes::from).ok();
-        match tree.name {
+        let learnt = match tree.name {
             "CONTENT_INFORMATION_1.0" | "CONTENT_INFORMATION_2.0" => {
                 let structure = if tree.name.ends_with("1.0") {
                     &tables::CONTENT_INFORMATION_1
@@ -114,33 +118,51 @@ impl KeyRing {
                     &tables::CONTENT_INFORMATION_2
                 };
                 let Some(bytes) = bytes(structure, &tree.fields) else { return };
-                if let Ok(information) = ContentInformation::parse(bytes) {
-                    self.learnt += tree.size;
-                    self.add(&information);
-                }
+                let Ok(information) = ContentInformation::parse(bytes) else { return };
+                self.learn_segments(information.segments())
             }
             "SEGMENT_INFO_MESSAGE" => {
                 let Some(information) = tree.find("SegmentInformation") else { return };
                 let Some(bytes) = bytes(&tables::SEGMENT_INFORMATION, information.children()) else { return };
-                if let Some(segment) = OfferedSegment::parse(bytes).ok().and_then(|offered| offered.into_segment().ok())
-                {
-                    self.learnt += tree.size;
-                    self.add_segment(&segment);
-                }
+                let Ok(offered) = OfferedSegment::parse(bytes) else { return };
+                let Ok(segment) = offered.into_segment() else { return };
+                self.learn_segments(&[segment])
             }
-            _ => {}
-        }
+            _ => 0,
+        };
+        // Lists of hashes are parts of the message, which stays as long as one of them.
+        self.learnt += if learnt > 0 { learnt + tree.size } else { 0 };
     }
 
-    fn add_segment(&mut self, segment: &Segment) {
-        let new = || Key { secret: segment.secret().clone(), segments: Vec::new() };
-        let key = self.keys.entry(segment.id()).or_insert_with(new);
-        let is_known = key.segments.iter().any(|known| known.is_bound() || known == segment);
-        if segment.is_bound() {
-            key.segments = vec![segment.clone()];
-        } else if !is_known && key.segments.len() < MAX_DESCRIPTIONS {
-            key.segments.push(segment.clone());
+    /// Takes segments as long as there is memory for them, and says how much that is.
+    fn learn_segments(&mut self, segments: &[Segment]) -> usize {
+        let room = MAX_LEARNT - self.learnt;
+        let mut taken = 0;
+        for segment in segments {
+            if taken >= room {
+                break;
+            }
+            taken += self.add_segment(segment);
         }
+        taken
+    }
+
+    /// Returns the memory that it takes.
+    fn add_segment(&mut self, segment: &Segment) -> usize {
+        let known = self.keys.len();
+        let new = || Key { secret: segment.secret().clone(), segments: Vec::new() };
+        let segments = &mut self.keys.entry(segment.id()).or_insert_with(new).segments;
+        let before = segments.capacity();
+        if segments.contains(segment) {
+            return 0;
+        }
+        if segment.is_bound() {
+            *segments = vec![segment.clone()];
+        } else if segments.len() < MAX_DESCRIPTIONS && !segments.iter().any(Segment::is_bound) {
+            segments.push(segment.clone());
+        }
+        let grown = segments.capacity().saturating_sub(before) * size_of::<Segment>();
+        grown + (self.keys.len() - known) * PER_KEY
     }
 
     /// Decrypts and verifies the block of a MSG_BLK. None where the message has none.
@@ -358,6 +380,26 @@ mod tests {
 
     fn verdict(ring: &KeyRing, bytes: &[u8]) -> Verdict {
         ring.open(&dissect(&tables::MSG_BLK, bytes)).unwrap().verdict
+    }
+
+    #[test]
+    fn segments_are_learnt_once_and_as_long_as_there_is_memory() {
+        let segment = |index: u32| [&65_536_u32.to_be_bytes()[..], &[1; 32], &index.to_be_bytes().repeat(8)].concat();
+        let segments: Vec<u8> = (0..100).flat_map(segment).collect();
+        let size = (segments.len() as u32).to_be_bytes();
+        // The header, whose fields of the range are zero, and one chunk.
+        let bytes = [&[0, 2, 4][..], &[0; 29], &size, &segments].concat();
+        let tree = dissect(&tables::CONTENT_INFORMATION_2, &bytes);
+        assert!(tree.is_whole(), "{:?}", tree.faults);
+        let mut ring = KeyRing::default();
+        ring.learn(&tree);
+        let learnt = ring.learnt;
+        ring.learn(&tree);
+        assert_eq!((ring.keys.len(), ring.learnt), (100, learnt));
+        assert!(learnt > 100 * (size_of::<Key>() + size_of::<Segment>()));
+        let mut ring = KeyRing { learnt: MAX_LEARNT - learnt / 2, ..KeyRing::default() };
+        ring.learn(&tree);
+        assert!((10..60).contains(&ring.keys.len()), "{}", ring.keys.len());
     }
 
     #[test]

@@ -8,6 +8,9 @@ use peerdist_protocol::schema::{Node, Tree};
 
 use super::file::Nanoseconds;
 
+/// The most bytes that are kept of what a request asks for.
+const MAX_WHAT: usize = 256;
+
 /// A message of one of the protocols.
 #[derive(Debug)]
 pub struct Message<'a> {
@@ -19,7 +22,7 @@ pub struct Message<'a> {
     pub answers: Option<Answered>,
     /// Whether it asks for an answer.
     pub is_request: bool,
-    /// Whether bytes of it are missing in the capture.
+    /// Whether bytes of it are missing in the capture, or it is larger than what is looked at.
     pub is_cut: bool,
     /// What the capture says of the packet with its end; may be empty.
     pub comment: &'a str,
@@ -72,10 +75,22 @@ pub struct Answered {
     pub number: u64,
     /// The document's name for it.
     pub name: &'static str,
-    /// What it asks for, in a few words.
+    /// What it asks for, in a few words; long ones are cut.
     pub what: String,
     /// Where it was seen.
     pub seen: Option<Seen>,
+}
+
+impl Answered {
+    pub(super) fn new(number: u64, tree: &Tree<'_>, seen: Option<Seen>) -> Self {
+        let mut what = what(tree);
+        if what.len() > MAX_WHAT {
+            what.truncate(what.floor_char_boundary(MAX_WHAT - 2));
+            what.push_str("..");
+        }
+        what.shrink_to_fit();
+        Self { number, name: tree.name, what, seen }
+    }
 }
 
 /// What happens.
@@ -87,6 +102,8 @@ pub enum Event<'a> {
     Message(Message<'a>),
     /// A request got no answer until its connection or the capture ended.
     Unanswered(Answered),
+    /// The answer of a request cannot be told from others, or was not captured.
+    Unpaired(Answered),
 }
 
 /// What a message is about, in a few words: segment and blocks, or a URL.

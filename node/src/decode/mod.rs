@@ -1,7 +1,8 @@
 //! Captures taken apart: packets, connections, HTTP, and the messages of the protocols in them.
 //!
-//! Memory is bounded whatever the capture: the number of connections, the bytes that wait for those before them, and
-//! the bodies that are not whole yet. Nothing is kept of what was handed on, but for the Probes whose answers may come.
+//! Memory is bounded whatever the capture: the number of connections, and what they hold together: bytes that wait for
+//! those before them, heads and bodies that are not whole yet, requests without an answer. Nothing is kept of what was
+//! handed on, but for the Probes whose answers may come.
 //!
 //! ```text
 //! file -> packet -> tcp -> (tls) -> http -> connection -> Event
@@ -15,8 +16,11 @@ mod http;
 mod keys;
 mod message;
 mod packet;
+mod pending;
 mod summary;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod tls;
 
 pub use conversation::Conversation;
@@ -38,10 +42,16 @@ use tcp::{Budget, Piece};
 
 /// The most connections that are followed at once; the one that was silent longest is given up for a new one.
 const MAX_CONNECTIONS: usize = 16_384;
-/// The most bytes that wait, or are in bodies that are not whole, of all connections together.
+/// The most memory that all connections together hold for what waits or is not whole.
 const MAX_HELD: usize = 64 << 20;
+/// What is left of it for a packet: the connections that were silent longest are given up for more.
+const RESERVE: usize = 8 << 20;
+/// How much of one side of a connection that came without packets is read at a time.
+const PIECE: usize = 64 << 10;
 /// The most Probes whose answers may still come.
 const MAX_PROBES: usize = 4096;
+/// The longest MessageID of a Probe that answers are looked for, in bytes. That of a UUID has 45.
+const MAX_MESSAGE_ID: usize = 256;
 
 /// Whether bytes begin like a message of HTTP.
 #[must_use]
@@ -58,6 +68,8 @@ pub struct Counters {
     pub fragments: u64,
     /// Bytes of TCP streams that were not captured.
     pub lost_bytes: u64,
+    /// Heads of HTTP messages that are too large, or whose first line cannot be read.
+    pub unread_heads: u64,
     /// TCP connections.
     pub connections: u64,
 }
@@ -147,9 +159,10 @@ impl Decoder {
         let text = |name| tree.find(name).and_then(Node::text).map(str::to_owned);
         let answers = text("RelatesTo").and_then(|id| self.probes.get(&id)).cloned();
         let is_probe = tree.name == "Probe";
-        let (name, what, id) = (tree.name, what(&tree), text("MessageID"));
+        let id = text("MessageID").filter(|id| id.len() <= MAX_MESSAGE_ID);
         self.messages += 1;
         let number = self.messages;
+        let probe = Answered::new(number, &tree, seen);
         let is_request = is_probe;
         out(Event::Message(Message { number, seen, answers, is_request, is_cut: false, comment, tree }));
         if let (true, Some(id)) = (is_probe, id)
@@ -161,7 +174,7 @@ impl Decoder {
                 self.probes.remove(&oldest);
             }
             self.probe_order.push_back(id.clone());
-            self.probes.insert(id, Answered { number, name, what, seen });
+            self.probes.insert(id, probe);
         }
     }
 
@@ -169,8 +182,12 @@ impl Decoder {
     pub fn http(&mut self, bytes: &[u8], out: &mut impl FnMut(Event<'_>)) {
         let (mut connection, mut budget) = (Connection::new(None), Budget::new(MAX_HELD));
         let mut around = Around { now: 0, budget: &mut budget, tls_keys: &self.tls_keys };
-        for piece in [Piece::Data(bytes), Piece::End] {
+        // In pieces, so that what is to be said of requests does not wait for the end.
+        let pieces = bytes.chunks(PIECE).map(Piece::Data).chain([Piece::End]);
+        for piece in pieces {
             connection.piece(0, &piece, &mut around, &mut |found| number(found, "", &mut self.messages, out));
+            // Answers are on the other side.
+            connection.unpaired();
         }
     }
 
@@ -209,9 +226,7 @@ impl Decoder {
         out: &mut impl FnMut(Event<'_>),
     ) {
         let ends = if source <= destination { [source, destination] } else { [destination, source] };
-        // The same ports again are another connection; a SYN that comes twice is not.
-        let begins = segment.syn && segment.acknowledged.is_none();
-        if begins && self.connections.get(&ends).is_some_and(|(_, connection)| connection.has_ended()) {
+        if self.connections.get(&ends).is_some_and(|(_, connection)| connection.is_over(source, segment)) {
             self.forget(ends, out);
         }
         self.clock += 1;
@@ -242,8 +257,13 @@ impl Decoder {
         }
         let step = Step::Segment(segment);
         reassemble(connection, side, &step, &mut around, counters, &mut |found| hand_on(found, comment));
+        connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         if segment.rst {
             self.forget(ends, out);
+        }
+        while self.budget.left() < RESERVE && self.connections.len() > 1 {
+            let Some((_, silent)) = self.heard.pop_first() else { break };
+            self.close(silent, out);
         }
     }
 
@@ -264,7 +284,9 @@ impl Decoder {
                 number(found, "", messages, out)
             });
         }
-        connection.unanswered().for_each(|asked| out(Event::Unanswered(asked)));
+        counters.unread_heads += connection.unread();
+        connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
+        connection.unanswered(around.budget).for_each(|asked| out(Event::Unanswered(asked)));
     }
 }
 
@@ -329,75 +351,4 @@ fn number(found: Found<'_>, comment: &str, messages: &mut u64, out: &mut impl Fn
     let Found { tree, seen, answers, is_request, is_cut } = found;
     out(Event::Message(Message { number: *messages, seen, answers, is_request, is_cut, comment, tree }));
     *messages
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    /// Packets of a few connections, of which the headers mostly make sense.
-    fn packets() -> impl Strategy<Value = Vec<Vec<u8>>> {
-        let texts = prop::sample::select(vec![
-            &b"POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\nContent-Length: 68\r\n\r\n"[..],
-            b"POST /0131501b-d67f-491b-9a40-c4bf27bcb4d4 HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n",
-            b"HTTP/1.1 200 OK\r\nContent-Encoding: peerdist\r\n\r\n\x00\x01",
-            b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n\0\0\0\x01\0",
-            b"GET / HTTP/1.1\r\nAccept-Encoding: peerdist\r\n\r\n",
-        ]);
-        let payload = prop_oneof![texts.prop_map(<[u8]>::to_vec), prop::collection::vec(any::<u8>(), 0..100)];
-        let packet = (any::<bool>(), 0..3u16, 0..400u32, any::<u8>(), payload);
-        let build = |(back, port, sequence, flags, payload): (bool, u16, u32, u8, Vec<u8>)| {
-            let (from, to) = if back { (80, 1000 + port) } else { (1000 + port, 80) };
-            let mut builder =
-                etherparse::PacketBuilder::ipv4([10, 0, 0, 1], [10, 0, 0, 1], 1).tcp(from, to, sequence, 1);
-            if flags & 0x0f == 0 {
-                builder = builder.syn();
-            }
-            if flags & 0xf0 == 0 {
-                builder = builder.fin();
-            }
-            let mut packet = Vec::new();
-            builder.write(&mut packet, &payload).unwrap();
-            packet
-        };
-        prop::collection::vec(
-            prop_oneof![4 => packet.prop_map(build), 1 => prop::collection::vec(any::<u8>(), 0..60)],
-            0..40,
-        )
-    }
-
-    proptest! {
-        #[test]
-        fn whatever_is_captured_nothing_panics_and_all_memory_is_given_back(packets in packets()) {
-            let mut decoder = Decoder::new();
-            let mut numbers = Vec::new();
-            let mut out = |event: Event<'_>| if let Event::Message(message) = event { numbers.push(message.number) };
-            for (number, data) in (1..).zip(&packets) {
-                decoder.packet(&Packet { number, time: number, link: 101, data, comment: "" }, &mut out);
-            }
-            decoder.finish(&mut out);
-            prop_assert!(decoder.connections.is_empty() && decoder.heard.is_empty());
-            prop_assert!(decoder.budget == Budget::new(MAX_HELD));
-            prop_assert_eq!(&numbers, &(1..=numbers.len() as u64).collect::<Vec<_>>());
-        }
-    }
-
-    #[test]
-    fn the_connection_that_was_silent_longest_makes_room() {
-        let mut decoder = Decoder::new();
-        let request = b"POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\nContent-Length: 4\r\n\r\nabc";
-        let mut events = Vec::new();
-        for connection in 0..MAX_CONNECTIONS as u32 + 10 {
-            let [_, _, high, low] = connection.to_be_bytes();
-            let mut packet = Vec::new();
-            let builder = etherparse::PacketBuilder::ipv4([10, 0, high, low], [10, 1, 0, 1], 1).tcp(1000, 80, 1, 1);
-            builder.write(&mut packet, request).unwrap();
-            let packet = Packet { number: 1, time: 0, link: 101, data: &packet, comment: "" };
-            decoder.packet(&packet, &mut |event| events.push(matches!(event, Event::Message(_))));
-        }
-        // Each that was given up says what there was of its request, and that nobody has answered it.
-        assert_eq!(events, [true, false].repeat(10));
-        assert_eq!(decoder.connections.len(), MAX_CONNECTIONS);
-    }
 }

@@ -113,6 +113,7 @@ impl Summary {
                 }
                 Some(asking(Some(asked), None, None, "no answer".to_owned()))
             }
+            Event::Unpaired(asked) => Some(asking(Some(asked), None, None, "answer not known".to_owned())),
         }
     }
 

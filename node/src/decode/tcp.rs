@@ -4,10 +4,13 @@ use std::collections::BTreeMap;
 
 use super::packet::Segment;
 
-/// The most bytes of one direction that wait for those before them.
+/// The most memory of one direction that waits for the bytes before it.
 const MAX_WAITING: usize = 1 << 20;
 /// The most segments of one direction that wait.
 const MAX_WAITING_SEGMENTS: usize = 4096;
+
+/// What a segment that waits takes beside its bytes.
+const PER_SEGMENT: usize = 96;
 
 /// The most bytes that one acknowledgement may say were not captured.
 const MAX_LOST: i32 = 1 << 26;
@@ -35,10 +38,14 @@ impl Budget {
     pub(super) fn give_back(&mut self, bytes: usize) {
         self.0 += bytes;
     }
+
+    pub(super) fn left(&self) -> usize {
+        self.0
+    }
 }
 
 /// What comes out, in order.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Piece<'a> {
     Data(&'a [u8]),
     /// So many bytes were not captured.
@@ -50,6 +57,8 @@ pub(super) enum Piece<'a> {
 /// A direction of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Direction {
+    /// The sequence number of the first byte.
+    first: Option<u32>,
     /// The position of the byte that is due. Its lower half is the sequence number.
     next: Option<u64>,
     waiting: BTreeMap<u64, Box<[u8]>>,
@@ -60,9 +69,14 @@ pub(super) struct Direction {
 }
 
 impl Direction {
-    /// Whether the sender has ended and everything was there.
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended
+    /// Whether the sender has said where it ends.
+    pub(super) fn has_end(&self) -> bool {
+        self.ended || self.end.is_some()
+    }
+
+    /// Whether a SYN with this sequence number is not the one that this direction began with.
+    pub(super) fn is_begun_by_another(&self, sequence: u32) -> bool {
+        self.first.is_some_and(|first| first != sequence.wrapping_add(1))
     }
 
     /// Takes a segment; what can be handed on goes to `out`. Without a SYN, the first segment that is seen is taken
@@ -72,6 +86,7 @@ impl Direction {
             return;
         }
         let sequence = segment.sequence.wrapping_add(u32::from(segment.syn));
+        self.first.get_or_insert(sequence);
         let next = *self.next.get_or_insert(1 << 32 | u64::from(sequence));
         // Which of the two readings of a sequence number is meant, the nearer one says.
         let distance = sequence.wrapping_sub(next as u32) as i32;
@@ -111,7 +126,7 @@ impl Direction {
         }
         // Behind the end there is nothing.
         for payload in std::mem::take(&mut self.waiting).into_values() {
-            self.release(payload.len(), budget);
+            self.release(&payload, budget);
         }
         if !self.ended {
             self.ended = true;
@@ -123,9 +138,10 @@ impl Direction {
         if self.waiting.get(&start).is_some_and(|known| known.len() >= payload.len()) {
             return;
         }
-        while self.waiting_bytes + payload.len() > MAX_WAITING
+        let cost = payload.len() + PER_SEGMENT;
+        while self.waiting_bytes + cost > MAX_WAITING
             || self.waiting.len() >= MAX_WAITING_SEGMENTS
-            || !budget.take(payload.len())
+            || !budget.take(cost)
         {
             if self.waiting.is_empty() {
                 self.jump(start, out);
@@ -134,13 +150,13 @@ impl Direction {
             self.skip(budget, out);
         }
         if self.next.is_some_and(|next| start <= next) {
-            budget.give_back(payload.len());
+            budget.give_back(cost);
             self.hand_on(start, payload, out);
             return self.drain(budget, out);
         }
-        self.waiting_bytes += payload.len();
+        self.waiting_bytes += cost;
         if let Some(replaced) = self.waiting.insert(start, payload.into()) {
-            self.release(replaced.len(), budget);
+            self.release(&replaced, budget);
         }
     }
 
@@ -165,14 +181,15 @@ impl Direction {
             && self.next.is_some_and(|next| *entry.key() <= next)
         {
             let (start, payload) = entry.remove_entry();
-            self.release(payload.len(), budget);
+            self.release(&payload, budget);
             self.hand_on(start, &payload, out);
         }
     }
 
-    fn release(&mut self, bytes: usize, budget: &mut Budget) {
-        self.waiting_bytes -= bytes;
-        budget.give_back(bytes);
+    fn release(&mut self, payload: &[u8], budget: &mut Budget) {
+        let cost = payload.len() + PER_SEGMENT;
+        self.waiting_bytes -= cost;
+        budget.give_back(cost);
     }
 
     /// Hands on what of a segment has not been there yet; it begins where bytes are due, or before.
@@ -296,9 +313,9 @@ mod tests {
 
     #[test]
     fn without_a_budget_nothing_waits() {
-        let mut stream = Stream { budget: Budget::new(10), ..Stream::new() };
+        let mut stream = Stream { budget: Budget::new(PER_SEGMENT + 7), ..Stream::new() };
         stream.data(0, b"a").data(2, &[0; 8]).data(20, b"abc");
         assert_eq!(stream.out, ["a", "gap 1", "\0\0\0\0\0\0\0\0"]);
-        assert_eq!(stream.budget.0, 7);
+        assert_eq!(stream.budget.0, 4);
     }
 }

@@ -44,6 +44,11 @@ pub(super) fn begins(bytes: &[u8]) -> bool {
     matches!(bytes, [content::HANDSHAKE, 3, 0..=4, ..])
 }
 
+/// Whether bytes are too few to say so.
+pub(super) fn may_begin(bytes: &[u8]) -> bool {
+    matches!(bytes, [] | [content::HANDSHAKE] | [content::HANDSHAKE, 3])
+}
+
 /// A connection of TLS. It is given up where bytes are missing, or where there is no key.
 #[derive(Debug)]
 pub(super) struct Session {

@@ -1,0 +1,118 @@
+//! Which request an answer belongs to.
+//!
+//! HTTP says so by the order alone. After a request was dropped or lost, answers of that connection are not paired until
+//! both sides are level again: no request is outstanding.
+
+use std::collections::VecDeque;
+
+use super::message::Answered;
+
+/// The most requests of one connection that wait for their answers.
+pub(super) const MAX_ASKED: usize = 64;
+
+/// A request whose answer has not come.
+#[derive(Debug, Clone)]
+pub(super) struct Asked {
+    /// Which of the connection's requests it is.
+    id: u64,
+    pub(super) is_head: bool,
+    /// The path of a POST to one of the protocols' paths, which are short.
+    pub(super) path: Option<Box<str>>,
+    /// What was handed on of it.
+    pub(super) shown: Option<Answered>,
+}
+
+/// The requests of a connection that wait for their answers.
+#[derive(Debug)]
+pub(super) struct Pending {
+    asked: VecDeque<Asked>,
+    requests: u64,
+    /// Which side asks, once it has.
+    side: Option<usize>,
+    /// Requests that are outstanding and cannot be paired; none where all can.
+    astray: Option<u64>,
+    /// What was handed on of requests that cannot be paired, until somebody is told.
+    unpaired: Vec<Answered>,
+}
+
+impl Pending {
+    pub(super) fn new() -> Self {
+        Self { asked: VecDeque::new(), requests: 0, side: None, astray: None, unpaired: Vec::new() }
+    }
+
+    /// A side asks. Returns the number of the request in this connection.
+    pub(super) fn request(&mut self, side: usize, is_head: bool, path: Option<&str>) -> u64 {
+        self.requests += 1;
+        self.side = Some(side);
+        if self.astray.is_none() && self.asked.len() >= MAX_ASKED {
+            self.go_astray();
+        }
+        match &mut self.astray {
+            Some(outstanding) => *outstanding += 1,
+            None => {
+                let (id, path) = (self.requests, path.map(Box::from));
+                self.asked.push_back(Asked { id, is_head, path, shown: None });
+            }
+        }
+        self.requests
+    }
+
+    /// A request was handed on.
+    pub(super) fn shown(&mut self, id: u64, shown: Answered) {
+        match self.asked.iter_mut().find(|asked| asked.id == id) {
+            Some(asked) => asked.shown = Some(shown),
+            None => self.unpaired.push(shown),
+        }
+    }
+
+    /// An answer begins: the request that it belongs to, where that is certain.
+    pub(super) fn answer(&mut self) -> Option<Asked> {
+        let Some(outstanding) = self.astray else { return self.asked.pop_front() };
+        self.astray = Some(outstanding.saturating_sub(1)).filter(|left| *left > 0);
+        None
+    }
+
+    /// The place in what a side says was lost: requests or answers may be missing.
+    pub(super) fn lose(&mut self, side: usize) {
+        let answers_are_lost = self.side.is_some_and(|asks| asks != side);
+        self.go_astray();
+        // An answer that alone was due will not come.
+        if answers_are_lost {
+            self.astray = self.astray.filter(|outstanding| *outstanding > 1);
+        }
+    }
+
+    /// Whether anything was asked.
+    pub(super) fn has_begun(&self) -> bool {
+        self.requests > 0
+    }
+
+    /// No request that waits now can be paired.
+    pub(super) fn go_astray(&mut self) {
+        let outstanding = self.astray.get_or_insert_default();
+        *outstanding += self.asked.len() as u64;
+        self.unpaired.extend(self.asked.drain(..).filter_map(|asked| asked.shown));
+    }
+
+    /// Requests that turned out not to be paired since the last call.
+    pub(super) fn unpaired(&mut self) -> Vec<Answered> {
+        std::mem::take(&mut self.unpaired)
+    }
+
+    /// The requests that got no answer.
+    pub(super) fn unanswered(self) -> impl Iterator<Item = Answered> {
+        self.asked.into_iter().filter_map(|asked| asked.shown)
+    }
+
+    /// The memory that it takes.
+    pub(super) fn held(&self) -> usize {
+        self.asked.iter().map(Asked::held).sum()
+    }
+}
+
+impl Asked {
+    fn held(&self) -> usize {
+        let text = self.path.as_ref().map_or(0, |path| path.len());
+        size_of::<Self>() + text + self.shown.as_ref().map_or(0, |shown| shown.what.capacity())
+    }
+}
