@@ -31,6 +31,9 @@ const MAX_EMPTY_IN_A_ROW: u32 = 2;
 /// How long a run waits for its host, all in all: far more than its blocks take on any network, and no host holds a
 /// place for longer.
 pub(super) const RUN_TIME: Duration = Duration::from_secs(20);
+/// The same for the first try, before what is left waits behind everything else. No host is so slow on a network of the
+/// branch.
+const FIRST_RUN_TIME: Duration = Duration::from_secs(5);
 /// How long a run waits for the first block of a host of which none came yet.
 const FIRST_BLOCK_TIME: Duration = Duration::from_secs(4);
 /// How often records of segments that are gone are looked for.
@@ -109,7 +112,8 @@ impl Inner {
     async fn blocks(self: &Arc<Self>, run: &Run) -> Option<Range<BlockIndex>> {
         let Run { host, ref segment, ref blocks, .. } = *run;
         let mut is_fresh = self.desk().sources.standing(host.source, Instant::now()) == Standing::Fresh;
-        let mut time = if is_fresh { FIRST_BLOCK_TIME.min(self.run_time) } else { self.run_time };
+        let run_time = if run.again { self.run_time } else { FIRST_RUN_TIME.min(self.run_time) };
+        let mut time = if is_fresh { FIRST_BLOCK_TIME.min(run_time) } else { run_time };
         let mut empty_in_a_row = 0;
         for index in segment.offered.wanted(&self.store, blocks.clone()) {
             if self.paused_until().is_some() {
@@ -125,7 +129,7 @@ impl Inner {
                 Came::Kept => {
                     empty_in_a_row = 0;
                     if std::mem::take(&mut is_fresh) {
-                        time = self.run_time;
+                        time = run_time;
                     }
                 }
                 Came::TooSlow => return Some(index..blocks.end),
