@@ -2,7 +2,7 @@
 //!
 //! Datagrams are whole. Of connections the handshake, the segments' borders, checksums of lower layers and the end are
 //! made up; their bytes, addresses and times are what they were. What was inside TLS is written as if over plain TCP,
-//! without what TLS was there to hide ([`hidden`]).
+//! without what TLS was there to hide (`hidden`).
 
 mod hidden;
 

@@ -202,6 +202,18 @@ fn sizes_and_counts_may_be_left_out_or_given_wrong() {
 }
 
 #[test]
+fn what_is_left_out_before_a_given_field_is_made_where_bytes_follow_the_last_one_too() {
+    let made = |fields: Value| crafted(&json!({ "message": "RESPONSE_MESSAGE", "fields": fields }).to_string());
+    let whole = made(json!({ "ResponseCode": 1 })).remove(0);
+    let longer = made(json!({ "ResponseCode": 1, "_rest": "FFFF" })).remove(0);
+    assert_eq!((longer.len(), longer[4..].to_vec()), (whole.len() + 2, [&whole[4..], &[0xFF, 0xFF]].concat()));
+    // Where no field is given it is cut off before the first one.
+    assert_eq!(made(json!({ "_rest": "FFFF" })), [[0xFF, 0xFF]]);
+    let blocks = json!({ "message": "MSG_GETBLKS", "fields": { "ReqBlockRanges": [], "_rest": "FF" } });
+    assert!(craft(&blocks.to_string(), &[]).error(8).contains("SegmentID is missing"));
+}
+
+#[test]
 fn messages_go_to_standard_output_or_to_a_file() {
     let files = Files::new();
     let out = files.add("out", b"");

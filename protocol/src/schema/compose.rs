@@ -102,9 +102,12 @@ impl Composer {
             return Err(ComposeError::Repeated { field: self.beside(repeated) });
         }
         let rest = values.iter().find(|value| value.name == REST);
-        for field in structure.fields {
+        let is_given = |field: &Field| values.iter().any(|value| value.name == field.name);
+        // Behind the last field that is given.
+        let end = structure.fields.iter().rposition(is_given).map_or(0, |last| last + 1);
+        for (at, field) in structure.fields.iter().enumerate() {
             let given = values.iter().find(|value| value.name == field.name);
-            if let (None, Some(rest)) = (given, rest) {
+            if let (true, Some(rest)) = (at >= end, rest) {
                 return self.end(rest);
             }
             self.path.push(Part::Name(field.name));
