@@ -41,7 +41,7 @@ const LEAST_WAIT: Duration = Duration::from_millis(500);
 /// How soon a busy host is asked again; it doubles with every busy answer in a row.
 const FIRST_BUSY: Duration = Duration::from_millis(30);
 const MAX_BUSY_DOUBLINGS: u32 = 5;
-/// How long a hosted cache may be busy in all until it is out for a while, and how much of that each of its blocks makes
+/// How long a hosted cache may be busy in all, the time of its answers included, until it is out for a while, and how much of that each of its blocks makes
 /// good: one that is nearly always busy would cost as much time with each of them, for as long as a download lasts.
 const BUSY_TOLERANCE: Duration = Duration::from_secs(4);
 const BUSY_PER_BLOCK: Duration = Duration::from_millis(20);
@@ -62,8 +62,11 @@ pub enum Outcome {
     },
     /// An empty answer for something it never claimed: no fault.
     NotHeld,
-    /// An empty answer for something it claims to hold.
-    Busy,
+    /// An empty answer for something it claims to hold, after this long.
+    Busy {
+        /// From the request to the answer.
+        took: Duration,
+    },
     /// No progress, or no end, in time.
     TimedOut,
     /// No connection, or one that broke.
@@ -247,7 +250,7 @@ impl Host {
                 self.strikes = 0;
                 self.busy_in_a_row = 0;
             }
-            Outcome::Busy => self.is_busy(now),
+            Outcome::Busy { took } => self.is_busy(now, took),
             Outcome::TimedOut | Outcome::Refused => self.strike(now, STRIKES),
             Outcome::Unreachable => {
                 // The other family may still work; the strikes count all the same.
@@ -311,7 +314,7 @@ impl Host {
         }
     }
 
-    fn is_busy(&mut self, now: Moment) {
+    fn is_busy(&mut self, now: Moment, took: Duration) {
         // Requests that were under way together get their busy answers together: that is one time, not many.
         if self.busy_until > now {
             return;
@@ -321,7 +324,7 @@ impl Host {
         self.busy_in_a_row += 1;
         self.limit = (self.limit / 2).max(self.least());
         if self.kind == Kind::HostedCache && !self.is_out(now) {
-            self.busy_for += pause;
+            self.busy_for += took + pause;
             if self.busy_for > BUSY_TOLERANCE {
                 self.busy_for = Duration::ZERO;
                 self.out = Some((now + MAX_HOSTED_OUTAGE, OutCause::KeptWaiting));
@@ -364,6 +367,9 @@ mod tests {
     const fn s(seconds: u64) -> Moment {
         Moment::from_secs(seconds)
     }
+
+    /// At once.
+    const BUSY: Outcome = Outcome::Busy { took: Duration::ZERO };
 
     fn host() -> Host {
         let mut host = Host::new(Kind::Peer, s(0));
@@ -461,7 +467,7 @@ mod tests {
         assert_eq!(cache.limit(), FIRST_LIMIT);
         end(&mut cache, s(1), Outcome::Delivered { took: Duration::from_millis(1) });
         assert_eq!(cache.limit(), 32);
-        for outcome in [Outcome::Busy, Outcome::TimedOut, Outcome::Delivered { took: s(2) }, Outcome::Busy] {
+        for outcome in [BUSY, Outcome::TimedOut, Outcome::Delivered { took: s(2) }, BUSY] {
             end(&mut cache, s(9), outcome);
             assert_eq!(cache.limit(), 32);
         }
@@ -534,13 +540,13 @@ mod tests {
         for _ in 0..2 {
             host.begin(s(1));
         }
-        host.finish(s(1), Outcome::Busy);
-        host.finish(s(1), Outcome::Busy);
+        host.finish(s(1), BUSY);
+        host.finish(s(1), BUSY);
         assert_eq!(host.standing(s(1)), Standing::Busy { until: s(1) + FIRST_BUSY });
-        end(&mut host, s(2), Outcome::Busy);
+        end(&mut host, s(2), BUSY);
         assert_eq!(host.standing(s(2)), Standing::Busy { until: s(2) + FIRST_BUSY * 2 });
         for i in 3..20 {
-            end(&mut host, s(i), Outcome::Busy);
+            end(&mut host, s(i), BUSY);
         }
         assert_eq!(host.standing(s(19)), Standing::Busy { until: s(19) + FIRST_BUSY * 32 });
     }
@@ -551,11 +557,21 @@ mod tests {
             let mut cache = Host { kind: Kind::HostedCache, ..host() };
             let mut was_out = false;
             for i in 0..1000 {
-                end(&mut cache, s(i), Outcome::Busy);
+                end(&mut cache, s(i), BUSY);
                 was_out |= matches!(cache.standing(s(i)), Standing::Out { cause: OutCause::KeptWaiting, .. });
                 (0..blocks).for_each(|_| end(&mut cache, s(i), Outcome::Delivered { took: s(0) }));
             }
             assert_eq!(was_out, is_out, "{blocks} blocks between");
+        }
+    }
+
+    #[test]
+    fn the_time_until_a_hosted_cache_says_that_it_is_busy_counts() {
+        let mut cache = Host { kind: Kind::HostedCache, ..host() };
+        for i in 1..=3 {
+            end(&mut cache, s(10 * i), Outcome::Busy { took: Duration::from_millis(1900) });
+            (0..2).for_each(|_| end(&mut cache, s(10 * i), Outcome::Delivered { took: s(0) }));
+            assert_eq!(matches!(cache.standing(s(10 * i)), Standing::Out { .. }), i == 3, "{i}");
         }
     }
 

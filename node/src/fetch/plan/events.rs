@@ -141,7 +141,9 @@ impl Plan {
                 }
                 return self.delivered(now, book, fetch);
             }
-            Answer::Empty if basis == Basis::Sure => (Outcome::Busy, Trouble::Busy, PeerNote::Busy),
+            Answer::Empty if basis == Basis::Sure => {
+                (Outcome::Busy { took: now.saturating_sub(since) }, Trouble::Busy, PeerNote::Busy)
+            }
             Answer::Empty => (Outcome::NotHeld, Trouble::NotHeld, PeerNote::NotHeld),
             Answer::TimedOut => (Outcome::TimedOut, Trouble::Slow, PeerNote::TimedOut),
             Answer::Unreachable => (Outcome::Unreachable, Trouble::Slow, PeerNote::Unreachable),
