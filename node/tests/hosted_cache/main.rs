@@ -2,6 +2,7 @@
 //! retrieval. Rows of [MS-PCHC] 3.1 and what design says of poisoning.
 #![allow(clippy::unwrap_used)]
 
+mod log;
 mod messages;
 mod slow;
 mod support;
