@@ -217,14 +217,19 @@ pub(crate) struct Host {
 pub(crate) struct Blocks {
     blocks: Arc<Mutex<BTreeMap<(SegmentId, BlockIndex), BlkTail>>>,
     asked: Arc<AtomicU64>,
-    /// Whether it never answers.
-    stalls: bool,
+    /// How long each answer takes.
+    delay: Duration,
 }
 
 impl Blocks {
     /// Blocks that are never given.
     pub(crate) fn stalling() -> Self {
-        Self { stalls: true, ..Self::default() }
+        Self::delayed(Duration::MAX)
+    }
+
+    /// Blocks of which each is given after so long.
+    pub(crate) fn delayed(delay: Duration) -> Self {
+        Self { delay, ..Self::default() }
     }
 
     pub(crate) fn insert(&self, id: SegmentId, index: BlockIndex, tail: BlkTail) {
@@ -244,8 +249,8 @@ impl BlockSource for Blocks {
 
     async fn read(&self, segment: &SegmentId, index: BlockIndex) -> Option<BlkTail> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        if self.stalls {
-            std::future::pending::<()>().await;
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
         }
         self.blocks.lock().unwrap().get(&(*segment, index)).cloned()
     }
