@@ -1,6 +1,7 @@
-//! Messages byte by byte: bad ones are answered as [MS-PCHC] 3.1.5 says, and so is the next one; what clients in the
+//! Messages byte by byte: good ones are followed; bad ones are answered as [MS-PCHC] 3.1.5 says, and so is the next one; what clients in the
 //! field send beside them changes nothing.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::path::Path;
 
@@ -9,9 +10,10 @@ use peerdist_protocol::content::{CryptoAlgoId, SegmentId};
 use peerdist_protocol::hosted_cache::{
     BatchedOffer, ContentTag, Offer, Response, SegmentDescriptor, SegmentInfo, Version,
 };
-use peerdist_protocol::retrieval::BlkTail;
+use peerdist_protocol::retrieval::{BlkTail, Request, RequestMessage};
 
 use crate::descriptor;
+use crate::messages::watched;
 use crate::support::{Blocks, Host, Hosted, opaque, request, sample};
 
 /// A message that is no good, and where it is sent.
@@ -31,22 +33,32 @@ fn vector(name: &str) -> Vec<u8> {
     std::fs::read(folder().join(name).with_extension("bin")).unwrap()
 }
 
-/// The bad requests of the vectors.
-fn vectors() -> Vec<Bad> {
+/// Names of all vectors of requests, and what is expected of who gets them.
+fn requests() -> Vec<(String, String)> {
     let paths = std::fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path());
     let jsons = paths.filter(|path| path.extension().is_some_and(|extension| extension == "json"));
-    let bad = jsons.filter_map(|path| {
+    let read = jsons.map(|path| {
         let json: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let name = json["name"].as_str().unwrap().to_owned();
-        let is_request = name.starts_with("neg_") && !name.contains("response");
-        is_request.then(|| Bad {
-            path: if name.contains("batched") { Version::V2 } else { Version::V1 },
-            bytes: vector(&name),
-            is_ignored: json["expect"].as_str().unwrap().starts_with("HTTP 200 + OK"),
-            name,
-        })
+        ["name", "expect"].map(|field| json[field].as_str().unwrap().to_owned()).into()
     });
-    bad.collect()
+    read.filter(|(name, _): &(String, String)| !name.contains("response")).collect()
+}
+
+/// The path that a vector's message is sent to.
+fn path(name: &str) -> Version {
+    if name.contains("batched") { Version::V2 } else { Version::V1 }
+}
+
+/// The bad requests of the vectors.
+fn vectors() -> Vec<Bad> {
+    let bad = requests().into_iter().filter(|(name, _)| name.starts_with("neg_"));
+    bad.map(|(name, expect)| Bad {
+        path: path(&name),
+        bytes: vector(&name),
+        is_ignored: expect.starts_with("HTTP 200 + OK"),
+        name,
+    })
+    .collect()
 }
 
 /// Good messages with one thing changed, each in a way that no vector has.
@@ -111,6 +123,49 @@ fn changed() -> Vec<Bad> {
     add("a segment above 32 MiB", Version::V2, with(&sha256, 16, &sizes(65_536, 0x0200_0001)), true);
     add("more than 512 blocks", Version::V2, with(&sha256, 16, &sizes(65_535, 0x0200_0000)), true);
     all
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_good_vectors_are_answered_and_what_they_name_is_fetched() {
+    let good: Vec<_> = requests().into_iter().filter(|(_, expect)| expect.starts_with("server:")).collect();
+    assert_eq!(good.len(), 9);
+    for (name, _) in good {
+        let hosted = Hosted::start(|_| {}).await;
+        let host = Host::start(1, Blocks::default()).await;
+        let (port, bodies) = watched(&host).await;
+        let mut bytes = vector(&name);
+        bytes[8..10].copy_from_slice(&port.to_be_bytes());
+        let request = request(path(&name), "", &bytes);
+        let (response, ids) = match Offer::parse(path(&name), &bytes.into()).unwrap() {
+            Offer::Initial(_) => (Response::Interested, Vec::new()),
+            Offer::SegmentInfo(offer) => (Response::Ok, vec![offer.segment().unwrap().id()]),
+            Offer::Batched(offer) => {
+                for segment in &offer.segments {
+                    for index in 0..segment.block_count().unwrap() {
+                        let block = opaque(segment.block_length(index) as usize, CryptoAlgoId::Aes128, 1);
+                        host.blocks.insert(segment.segment_id, index, BlkTail::from(&block));
+                    }
+                }
+                (Response::Ok, offer.segments.iter().map(|segment| segment.segment_id).collect())
+            }
+        };
+        let answer = match path(&name) {
+            Version::V1 => hosted.send_tls(request).await,
+            Version::V2 => hosted.send(host.ip, &request).await,
+        };
+        assert_eq!(answer, ("200".to_owned(), Some(response)), "{name}");
+        hosted.settled(ids.len() as u64).await;
+        let asked: BTreeSet<_> = bodies.lock().unwrap().iter().map(|body| asked_for(body)).collect();
+        assert_eq!(asked, ids.into_iter().collect(), "{name}");
+    }
+}
+
+/// The segment of a request for a block.
+fn asked_for(body: &[u8]) -> SegmentId {
+    match RequestMessage::parse(body).unwrap().request {
+        Request::GetBlks(request) => request.segment_id,
+        other => panic!("{other:?}"),
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
