@@ -121,13 +121,13 @@ pub enum HostedCacheVerb {
 pub struct DemoArguments {
     /// The file that travels; the Rust toolchain's compiler library unless named.
     pub file: Option<PathBuf>,
-    /// How many peers.
+    /// How many peers, or clients of the hosted cache.
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u8).range(2..=32))]
     pub peers: u8,
     /// The version of content information they use.
     #[arg(long, value_enum, default_value_t)]
     pub content_info: ContentInfoVersion,
-    /// Show hosted mode: one more host is a hosted cache, which the peers work with instead of each other.
+    /// Show hosted mode: one more host is a hosted cache, and the others take from it instead of from each other.
     #[arg(long)]
     pub hosted: bool,
     /// Print one JSON object.

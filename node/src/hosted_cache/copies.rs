@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 use peerdist_protocol::content::SegmentId;
 
 use super::offered::{Held, Offered};
+use super::sources::is_shared;
 use crate::store::Store;
 
 /// What is remembered of copies and of complaints. Hashes stand for hosts and segments.
@@ -58,10 +59,11 @@ impl Copies {
         self.givers.get(self.hasher.hash_one(id)) == Some(&self.hasher.hash_one(source))
     }
 
-    /// From now on all that is held of a segment is from a source, or from several.
+    /// From now on all that is held of a segment is from a source, or from several. Of a source that hosts share nobody
+    /// knows which one it was.
     pub(super) fn set_giver(&mut self, source: Option<IpAddr>, id: &SegmentId, now: Instant) {
         let id = self.hasher.hash_one(id);
-        match source {
+        match source.filter(|source| !is_shared(*source)) {
             Some(source) => self.givers.insert(id, self.hasher.hash_one(source), now),
             None => self.givers.remove(id),
         }

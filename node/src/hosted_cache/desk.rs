@@ -14,6 +14,7 @@ use super::in_flight::InFlight;
 use super::known::KnownSegments;
 use super::offered::{Offered, Waiting, held, size_in_memory};
 use super::queue::{Content, Full, Queue, QueueLimits};
+use super::seldom::Seldom;
 use super::sources::{Host, Sources};
 use super::status::HostedCacheStatus;
 use crate::config;
@@ -35,6 +36,8 @@ pub(super) struct Desk {
     known: KnownSegments,
     /// Segments that are fetched now.
     pub(super) in_flight: InFlight,
+    /// Sources that got too many strikes.
+    pub(super) struck: Seldom,
     pub(super) counted: HostedCacheStatus,
 }
 
@@ -67,6 +70,7 @@ impl Desk {
             copies: Copies::new(now),
             known,
             in_flight: InFlight::default(),
+            struck: Seldom::default(),
             counted: HostedCacheStatus::default(),
         }
     }
@@ -151,8 +155,8 @@ impl Desk {
                 }
             }
         }
-        if repeats {
-            self.strike(source, now);
+        if repeats && self.strike(host, now) {
+            return self.counted.ignore("strikes", waiting.len() as u64);
         }
         let count = waiting.len() as u64;
         if let Err(reason) = self.wait(host, Content::Many(waiting.into_iter()), now) {
@@ -234,7 +238,7 @@ impl Desk {
         let reason = match self.copies.judge(&self.store, host.source, &offered) {
             Err(reason) => {
                 if reason == "repeated" {
-                    self.strike(host.source, now);
+                    self.strike(host, now);
                 }
                 Some(reason)
             }

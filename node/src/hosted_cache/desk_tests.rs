@@ -72,13 +72,13 @@ impl Bench {
         while let Some(Next::Run(run)) = self.desk.next(self.now) {
             let IpAddr::V4(ip) = run.host.source else { panic!() };
             runs.push((ip.octets()[3], run.blocks.start));
-            self.desk.run_ended(run.host.source, &run.segment, self.now);
+            self.desk.run_ended(run.host, &run.segment, self.now);
         }
         runs
     }
 
     fn end(&mut self, host: u8, segment: &Arc<Fetching>) {
-        self.desk.run_ended(address(host).ip(), segment, self.now);
+        self.desk.run_ended(peer(host), segment, self.now);
     }
 
     /// A host gives blocks of a segment, which say whom they are from.
@@ -113,6 +113,10 @@ impl Bench {
     fn ignored(&self, reason: &str) -> u64 {
         self.desk.counted.ignored.get(reason).copied().unwrap_or(0)
     }
+}
+
+fn peer(number: u8) -> Host {
+    Host { address: address(number), source: address(number).ip() }
 }
 
 fn address(host: u8) -> SocketAddr {
@@ -273,7 +277,7 @@ fn a_host_that_is_given_up_takes_nothing_of_others_along() {
     let (host, first) = bench.next().unwrap();
     bench.offer(2, vec![descriptor(0), descriptor(30)]);
     assert_eq!(host, 1);
-    (0..3).for_each(|_| bench.desk.failed(address(1).ip(), "unreachable", bench.now));
+    (0..3).for_each(|_| bench.desk.failed(peer(1), "unreachable", bench.now));
     bench.end(1, &first);
     let rest: Vec<_> = std::iter::from_fn(|| bench.next()).map(|(host, segment)| (host, segment.offered.id)).collect();
     assert_eq!(rest, [(2, descriptor(0).segment_id), (2, descriptor(30).segment_id)]);
@@ -450,7 +454,7 @@ fn the_addresses_of_an_ipv6_subnet_beyond_some_are_one_source_everywhere() {
     while let Some(next) = bench.desk.next(bench.now) {
         if let Next::Run(run) = next {
             sources.insert(run.host.source);
-            bench.desk.run_ended(run.host.source, &run.segment, bench.now);
+            bench.desk.run_ended(run.host, &run.segment, bench.now);
         }
     }
     assert_eq!(sources.len(), 257);
@@ -470,6 +474,68 @@ fn a_host_that_delivered_keeps_its_own_place_however_many_of_its_subnet_wait() {
     assert_eq!(bench.next_run().host.source, good.ip());
 }
 
+/// A bench that knows as many hosts of an IPv6 subnet as are known each by itself.
+fn crowded() -> (Bench, impl Fn(u16) -> SocketAddr) {
+    let mut bench = Bench::new();
+    let at = |number: u16| SocketAddr::from(([0x2001, 0xdb8, 0, 1, 0, 0, 0, number], 80));
+    (1..=256).for_each(|number| bench.desk.sources.sent(at(number).ip(), 1, bench.now));
+    (bench, at)
+}
+
+#[test]
+fn liars_of_a_subnet_do_not_shut_its_other_hosts_out() {
+    let (mut bench, at) = crowded();
+    let offer = |bench: &mut Bench, number: u16, ids: Range<u32>| {
+        let offer = Offer::Batched(BatchedOffer { port: 80, segments: ids.map(descriptor).collect() });
+        bench.desk.take(at(number), offer, None, bench.now);
+    };
+    // The honest host offers before, among and behind twenty that send something wrong.
+    offer(&mut bench, 1000, 0..1);
+    let liars = 2000..2020;
+    liars.clone().for_each(|liar| offer(&mut bench, liar, u32::from(liar) * 10..u32::from(liar) * 10 + 5));
+    offer(&mut bench, 1000, 1..2);
+    let (mut fetched, mut lies) = (Vec::new(), 0);
+    while let Some(next) = bench.desk.next(bench.now) {
+        let Next::Run(run) = next else { continue };
+        assert_eq!(run.host.source, IpAddr::from([0x2001, 0xdb8, 0, 1, 0, 0, 0, 0]));
+        assert!(bench.desk.next(bench.now).is_none(), "one at a time");
+        if run.host.address == at(1000) {
+            fetched.push(run.segment.offered.id);
+        } else {
+            lies += 1;
+            assert_eq!(bench.desk.strike(run.host, bench.now), lies >= 16);
+        }
+        bench.desk.run_ended(run.host, &run.segment, bench.now);
+    }
+    assert_eq!(fetched, [0, 1].map(|number| descriptor(number).segment_id));
+    // Three had lied five times and one was the sixteenth: this and all others after it are asked once.
+    assert_eq!((lies, bench.ignored("strikes")), (15 + 17, 17 * 4));
+    offer(&mut bench, 1000, 2..3);
+    assert_eq!(bench.next_run().host.address, at(1000));
+    assert_eq!(bench.desk.status(bench.now).sources_out, 0);
+}
+
+#[test]
+fn hosts_that_share_a_source_are_not_struck_for_what_another_of_them_gave() {
+    let (mut bench, at) = crowded();
+    let segment = descriptor(1);
+    for (number, is_fetched) in [(1000, true), (2000, true), (1000, false), (2000, false)] {
+        let offer = Offer::Batched(BatchedOffer { port: 80, segments: vec![segment] });
+        bench.desk.take(at(number), offer, None, bench.now);
+        let Some(Next::Run(run)) = bench.desk.next(bench.now) else {
+            assert!(!is_fetched, "{number}");
+            continue;
+        };
+        assert!(is_fetched && run.host.address == at(number));
+        let block = EncryptedBlock { algorithm: CryptoAlgoId::None, iv: [0; 16], data: vec![1; 1000].into() };
+        assert!(matches!(run.segment.offered.keep(&bench.desk.store, 0, &block), Kept::Yes));
+        assert!(run.segment.keep());
+        bench.desk.first_kept(run.host.source, &run.segment, bench.now);
+        bench.desk.run_ended(run.host, &run.segment, bench.now);
+    }
+    assert_eq!((bench.desk.counted.strikes, bench.desk.counted.complaints, bench.ignored("complained")), (0, 1, 2));
+}
+
 #[test]
 fn a_host_that_takes_long_for_each_block_comes_behind_the_others() {
     for (time, standing) in [(4700, Standing::Proven), (4900, Standing::Slow)] {
@@ -479,7 +545,7 @@ fn a_host_that_takes_long_for_each_block_comes_behind_the_others() {
         let run = bench.next_run();
         assert_eq!(run.blocks.end - run.blocks.start, 32);
         bench.desk.held(&run, Duration::from_millis(time), bench.now);
-        bench.desk.run_ended(run.host.source, &run.segment, bench.now);
+        bench.desk.run_ended(run.host, &run.segment, bench.now);
         assert_eq!(bench.desk.sources.standing(address(1).ip(), bench.now), standing);
     }
 }

@@ -10,7 +10,7 @@ use peerdist_protocol::content::{BlockIndex, SegmentId};
 use super::desk::Desk;
 use super::offered::{Held, Offered, size_in_memory};
 use super::queue::{Content, Fetching, Next, Run};
-use super::sources::Host;
+use super::sources::{Host, Strikes};
 
 /// A source whose run takes longer for each of its blocks is slow: no host is on a network of the branch.
 const SLOW_BLOCK: Duration = Duration::from_millis(150);
@@ -26,7 +26,7 @@ impl Desk {
         let next = queue.next(|host, offered| {
             let source = host.source;
             if let Err(reason) = sources.admit(source, now) {
-                shut = Some((source, reason));
+                shut = Some((host, reason));
                 counted.ignore(reason.as_str(), 1);
                 return false;
             }
@@ -58,34 +58,47 @@ impl Desk {
         for (source, id) in overtaken {
             self.drop_segment(source, &id, now);
         }
-        if let Some((source, reason)) = shut {
-            self.give_up(source, reason.as_str(), now);
+        if let Some((host, reason)) = shut {
+            self.give_up(host, reason.as_str(), now);
         }
         next
     }
 
-    /// Forgets what waits for a source.
-    pub(super) fn give_up(&mut self, source: IpAddr, reason: &'static str, now: Instant) {
-        let (segments, ended) = self.queue.drop_source(source);
+    /// Forgets what waits for a host.
+    fn give_up(&mut self, host: Host, reason: &'static str, now: Instant) {
+        let (segments, ended) = self.queue.drop_host(host);
         self.counted.ignore(reason, segments as u64);
         for segment in ended {
-            self.segment_ended(source, &segment, now);
+            self.segment_ended(host.source, &segment, now);
         }
     }
 
-    /// A source sent something wrong, or offers again what it gave.
-    pub(super) fn strike(&mut self, source: IpAddr, now: Instant) {
+    /// A host sent something wrong, or offers again what it gave. Returns whether nothing more of it is to be fetched.
+    pub(super) fn strike(&mut self, host: Host, now: Instant) -> bool {
         self.counted.strikes += 1;
-        if self.sources.strike(source, now) {
-            tracing::info!(%source, "nothing is taken from this host for ten minutes: too much of it was wrong");
-            self.give_up(source, "strikes", now);
+        let strikes = self.sources.strike(host.source, now);
+        if strikes == Strikes::Few {
+            return false;
         }
+        self.give_up(host, "strikes", now);
+        // Others may share its source.
+        self.slow(host.source, now);
+        if strikes == Strikes::Enough
+            && let Some(unsaid) = self.struck.happened(now)
+        {
+            tracing::info!(
+                source = %host.source,
+                unsaid,
+                "for ten minutes nothing is taken from this host, or little if it is a subnet: too much of it was wrong",
+            );
+        }
+        true
     }
 
-    /// A source could not be reached, or has nothing of what it offered.
-    pub(super) fn failed(&mut self, source: IpAddr, reason: &'static str, now: Instant) {
-        if self.sources.failed(source, now) {
-            self.give_up(source, reason, now);
+    /// A host could not be reached, or has nothing of what it offered.
+    pub(super) fn failed(&mut self, host: Host, reason: &'static str, now: Instant) {
+        if self.sources.failed(host.source, now) {
+            self.give_up(host, reason, now);
         }
     }
 
@@ -136,13 +149,13 @@ impl Desk {
     }
 
     /// A run has ended.
-    pub(super) fn run_ended(&mut self, source: IpAddr, segment: &Arc<Fetching>, now: Instant) {
-        self.rank(source, now);
-        self.queue.ended(source);
+    pub(super) fn run_ended(&mut self, host: Host, segment: &Arc<Fetching>, now: Instant) {
+        self.rank(host.source, now);
+        self.queue.ended(host.source);
         if segment.run_ended() {
-            self.segment_ended(source, segment, now);
+            self.segment_ended(host.source, segment, now);
             if segment.is_empty() {
-                self.failed(source, "empty", now);
+                self.failed(host, "empty", now);
             }
         }
     }
@@ -150,7 +163,8 @@ impl Desk {
     /// A run took too long. What is left of it is fetched once more, when nothing else of its source waits, unless
     /// somebody else has the segment.
     pub(super) fn run_too_slow(&mut self, run: Run, left: Range<BlockIndex>, now: Instant) {
-        let source = run.host.source;
+        let host = run.host;
+        let source = host.source;
         self.counted.pull_failed("slow");
         self.slow(source, now);
         let in_flight = self.in_flight.get_mut(&run.segment.offered.id);
@@ -167,11 +181,11 @@ impl Desk {
             Ok(()) => self.queue.ended(source),
             Err(run) => {
                 run.segment.fall_short();
-                self.run_ended(source, &run.segment, now);
+                self.run_ended(host, &run.segment, now);
             }
         }
         if is_vain {
-            self.failed(source, "slow", now);
+            self.failed(host, "slow", now);
         }
     }
 

@@ -16,6 +16,7 @@
 //! | `own` | whether an offer names this host itself |
 //! | `known`, `records` | of which segments hashes and secrets are known; these on disk |
 //! | `pull` | the task that fetches |
+//! | `seldom` | what is logged once a minute, however often it happens |
 //! | `status` | what it did |
 
 mod copies;
@@ -28,6 +29,7 @@ mod own;
 mod pull;
 mod queue;
 mod records;
+mod seldom;
 mod sources;
 mod status;
 #[cfg(test)]

@@ -104,7 +104,7 @@ impl Inner {
         desk.held(&run, now - began, now);
         match left {
             Some(left) => desk.run_too_slow(run, left, now),
-            None => desk.run_ended(run.host.source, &run.segment, now),
+            None => desk.run_ended(run.host, &run.segment, now),
         }
     }
 
@@ -180,7 +180,7 @@ impl Inner {
             Ok(_) => {
                 let mut desk = self.desk();
                 desk.counted.pull_failed("unexpected");
-                desk.strike(host.source, Instant::now());
+                desk.strike(host, Instant::now());
                 Came::GiveUp
             }
             Err(error) => self.failed(host, &error).await,
@@ -231,8 +231,7 @@ impl Inner {
             }
             Ok(Kept::Wrong) => {
                 desk.counted.pull_failed("wrong");
-                desk.strike(host.source, now);
-                Came::Wrong
+                if desk.strike(host, now) { Came::GiveUp } else { Came::Wrong }
             }
             Ok(Kept::Refused(AppendError::Malformed(error))) => {
                 tracing::debug!(source = %host.address, segment = %segment.offered.id, %error, "an offered segment does not fit");
@@ -260,13 +259,12 @@ impl Inner {
             match error {
                 ExchangeError::Local(_) => {}
                 ExchangeError::Rejected(_) | ExchangeError::TooLarge { .. } | ExchangeError::Incompatible { .. } => {
-                    desk.strike(host.source, now);
-                    return Came::Wrong;
+                    return if desk.strike(host, now) { Came::GiveUp } else { Came::Wrong };
                 }
                 ExchangeError::Connect(_)
                 | ExchangeError::TimedOut(_)
                 | ExchangeError::Http(_)
-                | ExchangeError::Status(_) => desk.failed(host.source, "unreachable", now),
+                | ExchangeError::Status(_) => desk.failed(host, "unreachable", now),
             }
         }
         if matches!(error, ExchangeError::Local(_)) {

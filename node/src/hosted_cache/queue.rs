@@ -489,17 +489,23 @@ impl Queue {
         ended
     }
 
-    /// Forgets what waits for a source. Returns how many segments that were, and those that had begun and thereby end.
-    pub(super) fn drop_source(&mut self, source: IpAddr) -> (usize, Vec<Arc<Fetching>>) {
-        let Some(line) = self.lines.get_mut(&source) else { return (0, Vec::new()) };
-        let segments = std::mem::take(&mut line.segments);
+    /// Forgets what waits for a host, and nothing of others that are the same source. Returns how many segments that
+    /// were, and those that had begun and thereby end.
+    pub(super) fn drop_host(&mut self, host: Host) -> (usize, Vec<Arc<Fetching>>) {
+        let Some(line) = self.lines.get_mut(&host.source) else { return (0, Vec::new()) };
+        let is_its = |batch: &Batch| batch.host.address.ip() == host.address.ip();
+        let batches: VecDeque<_>;
+        (batches, line.batches) = std::mem::take(&mut line.batches).into_iter().partition(is_its);
+        let segments = batches.iter().map(|batch| batch.content.segments()).sum();
+        let bytes: usize = batches.iter().map(|batch| batch.content.bytes()).sum();
+        line.segments -= segments;
+        line.bytes -= bytes;
         self.segments -= segments;
-        self.bytes -= std::mem::take(&mut line.bytes);
-        let batches = std::mem::take(&mut line.batches);
+        self.bytes -= bytes;
         self.left -= batches.iter().filter(|batch| batch.is_left()).count();
         let current = batches.into_iter().filter_map(|batch| batch.current);
         let ended = current.filter(|(segment, left)| segment.ends_without(left)).map(|(segment, _)| segment).collect();
-        self.settle(source);
+        self.settle(host.source);
         (segments, ended)
     }
 }

@@ -58,7 +58,7 @@ fn sources_take_turns_and_each_has_its_own_limit_of_runs() {
     assert_eq!(next(&mut queue), Some((1, 2)));
     assert_eq!(next(&mut queue), None);
     assert_eq!(queue.len(), 2);
-    assert_eq!(queue.drop_source(host(1).source).0, 2);
+    assert_eq!(queue.drop_host(host(1)).0, 2);
     (0..2).for_each(|_| queue.ended(host(1).source));
     (0..2).for_each(|_| queue.ended(host(2).source));
     assert!(queue.is_empty());
@@ -81,7 +81,7 @@ fn it_is_bounded_in_all_by_source_and_in_bytes() {
     }
     assert_eq!((queue.len(), queue.bytes), (0, 0));
     queue.push(host(3), Proven, one()).unwrap();
-    queue.drop_source(host(3).source);
+    queue.drop_host(host(3));
     assert_eq!((queue.len(), queue.bytes), (0, 0));
 }
 
@@ -111,13 +111,13 @@ fn a_segment_that_has_begun_ends_with_its_source() {
     };
     queue.push(host(1), Proven, large()).unwrap();
     let segment = begin(&mut queue);
-    assert!(queue.drop_source(host(1).source).1.is_empty(), "a run is under way");
+    assert!(queue.drop_host(host(1)).1.is_empty(), "a run is under way");
     assert!(segment.run_ended());
     queue.ended(host(1).source);
 
     queue.push(host(1), Proven, large()).unwrap();
     assert!(!begin(&mut queue).run_ended());
-    assert_eq!(queue.drop_source(host(1).source).1.len(), 1);
+    assert_eq!(queue.drop_host(host(1)).1.len(), 1);
     queue.ended(host(1).source);
     assert_eq!(next(&mut queue), None);
     assert!(queue.is_empty());
@@ -167,7 +167,7 @@ fn what_is_left_of_a_run_waits_behind_all_else_of_its_source_and_ends_once() {
     // It may also go with its source.
     queue.put_back(left, 7..32).unwrap();
     assert_eq!(queue.left, 1);
-    let ended = queue.drop_source(host(1).source).1;
+    let ended = queue.drop_host(host(1)).1;
     assert!(ended.len() == 1 && Arc::ptr_eq(&ended[0], &segment));
     assert!(queue.next(|_, _| true).is_none() && queue.is_empty());
 }
@@ -213,7 +213,7 @@ fn many_sources_without_anything_that_is_admitted_are_passed_over_in_bounded_ste
     let mut queue = Queue::new(limits);
     let source = |number: u16| at([10, 0, number.to_be_bytes()[0], number.to_be_bytes()[1]]);
     (0..2000).for_each(|number| queue.push(source(number), Proven, many(0..1)).unwrap());
-    (0..1000).for_each(|number| drop(queue.drop_source(source(number).source)));
+    (0..1000).for_each(|number| drop(queue.drop_host(source(number))));
     let mut steps = 0;
     loop {
         let mut looked = 0;
@@ -263,7 +263,7 @@ fn hashes_of_few_sources_leave_room_for_those_of_others() {
     assert_eq!((fill(&mut queue, 9, Slow), fill(&mut queue, 10, Fresh)), (0, 32), "the rest is for small ones");
     queue.rank(host(1).source, Slow);
     assert_eq!(queue.trim(host(1).source), 256 - 32);
-    (1..=10).for_each(|number| drop(queue.drop_source(host(number).source)));
+    (1..=10).for_each(|number| drop(queue.drop_host(host(number))));
     assert_eq!(next(&mut queue), None);
     assert!(queue.is_empty());
 }
@@ -275,7 +275,7 @@ fn little_waits_for_a_slow_source() {
     queue.rank(host(1).source, Slow);
     assert_eq!((queue.trim(host(1).source), queue.len(), queue.room(host(1).source, Slow)), (2000, 1000, 24));
     assert_eq!((queue.trim(host(1).source), queue.trim(host(2).source)), (0, 0));
-    queue.drop_source(host(1).source);
+    queue.drop_host(host(1));
     assert_eq!(next(&mut queue), None);
     assert!(queue.is_empty());
 }

@@ -1,5 +1,6 @@
 //! What is known of the hosts that make offers: whose offers are taken, and how much of them.
 
+use std::cmp::Ordering;
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -41,6 +42,17 @@ impl Shut {
             Self::Quota => "quota",
         }
     }
+}
+
+/// How many strikes a source has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Strikes {
+    /// Nothing follows from them.
+    Few,
+    /// They are too many, since this one.
+    Enough,
+    /// They were too many before.
+    More,
 }
 
 /// A host that made an offer.
@@ -156,16 +168,21 @@ impl Sources {
         }
     }
 
-    /// It sent something wrong, or offers again what it gave. Returns whether that puts it out.
-    pub(super) fn strike(&mut self, ip: IpAddr, now: Instant) -> bool {
-        let source = self.source(ip, now);
+    /// It sent something wrong, or offers again what it gave. Too much of that puts it out, unless others share it: who
+    /// has a subnet could shut them all out.
+    pub(super) fn strike(&mut self, ip: IpAddr, now: Instant) -> Strikes {
+        let key = self.key(ip, now);
+        let source = self.source(key, now);
         source.failures = 0;
         source.strikes += 1;
-        if source.strikes < MAX_STRIKES || source.out_until.is_some() {
-            return false;
+        if source.strikes >= MAX_STRIKES && !is_shared(key) {
+            source.out_until.get_or_insert(now + STRIKE_TIME);
         }
-        source.out_until = Some(now + STRIKE_TIME);
-        true
+        match source.strikes.cmp(&MAX_STRIKES) {
+            Ordering::Less => Strikes::Few,
+            Ordering::Equal => Strikes::Enough,
+            Ordering::Greater => Strikes::More,
+        }
     }
 
     /// It could not be reached, or had nothing of a segment that it offered. Returns whether it is to be given up.
@@ -258,6 +275,11 @@ pub(super) fn subnet(ip: IpAddr) -> Option<Ipv6Addr> {
     }
 }
 
+/// Whether a source is all addresses of an IPv6 subnet that are not remembered each by itself.
+pub(super) fn is_shared(source: IpAddr) -> bool {
+    subnet(source).is_some_and(|subnet| subnet == source)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -268,9 +290,9 @@ mod tests {
     fn strikes_put_a_source_out_for_ten_minutes() {
         let start = Instant::now();
         let mut sources = Sources::new(u64::MAX);
-        let outs: Vec<bool> = (0..MAX_STRIKES).map(|_| sources.strike(SOURCE, start)).collect();
-        assert_eq!(outs.iter().filter(|out| **out).count(), 1);
-        assert!(outs.last().unwrap());
+        let strikes: Vec<_> = (0..=MAX_STRIKES).map(|_| sources.strike(SOURCE, start)).collect();
+        assert_eq!(strikes[..15], [Strikes::Few; 15]);
+        assert_eq!(strikes[15..], [Strikes::Enough, Strikes::More]);
         assert_eq!(sources.admit(SOURCE, start), Err(Shut::Strikes));
         assert_eq!(sources.out(start), 1);
         assert_eq!(sources.admit(SOURCE, start + STRIKE_TIME / 2), Err(Shut::Strikes));
@@ -278,7 +300,8 @@ mod tests {
         assert_eq!(sources.out(start + STRIKE_TIME), 0);
         // Few of them in a long time do nothing.
         for minutes in 0..60 {
-            assert!(!sources.strike(SOURCE, start + STRIKE_TIME * 2 + Duration::from_secs(60 * minutes)));
+            let now = start + STRIKE_TIME * 2 + Duration::from_secs(60 * minutes);
+            assert_eq!(sources.strike(SOURCE, now), Strikes::Few);
         }
     }
 
@@ -328,7 +351,7 @@ mod tests {
         let now = Instant::now();
         let mut sources = Sources::new(1000);
         let ip = |number: u32| IpAddr::from(number.to_be_bytes());
-        assert_eq!((0..MAX_STRIKES).filter(|_| sources.strike(SOURCE, now)).count(), 1);
+        assert_eq!((0..MAX_STRIKES).map(|_| sources.strike(SOURCE, now)).last(), Some(Strikes::Enough));
         for number in 0..2 * MAX_SOURCES as u32 {
             assert_eq!(sources.admit(ip(number), now), Ok(()));
             sources.sent(ip(number), 1, now);

@@ -95,6 +95,32 @@ fn people_get_a_table_and_a_verdict() {
 }
 
 #[test]
+fn people_are_told_of_peers_or_of_clients_of_the_hosted_cache() {
+    let home = TempDir::new().unwrap();
+    let scratch = TempDir::new().unwrap();
+    let file = home.path().join("file");
+    fs::write(&file, content(500_000)).unwrap();
+    for (words, said) in [
+        (&["--peers", "2"][..], &["and 2 peers;", "peer 1 downloads from the origin", "peer 2 downloads"][..]),
+        (&["--peers", "3"], &["and 3 peers;", "peers 2 to 3 download at once"]),
+        (
+            &["--peers", "2", "--hosted"],
+            &["a hosted cache and 2 clients;", "what client 1 offers", "client 2 downloads"],
+        ),
+    ] {
+        let ran = demo(scratch.path(), &[&[file.to_str().unwrap()], words].concat());
+        assert_eq!(ran.status, 0, "{}", ran.stderr);
+        // The first line names the file.
+        let (_, told) = ran.stderr.split_once('\n').unwrap();
+        for said in said {
+            assert!(told.contains(said), "{said}: {told}");
+        }
+        let is_hosted = words.contains(&"--hosted");
+        assert_eq!((told.contains("peer"), ran.stdout.contains("peer")), (!is_hosted, !is_hosted), "{told}");
+    }
+}
+
+#[test]
 fn what_cannot_be_demonstrated_is_refused() {
     let home = TempDir::new().unwrap();
     let scratch = TempDir::new().unwrap();

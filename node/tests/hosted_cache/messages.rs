@@ -13,10 +13,10 @@ use crate::support::{Blocks, Host, Hosted, noise, opaque, sample};
 use crate::{BLOCK, descriptor, made_up};
 
 /// The bodies of all requests that come through a port.
-type Bodies = Arc<Mutex<Vec<Vec<u8>>>>;
+pub(crate) type Bodies = Arc<Mutex<Vec<Vec<u8>>>>;
 
 /// A port of its own in front of a host, on the same address. Keeps what the hosted cache sends there.
-async fn watched(host: &Host) -> (u16, Bodies) {
+pub(crate) async fn watched(host: &Host) -> (u16, Bodies) {
     let listener = TcpListener::bind((host.ip, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let bodies = Bodies::default();

@@ -1,11 +1,12 @@
 //! Hosts that keep the hosted cache waiting, and one among them that has what it offers.
 
 use std::net::Ipv4Addr;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use peerdist_node::hosted_cache::HostedCacheStatus;
 use peerdist_protocol::content::{CryptoAlgoId, SegmentId};
-use peerdist_protocol::hosted_cache::{BatchedOffer, Offer, Response, SegmentDescriptor};
+use peerdist_protocol::hosted_cache::{BatchedOffer, ContentTag, Offer, Response, SegmentDescriptor};
 use peerdist_protocol::retrieval::BlkTail;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
@@ -41,7 +42,10 @@ fn numbered(number: u32) -> SegmentDescriptor {
 
 /// A host that has these segments.
 async fn good(number: u8, segments: &[SegmentDescriptor]) -> Host {
-    let blocks = Blocks::default();
+    holding(number, segments, Blocks::default()).await
+}
+
+async fn holding(number: u8, segments: &[SegmentDescriptor], blocks: Blocks) -> Host {
     for segment in segments {
         let block = opaque(segment.segment_size as usize, CryptoAlgoId::Aes128, 1);
         blocks.insert(segment.segment_id, 0, BlkTail::from(&block));
@@ -80,4 +84,51 @@ async fn hosts_behind_three_hundred_that_never_finish_an_answer_are_fetched_from
     hosted.offer(&new, &segments[15..]).await;
     let status = hosted.until("the new host's segments", |status| status.pulled_segments == 30).await;
     assert!(slow(&status) < 120, "{status:#?}");
+}
+
+/// Segments fetched that came with a tag.
+fn pulled(status: &HostedCacheStatus, tag: ContentTag) -> u64 {
+    status.tags.get(tag.name()).map_or(0, |tag| tag.pulled_segments)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hosts_whose_every_block_is_right_and_takes_long_do_not_keep_a_quick_one_waiting() {
+    const DRIPPING: u32 = 6;
+    const EACH: u32 = 30;
+    // Few places, so that few hosts hold them all.
+    let hosted = Hosted::start(|config| config.hosted_cache.max_pulls = NonZeroU32::new(4).unwrap()).await;
+    let tagged = |content_tag, numbers: std::ops::Range<u32>| -> Vec<_> {
+        numbers.map(|number| SegmentDescriptor { content_tag, ..numbered(number) }).collect()
+    };
+    // A run of one such block is not slow yet.
+    let delay = Duration::from_millis(600);
+    let mut dripping = Vec::new();
+    for number in 0..DRIPPING {
+        let segments = tagged(ContentTag::BITS, number * 1000..number * 1000 + EACH);
+        let host = holding(10 + number as u8, &segments, Blocks::delayed(delay)).await;
+        hosted.offer(&host, &segments[..1]).await;
+        dripping.push((host, segments));
+    }
+    let segments = tagged(ContentTag::SMB, 10_000..10_128);
+    let quick = good(2, &segments).await;
+    hosted.offer(&quick, &segments[..1]).await;
+    let all_delivered = |status: &HostedCacheStatus| status.pulled_segments == u64::from(DRIPPING) + 1;
+    hosted.until("a block of each", all_delivered).await;
+
+    for (host, segments) in &dripping {
+        hosted.offer(host, &segments[1..]).await;
+    }
+    hosted.until("places to be taken", |status| status.pulling == 3).await;
+    hosted.offer(&quick, &segments[1..]).await;
+    let status = hosted.until("the quick host's segments", |status| pulled(status, ContentTag::SMB) == 128).await;
+    let dripped = pulled(&status, ContentTag::BITS);
+    assert!(dripped < u64::from(DRIPPING * EACH), "turn by turn: {status:#?}");
+    for segment in &segments {
+        assert!(hosted.get(segment.segment_id, 0).await.is_some());
+    }
+    // Who is new has a place as well.
+    let segments = tagged(ContentTag::WEBIO, 20_000..20_001);
+    hosted.offer(&good(3, &segments).await, &segments).await;
+    let status = hosted.until("the new host's segment", |status| pulled(status, ContentTag::WEBIO) == 1).await;
+    assert!(pulled(&status, ContentTag::BITS) < u64::from(DRIPPING * EACH), "{status:#?}");
 }

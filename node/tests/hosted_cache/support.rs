@@ -1,7 +1,8 @@
 //! A hosted cache and the hosts that make it offers, all on the loopback network.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener};
+use std::io::{Read as _, Write as _};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener as StdListener, TcpStream as StdStream};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,6 +23,9 @@ use peerdist_protocol::retrieval::{Answer, BlkTail, Exchange};
 use peerdist_transport::hosted_cache::OfferClient;
 use peerdist_transport::retrieval::client::{Client, ClientLimits};
 use peerdist_transport::retrieval::server::{BlockSource, Listener, Server, ServerLimits};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpSocket};
@@ -128,16 +132,39 @@ impl Hosted {
 
     /// Makes an offer of version 2.0 from an address. `None` where the answer is no response.
     pub(crate) async fn post(&self, from: Ipv4Addr, body: &[u8]) -> (String, Option<Response>) {
+        self.send(from, &request(Version::V2, "", body)).await
+    }
+
+    /// Sends a request from an address to where offers of version 2.0 are taken.
+    pub(crate) async fn send(&self, from: Ipv4Addr, request: &[u8]) -> (String, Option<Response>) {
         let socket = TcpSocket::new_v4().unwrap();
         socket.bind(SocketAddr::from((from, 0))).unwrap();
         let mut stream = socket.connect(self.address()).await.unwrap();
-        let head = format!("POST {} HTTP/1.0\r\nContent-Length: {}\r\n\r\n", Version::V2.path(), body.len());
-        stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
+        stream.write_all(request).await.unwrap();
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer).await.unwrap();
-        let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-        let status = String::from_utf8_lossy(&answer[..end]).split(' ').nth(1).unwrap().to_owned();
-        (status, Response::parse(&answer[end..]).ok())
+        answered(&answer)
+    }
+
+    /// Sends a request to where offers of version 1.0 are taken, over TLS.
+    pub(crate) async fn send_tls(&self, request: Vec<u8>) -> (String, Option<Response>) {
+        let chain = self.directory.path().join("chain.pem");
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, self.config.hosted_cache.https_port));
+        let exchange = move || {
+            let mut roots = RootCertStore::empty();
+            roots.add(CertificateDer::from_pem_file(chain).unwrap()).unwrap();
+            let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+            let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+            let config = config.with_root_certificates(roots).with_no_client_auth();
+            let session = ClientConnection::new(Arc::new(config), address.ip().into()).unwrap();
+            let mut stream = StreamOwned::new(session, StdStream::connect(address).unwrap());
+            stream.sock.set_read_timeout(Some(PATIENCE)).unwrap();
+            stream.write_all(&request).unwrap();
+            let mut answer = Vec::new();
+            stream.read_to_end(&mut answer).unwrap();
+            answered(&answer)
+        };
+        tokio::task::spawn_blocking(exchange).await.unwrap()
     }
 
     /// Offers segments in version 2.0, which is always answered with OK.
@@ -147,6 +174,19 @@ impl Hosted {
             assert_eq!(self.post(host.ip, &offer.emit()).await, ("200".to_owned(), Some(Response::Ok)));
         }
     }
+}
+
+/// A POST to the path of a version as old clients send it, with more headers.
+pub(crate) fn request(version: Version, headers: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!("POST {} HTTP/1.0\r\nContent-Length: {}\r\n{headers}\r\n", version.path(), body.len());
+    [head.as_bytes(), body].concat()
+}
+
+/// The status of an answer, and the response in it.
+fn answered(answer: &[u8]) -> (String, Option<Response>) {
+    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
+    let status = String::from_utf8_lossy(&answer[..end]).split(' ').nth(1).unwrap().to_owned();
+    (status, Response::parse(&answer[end..]).ok())
 }
 
 /// A self-signed certificate for 127.0.0.1. Returns the folder.
@@ -177,14 +217,19 @@ pub(crate) struct Host {
 pub(crate) struct Blocks {
     blocks: Arc<Mutex<BTreeMap<(SegmentId, BlockIndex), BlkTail>>>,
     asked: Arc<AtomicU64>,
-    /// Whether it never answers.
-    stalls: bool,
+    /// How long each answer takes.
+    delay: Duration,
 }
 
 impl Blocks {
     /// Blocks that are never given.
     pub(crate) fn stalling() -> Self {
-        Self { stalls: true, ..Self::default() }
+        Self::delayed(Duration::MAX)
+    }
+
+    /// Blocks of which each is given after so long.
+    pub(crate) fn delayed(delay: Duration) -> Self {
+        Self { delay, ..Self::default() }
     }
 
     pub(crate) fn insert(&self, id: SegmentId, index: BlockIndex, tail: BlkTail) {
@@ -204,8 +249,8 @@ impl BlockSource for Blocks {
 
     async fn read(&self, segment: &SegmentId, index: BlockIndex) -> Option<BlkTail> {
         self.asked.fetch_add(1, Ordering::Relaxed);
-        if self.stalls {
-            std::future::pending::<()>().await;
+        if !self.delay.is_zero() {
+            tokio::time::sleep(self.delay).await;
         }
         self.blocks.lock().unwrap().get(&(*segment, index)).cloned()
     }

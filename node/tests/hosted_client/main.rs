@@ -1,6 +1,7 @@
 //! A client of hosted caches, with real sockets: whom it asks, what it offers, and what it does when they fail.
 #![allow(clippy::unwrap_used)]
 
+mod answers;
 mod fetching;
 mod offering;
 mod outages;

@@ -2,7 +2,7 @@
 //!
 //! A content server and N peers are started as processes of their own. The first peer downloads the file, which has to
 //! come from the origin; then all others download it at once, and nearly all of it has to come from each other. In
-//! hosted mode the first one offers the file to a hosted cache, and the others take it from there.
+//! hosted mode they are clients of a hosted cache: the first one offers the file to it, and the others take it from there.
 
 mod host;
 mod processes;
@@ -29,7 +29,7 @@ use super::{DemoArguments, ExitStatus, Failure, Output};
 use crate::download::{Destination, DownloadReport, Request, download};
 use host::{Host, Part};
 use processes::Process;
-use report::{DemoReport, Verdict};
+use report::{DemoReport, Verdict, Words};
 
 /// How long the processes may take until they answer, and the content server until it has hashed the file.
 const START_LIMIT: Duration = Duration::from_secs(120);
@@ -54,10 +54,11 @@ pub async fn run(arguments: DemoArguments) -> Result<(), Failure> {
     }
     stage.strike()?;
     let report = result?;
+    let host = words(&arguments).host;
     Output::new(arguments.json).print(&report, |report, to| to.write_all(report.render().as_bytes()))?;
     match report.verdict {
         Verdict::Passed => Ok(()),
-        Verdict::WrongHash => Err(Failure::new(ExitStatus::Verification, "a peer ended with wrong bytes")),
+        Verdict::WrongHash => Err(Failure::new(ExitStatus::Verification, format!("a {host} ended with wrong bytes"))),
         Verdict::TooLittleFromPeers if arguments.hosted => {
             Err(Failure::new(ExitStatus::Failure, "the hosted cache gave less than it could"))
         }
@@ -82,8 +83,10 @@ async fn play(arguments: &DemoArguments, stage: &Stage, cast: &mut Vec<Process>)
     for host in hosted_cache.iter().chain(&peers) {
         cast.push(host.start()?);
     }
+    let words = words(arguments);
+    let (host, count) = (words.host, peers.len());
     let besides = if arguments.hosted { ", a hosted cache" } else { "" };
-    say(format_args!("started a content server{besides} and {} peers; waiting until the file is hashed", peers.len()));
+    say(format_args!("started a content server{besides} and {count} {host}s; waiting until the file is hashed"));
     until_hashed(&origin, &url, versions, cast).await?;
     let mut backends = Vec::new();
     for peer in &peers {
@@ -96,23 +99,29 @@ async fn play(arguments: &DemoArguments, stage: &Stage, cast: &mut Vec<Process>)
         let request =
             Request { url: url.clone(), destination: Destination::File(peer.home.join("received")), versions };
         async move {
-            let bar = DownloadBar::new("peer");
+            let bar = DownloadBar::new(host);
             let (report, _) = download(origin, backend, &request, |progress| bar.show(&progress)).await?;
             // The caches keep the blocks; the copies would only take space.
             let _ = std::fs::remove_file(peer.home.join("received"));
             Ok::<DownloadReport, Failure>(report)
         }
     };
-    say(format_args!("peer 1 downloads from the origin"));
+    say(format_args!("{host} 1 downloads from the origin"));
     let mut reports = vec![fetch(0).await?];
     if let Some(hosted_cache) = &hosted_cache {
-        say(format_args!("the hosted cache fetches what peer 1 offers"));
+        say(format_args!("the hosted cache fetches what {host} 1 offers"));
         hosted_cache.until_it_holds_what(&peers[0], cast).await?;
     }
-    say(format_args!("peers 2 to {} download at once", peers.len()));
+    match count {
+        2 => say(format_args!("{host} 2 downloads")),
+        _ => say(format_args!("{host}s 2 to {count} download at once")),
+    }
     reports.extend(try_join_all((1..peers.len()).map(fetch)).await?);
-    let sources = if arguments.hosted { "the hosted cache" } else { "peers" };
-    Ok(DemoReport::new(reports, stage.length, stage.sha256.clone(), began.elapsed().as_secs_f64(), sources))
+    Ok(DemoReport::new(reports, stage.length, stage.sha256.clone(), began.elapsed().as_secs_f64(), words))
+}
+
+fn words(arguments: &DemoArguments) -> &'static Words {
+    if arguments.hosted { &Words::HOSTED } else { &Words::DISTRIBUTED }
 }
 
 /// Waits until the content server hands out content information for all of the file.

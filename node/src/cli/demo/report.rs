@@ -8,6 +8,20 @@ use serde::Serialize;
 use crate::download::DownloadReport;
 use crate::fetch::Sources;
 
+/// What the demo calls its hosts.
+#[derive(Debug)]
+pub(super) struct Words {
+    /// One that downloads.
+    pub(super) host: &'static str,
+    /// Those from whom all but the first one download.
+    pub(super) givers: &'static str,
+}
+
+impl Words {
+    pub(super) const DISTRIBUTED: Self = Self { host: "peer", givers: "peers" };
+    pub(super) const HOSTED: Self = Self { host: "client", givers: "the hosted cache" };
+}
+
 /// Of what the peers could have given, at least this share has to come from them.
 pub(super) const SHARE_EXPECTED: f64 = 0.95;
 
@@ -30,9 +44,9 @@ pub(super) struct DemoReport {
     pub(super) peers: Vec<DownloadReport>,
     /// Whether all hashes are right and the share is large enough.
     pub(super) verdict: Verdict,
-    /// Who is meant by "peers", for people: other peers, or the hosted cache.
+    /// Who is meant by "peers", for people.
     #[serde(skip)]
-    givers: &'static str,
+    words: &'static Words,
 }
 
 /// How the demo ended.
@@ -48,13 +62,13 @@ pub(super) enum Verdict {
 }
 
 impl DemoReport {
-    /// Sums up the downloads of a file with `length` bytes and the hash `sha256`, which `givers` had to give.
+    /// Sums up the downloads of a file with `length` bytes and the hash `sha256`.
     pub(super) fn new(
         peers: Vec<DownloadReport>,
         length: u64,
         sha256: String,
         seconds: f64,
-        givers: &'static str,
+        words: &'static Words,
     ) -> Self {
         let mut sources = Sources::default();
         peers.iter().for_each(|peer| sources.merge(&peer.sources));
@@ -76,7 +90,7 @@ impl DemoReport {
             share_from_peers,
             peers,
             verdict,
-            givers,
+            words,
         }
     }
 
@@ -84,19 +98,20 @@ impl DemoReport {
     pub(super) fn render(&self) -> String {
         let mut text = String::new();
         let size = |bytes: u64| HumanBytes(bytes).to_string();
-        let from_givers = format!("from {}", self.givers);
+        let Words { host, givers } = self.words;
+        let from_givers = format!("from {givers}");
         let width = from_givers.len().max(12);
         let _ = writeln!(
             text,
-            "{:<6} {:>12} {from_givers:>width$} {:>12} {:>8} {:>12}  hash",
-            "peer", "from origin", "from cache", "hosts", "speed"
+            "{host:<6} {:>12} {from_givers:>width$} {:>16} {:>8} {:>12}  hash",
+            "from origin", "from own cache", "hosts", "speed"
         );
         for (number, peer) in self.peers.iter().enumerate() {
             let hash = if peer.sha256 == self.sha256 { "right" } else { "WRONG" };
             let speed = format!("{}/s", HumanBytes((peer.bytes as f64 / peer.seconds.max(1e-9)) as u64));
             let _ = writeln!(
                 text,
-                "{:<6} {:>12} {:>width$} {:>12} {:>8} {:>12}  {hash}",
+                "{:<6} {:>12} {:>width$} {:>16} {:>8} {:>12}  {hash}",
                 number + 1,
                 size(peer.sources.origin),
                 size(peer.sources.all_peers()),
@@ -105,12 +120,12 @@ impl DemoReport {
                 speed,
             );
         }
-        let (givers, share) = (self.givers, 100.0 * self.share_from_peers);
+        let share = 100.0 * self.share_from_peers;
         let _ = match self.verdict {
             Verdict::Passed => {
                 writeln!(text, "passed: every hash is right, and {givers} gave {share:.1} % of what was possible")
             }
-            Verdict::WrongHash => writeln!(text, "FAILED: a peer ended with bytes that are not the file's"),
+            Verdict::WrongHash => writeln!(text, "FAILED: a {host} ended with bytes that are not the file's"),
             Verdict::TooLittleFromPeers => {
                 writeln!(
                     text,
@@ -145,23 +160,28 @@ mod tests {
 
     #[test]
     fn peers_have_to_give_what_they_can() {
-        let good = DemoReport::new(vec![peer(100, 0, "a"), peer(5, 95, "a")], 100, "a".into(), 1.0, "peers");
+        let good =
+            DemoReport::new(vec![peer(100, 0, "a"), peer(5, 95, "a")], 100, "a".into(), 1.0, &Words::DISTRIBUTED);
         assert_eq!(good.verdict, Verdict::Passed);
         assert!(good.render().contains("95.0 %"));
-        let little = DemoReport::new(vec![peer(100, 0, "a"), peer(6, 94, "a")], 100, "a".into(), 1.0, "peers");
+        let little =
+            DemoReport::new(vec![peer(100, 0, "a"), peer(6, 94, "a")], 100, "a".into(), 1.0, &Words::DISTRIBUTED);
         assert_eq!(little.verdict, Verdict::TooLittleFromPeers);
-        let wrong = DemoReport::new(vec![peer(100, 0, "a"), peer(0, 100, "b")], 100, "a".into(), 1.0, "peers");
+        let wrong =
+            DemoReport::new(vec![peer(100, 0, "a"), peer(0, 100, "b")], 100, "a".into(), 1.0, &Words::DISTRIBUTED);
         assert_eq!(wrong.verdict, Verdict::WrongHash);
         assert!(wrong.render().contains("WRONG"));
     }
 
     #[test]
     fn the_table_names_those_who_gave() {
-        for (givers, heading) in [("peers", "   from peers   "), ("the hosted cache", " from the hosted cache   ")] {
+        let headings =
+            [(&Words::DISTRIBUTED, "peer ", "   from peers "), (&Words::HOSTED, "client ", " from the hosted cache ")];
+        for (words, host, heading) in headings {
             let text =
-                DemoReport::new(vec![peer(100, 0, "a"), peer(0, 100, "a")], 100, "a".into(), 1.0, givers).render();
+                DemoReport::new(vec![peer(100, 0, "a"), peer(0, 100, "a")], 100, "a".into(), 1.0, words).render();
             let [head, first, ..] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
-            assert!(head.contains(heading), "{text}");
+            assert!(head.starts_with(host) && head.contains(heading), "{text}");
             assert_eq!(head.find("hash"), first.find("right"), "{text}");
         }
     }
