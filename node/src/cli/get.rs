@@ -9,7 +9,9 @@ use std::path::{Path, PathBuf};
 use peerdist_transport::origin::{Origin, OriginError, OriginLimits, Url};
 use serde::Serialize;
 
+use super::refused::going_on_without;
 use super::{BytesFrom, ExitStatus, Failure, GetArguments, Output, Progress};
+use crate::control::client::API_SOCKET_VARIABLE;
 use crate::download::{self, Backend, Destination, DownloadError, DownloadReport, Request, download};
 use crate::fetch::{Explanation, Sources};
 
@@ -37,7 +39,10 @@ pub async fn run(arguments: GetArguments) -> Result<(), Failure> {
         return Err(Failure::new(ExitStatus::Usage, "standard output cannot hold both the content and the report")
             .help("leave out --json, or name a file with -o"));
     }
-    let backend = Backend::find().await;
+    let (backend, no_daemon) = Backend::find().await;
+    if let Some(error) = no_daemon {
+        going_on_without(API_SOCKET_VARIABLE, &error);
+    }
     let origin = Origin::new(OriginLimits::default())?;
     let request = Request { url, destination, versions: backend.content_versions().await };
     let bar = DownloadBar::new("get");

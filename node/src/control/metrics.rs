@@ -1,8 +1,9 @@
 //! The numbers of the status in the text format of Prometheus (version 0.0.4).
 //!
 //! A metric's name is the number's place in the status, so that both always say the same: `cache.hits` becomes
-//! `peerdist_cache_hits_total`. Members of an object of reasons or outcomes become one metric with the label `reason`. Lists (such as
-//! interfaces and peers) are left out: labels that grow without bound are a burden to whoever stores them.
+//! `peerdist_cache_hits_total`. Members of an object of reasons or outcomes become one metric with the label `reason`. The hosted
+//! caches of a hosted client, which are those of its configuration, have the label `server`. Other lists (such as interfaces and
+//! peers) are left out: labels that grow without bound are a burden to whoever stores them.
 
 use std::fmt::Write as _;
 
@@ -28,8 +29,12 @@ const BY_REASON: [&str; 12] = [
     "timed_out",
 ];
 
+/// What is told of each hosted cache of a hosted client, beside the reasons of failed offers and whether it is in use.
+const OF_SERVER: [&str; 9] =
+    ["asked", "blocks", "bytes", "failures", "lists", "offers_answered", "offers_sent", "segments_listed", "waiting"];
+
 /// Numbers that go up and down; all others only grow while the daemon runs.
-const GAUGES: [&str; 19] = [
+const GAUGES: [&str; 20] = [
     "peerdist_api_contents",
     "peerdist_api_sessions",
     "peerdist_api_staged_bytes",
@@ -46,6 +51,7 @@ const GAUGES: [&str; 19] = [
     "peerdist_hosted_cache_queued",
     "peerdist_hosted_cache_sources_out",
     "peerdist_hosted_client_offers_waiting",
+    "peerdist_hosted_client_server_waiting",
     "peerdist_serving_open_connections",
     "peerdist_serving_uploads",
     "peerdist_uptime_seconds",
@@ -56,7 +62,7 @@ pub(super) fn text(status: &impl Serialize) -> String {
     let mut text = String::new();
     if let Ok(Value::Object(status)) = serde_json::to_value(status) {
         if let Some(Value::String(version)) = status.get("version") {
-            let version = version.replace(['\\', '"', '\n'], "_");
+            let version = label(version);
             let _ = writeln!(text, "# TYPE peerdist_build_info gauge\npeerdist_build_info{{version=\"{version}\"}} 1");
         }
         write_object(&mut text, "peerdist", &status);
@@ -76,9 +82,43 @@ fn write_object(text: &mut String, prefix: &str, object: &Map<String, Value>) {
             }
             Value::Object(reasons) if BY_REASON.contains(&key.as_str()) => write_reasons(text, &name, reasons),
             Value::Object(members) => write_object(text, &name, members),
+            Value::Array(servers) if name == "peerdist_hosted_client_servers" => write_servers(text, servers),
             Value::Null | Value::Bool(_) | Value::String(_) | Value::Array(_) => {}
         }
     }
+}
+
+fn write_servers(text: &mut String, servers: &[Value]) {
+    let servers: Vec<_> =
+        servers.iter().filter_map(|server| Some((label(server.get("name")?.as_str()?), server))).collect();
+    if servers.is_empty() {
+        return;
+    }
+    for member in OF_SERVER {
+        let name = format!("peerdist_hosted_client_server_{member}");
+        let (name, kind) = if GAUGES.contains(&name.as_str()) { (name, "gauge") } else { (name + "_total", "counter") };
+        let _ = writeln!(text, "# TYPE {name} {kind}");
+        for (server, number) in servers.iter().filter_map(|(name, server)| Some((name, server.get(member)?))) {
+            let _ = writeln!(text, "{name}{{server=\"{server}\"}} {number}");
+        }
+    }
+    let name = "peerdist_hosted_client_server_offers_failed_total";
+    let _ = writeln!(text, "# TYPE {name} counter");
+    for (server, reasons) in servers.iter().filter_map(|(name, server)| Some((name, server.get("offers_failed")?))) {
+        for (reason, count) in reasons.as_object().into_iter().flatten() {
+            let _ = writeln!(text, "{name}{{server=\"{server}\",reason=\"{}\"}} {count}", snake_case(reason));
+        }
+    }
+    let name = "peerdist_hosted_client_server_in_use";
+    let _ = writeln!(text, "# TYPE {name} gauge");
+    for (server, state) in servers.iter().filter_map(|(name, server)| Some((name, server.get("state")?))) {
+        let _ = writeln!(text, "{name}{{server=\"{server}\"}} {}", u8::from(state == "in_use"));
+    }
+}
+
+/// A label's value without what would end it.
+fn label(value: &str) -> String {
+    value.replace(['\\', '"', '\n'], "_")
 }
 
 fn write_reasons(text: &mut String, name: &str, reasons: &Map<String, Value>) {
@@ -120,5 +160,36 @@ peerdist_cache_refused_total{reason=\"disk_full\"} 1
 peerdist_discovery_server_probes_total 3
 ";
         assert_eq!(text(&status), expected);
+    }
+
+    #[test]
+    fn each_hosted_cache_of_a_hosted_client_has_its_own_numbers() {
+        let server = |name: &str, state: &str, number: u64| {
+            let mut server: Map<_, _> = OF_SERVER.iter().map(|member| ((*member).to_owned(), number.into())).collect();
+            server.insert("name".to_owned(), name.into());
+            server.insert("state".to_owned(), state.into());
+            server.insert("offers_failed".to_owned(), serde_json::json!({"timed_out": number}));
+            Value::Object(server)
+        };
+        let servers = [server("cache-1", "in_use", 1), server("2001:db8::1", "left_alone", 2)];
+        let text = text(&serde_json::json!({"hosted_client": {"bytes": 3, "servers": servers}}));
+        let expected = [
+            "# TYPE peerdist_hosted_client_bytes_total counter\npeerdist_hosted_client_bytes_total 3\n",
+            "# TYPE peerdist_hosted_client_server_bytes_total counter\n\
+             peerdist_hosted_client_server_bytes_total{server=\"cache-1\"} 1\n\
+             peerdist_hosted_client_server_bytes_total{server=\"2001:db8::1\"} 2\n",
+            "# TYPE peerdist_hosted_client_server_waiting gauge\n\
+             peerdist_hosted_client_server_waiting{server=\"cache-1\"} 1\n",
+            "peerdist_hosted_client_server_offers_failed_total{server=\"2001:db8::1\",reason=\"timed_out\"} 2\n",
+            "# TYPE peerdist_hosted_client_server_in_use gauge\n\
+             peerdist_hosted_client_server_in_use{server=\"cache-1\"} 1\n\
+             peerdist_hosted_client_server_in_use{server=\"2001:db8::1\"} 0\n",
+        ];
+        for lines in expected {
+            assert!(text.contains(lines), "{text}");
+        }
+        let types: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
+        assert_eq!(types.len(), 1 + OF_SERVER.len() + 2, "each once");
+        assert!(!super::text(&serde_json::json!({"hosted_client": {"servers": []}})).contains("server"));
     }
 }

@@ -50,19 +50,17 @@ pub enum BackendError {
 
 impl Backend {
     /// The daemon on the api socket where one listens and takes another session; else a node in this process with a cache
-    /// of the user's own, and without one where another process uses that.
-    pub async fn find() -> Self {
-        match Session::from_env().await {
-            Ok(session) => return Self::Daemon(session),
-            Err(error @ (ClientError::NoDaemon { .. } | ClientError::NotPermitted { .. })) => {
-                tracing::debug!(%error, "hosting a node in this process");
-            }
-            Err(error) => tracing::warn!(%error, "hosting a node in this process"),
-        }
-        match Self::embedded().await {
+    /// of the user's own, and without one where another process uses that; and then why it is not the daemon.
+    pub async fn find() -> (Self, Option<ClientError>) {
+        let error = match Session::from_env().await {
+            Ok(session) => return (Self::Daemon(session), None),
+            Err(error) => error,
+        };
+        let backend = match Self::embedded().await {
             Ok(node) => Self::Embedded(node),
             Err(error) => Self::Nobody(error.to_string()),
-        }
+        };
+        (backend, Some(error))
     }
 
     async fn embedded() -> Result<Node, BackendError> {

@@ -18,16 +18,17 @@ mod status;
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use peerdist_protocol::content::{BlockIndex, Segment, SegmentId};
 use peerdist_protocol::hosted_cache::Version;
 use peerdist_tap::Tap;
 use peerdist_transport::hosted_cache::CertificateError;
+use tokio_util::sync::CancellationToken;
 
 use offerer::Offerer;
 pub use servers::{Server, order};
-pub use status::{HostedClientStatus, OffersStatus, ServerStatus};
+pub use status::{HostedClientStatus, OffersStatus, ServerState, ServerStatus};
 
 use crate::config::{self, Fallback, ServerName};
 use crate::store::Tag;
@@ -40,6 +41,8 @@ pub struct HostedClient {
     version: Version,
     fallback: Fallback,
     offerer: Offerer,
+    on: Arc<AtomicBool>,
+    stop: CancellationToken,
 }
 
 impl HostedClient {
@@ -62,7 +65,9 @@ impl HostedClient {
             names: config.servers.clone(),
             version: config.version.0,
             fallback: config.fallback,
-            offerer: Offerer::start(config, Arc::clone(&servers), from, port, on, tap)?,
+            offerer: Offerer::start(config, Arc::clone(&servers), from, port, Arc::clone(&on), tap)?,
+            on,
+            stop: CancellationToken::new(),
             servers,
         }))
     }
@@ -91,9 +96,21 @@ impl HostedClient {
         self.fallback
     }
 
-    /// Nothing is offered any more.
+    /// Whether the node is on.
+    #[must_use]
+    pub fn is_on(&self) -> bool {
+        self.on.load(Ordering::Relaxed)
+    }
+
+    /// Nothing is offered any more, and nobody looks any more whether hosted caches are back.
     pub fn stop(&self) {
         self.offerer.stop();
+        self.stop.cancel();
+    }
+
+    /// Ends when [`Self::stop`] is called.
+    pub async fn stopped(&self) {
+        self.stop.cancelled().await;
     }
 
     /// A block that no hosted cache gave is in the store now, verified against a list that proves itself. `held` says how

@@ -4,10 +4,12 @@
 //! and 100 % of its blocks are new ([MS-PCHC] note 9). Offers to one hosted cache go out together: as soon as 128 segments
 //! wait for it, or when no further one came for a second.
 //!
-//! An offer that fails goes to the next hosted cache once, and the one that failed is left alone for a while. Nothing is
-//! offered a third time: the segments stay here, and other hosts of the branch will offer theirs.
+//! An offer that fails goes to the next hosted cache that is not left alone, and the one that failed is left alone for a
+//! while, longer each time. Where no other is left, the segments wait for the first that is looked after again: a hosted
+//! cache that is away for some minutes loses no offer. A segment that came 15 minutes ago is given up with the next
+//! failure: it stays here, and other hosts of the branch will offer theirs.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use peerdist_protocol::content::{BlockIndex, BlockRanges, Segment, SegmentId};
@@ -23,10 +25,14 @@ use crate::store::Tag;
 pub const SETTLE_TIME: Duration = Duration::from_secs(1);
 /// Segments that wait for one hosted cache; the one that waits longest makes room.
 pub const MAX_WAITING: usize = 16_384;
-/// How long a hosted cache that failed is left alone.
+/// How long a hosted cache that failed is left alone, the first time; it doubles with every failure in a row.
 pub const REST_TIME: Duration = Duration::from_secs(30);
+/// How often it doubles.
+const MAX_REST_DOUBLINGS: u32 = 2;
 /// How long, where an administrator has to do something first.
 pub const LONG_REST_TIME: Duration = Duration::from_secs(300);
+/// A segment that has waited for longer is given up when the hosted cache that it waits for fails.
+pub const MAX_AGE: Duration = Duration::from_secs(900);
 /// Segments of version 1 of which the new blocks are counted.
 const MAX_PARTIAL: usize = 4096;
 /// A segment of version 1 is offered in so many steps.
@@ -37,8 +43,8 @@ const STEPS: u32 = 5;
 pub struct Entry {
     /// What is said of it.
     pub what: What,
-    /// Whether a hosted cache failed to take it.
-    retried: bool,
+    /// When it was to be offered first.
+    since: Moment,
 }
 
 /// What an offer says of a segment.
@@ -112,6 +118,8 @@ struct Line {
     ids: HashSet<SegmentId>,
     newest: Moment,
     rests_until: Moment,
+    /// In a row.
+    failures: u32,
 }
 
 /// A segment of version 1 of which some blocks are new.
@@ -148,8 +156,8 @@ impl Queue {
             self.counts.not_expressible += 1;
             return None;
         };
-        let server = self.line_for(now, &what.id(), None)?;
-        self.push(now, server, Entry { what, retried: false });
+        let server = self.line_for(now, &what.id())?;
+        self.push(now, server, Entry { what, since: now });
         Some(server)
     }
 
@@ -176,31 +184,32 @@ impl Queue {
     /// A hosted cache took what it was sent.
     pub fn answered(&mut self, server: usize) {
         if let Some(line) = self.lines.get_mut(server) {
-            line.rests_until = Moment::ZERO;
+            (line.rests_until, line.failures) = (Moment::ZERO, 0);
         }
     }
 
-    /// A hosted cache did not take these. Returns the hosted caches that are to be looked after.
-    pub fn failed(&mut self, now: Moment, server: usize, entries: Vec<Entry>, failure: Failure) -> Vec<usize> {
-        if let Some(line) = self.lines.get_mut(server) {
-            let rest = if failure == Failure::Lasting { LONG_REST_TIME } else { REST_TIME };
-            line.rests_until = now + rest;
-        }
-        let mut changed = vec![server];
-        for mut entry in entries {
-            let next = self.line_for(now, &entry.what.id(), Some(server));
-            let hopeless = next == Some(server) && failure == Failure::Lasting;
-            match next {
-                Some(next) if !entry.retried && !hopeless => {
-                    entry.retried = true;
+    /// A hosted cache did not take these: what waits for it goes elsewhere, too, where it can. Returns the hosted caches
+    /// that are to be looked after.
+    pub fn failed(&mut self, now: Moment, server: usize, entries: Vec<Entry>, failure: Failure) -> BTreeSet<usize> {
+        let mut changed = BTreeSet::from([server]);
+        let Some(line) = self.lines.get_mut(server) else { return changed };
+        let rest = match failure {
+            Failure::Passing => REST_TIME * (1 << line.failures.min(MAX_REST_DOUBLINGS)),
+            Failure::Lasting => LONG_REST_TIME,
+        };
+        line.rests_until = now + rest;
+        line.failures = line.failures.saturating_add(1);
+        line.ids.clear();
+        let waiting = std::mem::take(&mut line.waiting);
+        for entry in entries.into_iter().chain(waiting) {
+            match self.line_for(now, &entry.what.id()) {
+                Some(next) if entry.since + MAX_AGE > now => {
                     self.push(now, next, entry);
-                    changed.push(next);
+                    changed.insert(next);
                 }
                 _ => self.counts.given_up += 1,
             }
         }
-        changed.sort_unstable();
-        changed.dedup();
         changed
     }
 
@@ -258,17 +267,10 @@ impl Queue {
         }
     }
 
-    /// The hosted cache that a segment goes to: its first one that is not left alone; else the first, to wait there. After
-    /// `failed`: the one after it.
-    fn line_for(&self, now: Moment, id: &SegmentId, failed: Option<usize>) -> Option<usize> {
-        let mut order = order(&self.names, id);
-        if let Some(at) = order.iter().position(|server| Some(*server) == failed) {
-            let after = (at + 1) % order.len();
-            order.rotate_left(after);
-        }
-        let rests = |server: &usize| self.rests_until(now, *server).is_some();
-        let first = order.iter().copied().find(|server| !rests(server) && Some(*server) != failed);
-        first.or(failed).or(order.first().copied())
+    /// The hosted cache that a segment goes to: its first one that is not left alone; else the one that is left alone for
+    /// the shortest time, to wait there.
+    fn line_for(&self, now: Moment, id: &SegmentId) -> Option<usize> {
+        order(&self.names, id).into_iter().min_by_key(|server| self.rests_until(now, *server))
     }
 
     fn push(&mut self, now: Moment, server: usize, entry: Entry) {

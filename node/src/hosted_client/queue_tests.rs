@@ -53,6 +53,15 @@ fn add_all(queue: &mut Queue, segments: &[Segment]) {
     }
 }
 
+/// An entry that waits since the beginning, for a segment with an id of its own.
+fn numbered(base: &Segment, number: usize) -> Entry {
+    let mut id = [0; 32];
+    id[..8].copy_from_slice(&number.to_be_bytes());
+    let mut descriptor = SegmentDescriptor::new(base, ContentTag::PEERDIST).unwrap();
+    descriptor.segment_id = SegmentId::from_slice(&id).unwrap();
+    Entry { what: What::Described(descriptor), since: ms(0) }
+}
+
 fn sent(queue: &mut Queue, now: Moment, server: usize) -> Vec<Entry> {
     match queue.next(now, server) {
         Next::Send(entries) => entries,
@@ -151,15 +160,14 @@ fn each_segment_goes_to_the_hosted_cache_that_its_readers_ask_first() {
 }
 
 #[test]
-fn a_failed_offer_goes_to_the_next_hosted_cache_once_and_the_first_is_left_alone() {
+fn a_failed_offer_goes_to_the_next_hosted_cache_at_once_and_the_first_is_left_alone() {
     let segments = v2(40);
-    let names = names(2);
-    let mut queue = Queue::new(Version::V2, names.clone());
+    let mut queue = Queue::new(Version::V2, names(2));
     add_all(&mut queue, &segments);
-    let (first, other) = (queue.waiting(0), queue.waiting(1));
+    assert!(queue.waiting(0) > 0 && queue.waiting(1) > 0);
     let failed = sent(&mut queue, ms(1000), 0);
-    assert_eq!(queue.failed(ms(2000), 0, failed, Failure::Passing), [0, 1]);
-    assert_eq!((queue.waiting(0), queue.waiting(1)), (0, first + other));
+    assert_eq!(queue.failed(ms(2000), 0, failed, Failure::Passing), BTreeSet::from([0, 1]));
+    assert_eq!((queue.waiting(0), queue.waiting(1)), (0, 40));
     // What comes meanwhile goes to the other one.
     let more = v2(60).split_off(40);
     for segment in &more {
@@ -167,52 +175,107 @@ fn a_failed_offer_goes_to_the_next_hosted_cache_once_and_the_first_is_left_alone
     }
     let all = sent(&mut queue, ms(3000), 1);
     assert_eq!(all.len(), 60);
-    // Nobody is left: those that failed twice are given up, the others wait for the first to come back.
-    queue.failed(ms(4000), 1, all, Failure::Passing);
-    assert_eq!(queue.counts().given_up, first as u64);
-    assert_eq!(queue.waiting(0) + queue.waiting(1), 60 - first);
-    assert_eq!(queue.rests_until(ms(4000), 0), Some(ms(2000) + REST_TIME));
-    // The same hosted cache may be the next one, after its rest; then it is over.
-    let mut given_up = first as u64;
-    for server in 0..2 {
-        if queue.waiting(server) > 0 {
-            assert!(matches!(queue.next(ms(5000), server), Next::Wait(Some(until)) if until >= ms(32_000)));
-            let entries = sent(&mut queue, ms(90_000), server);
-            given_up += entries.len() as u64;
-            queue.failed(ms(90_000), server, entries, Failure::Passing);
-        }
-    }
-    assert_eq!(queue.counts().given_up, given_up);
-    assert_eq!(queue.waiting(0) + queue.waiting(1), 0);
+    // Nobody is left: all wait for the one that is looked after first.
+    assert_eq!(queue.failed(ms(4000), 1, all, Failure::Passing), BTreeSet::from([0, 1]));
+    assert_eq!((queue.waiting(0), queue.waiting(1), queue.counts().given_up), (60, 0, 0));
+    assert_eq!(queue.next(ms(5000), 0), Next::Wait(Some(ms(2000) + REST_TIME)));
+    let again = sent(&mut queue, ms(2000) + REST_TIME, 0);
+    queue.answered(0);
+    assert_eq!((again.len(), queue.waiting(0) + queue.waiting(1)), (60, 0));
 }
 
 #[test]
-fn the_only_hosted_cache_is_tried_again_after_a_while_unless_an_administrator_has_to_act() {
-    for (failure, waiting, rest) in [(Failure::Passing, 5, REST_TIME), (Failure::Lasting, 0, LONG_REST_TIME)] {
+fn what_waits_behind_a_failed_offer_goes_to_the_next_hosted_cache_with_it() {
+    let mut queue = Queue::new(Version::V2, names(2));
+    let base = v2(1).remove(0);
+    for number in 0..1000 {
+        queue.push(ms(0), 0, numbered(&base, number));
+    }
+    let failed = sent(&mut queue, ms(1000), 0);
+    assert_eq!(failed.len(), MAX_SEGMENT_DESCRIPTORS);
+    queue.failed(ms(1000), 0, failed, Failure::Passing);
+    assert_eq!((queue.waiting(0), queue.waiting(1)), (0, 1000));
+    assert!(queue.lines[0].ids.is_empty());
+}
+
+#[test]
+fn the_only_hosted_cache_is_tried_again_after_rests_that_grow_and_takes_what_waited() {
+    let mut queue = Queue::new(Version::V2, names(1));
+    add_all(&mut queue, &v2(5));
+    let mut now = ms(1000);
+    for rest in [REST_TIME, 2 * REST_TIME, 4 * REST_TIME, 4 * REST_TIME] {
+        let entries = sent(&mut queue, now, 0);
+        assert_eq!(entries.len(), 5);
+        assert_eq!(queue.failed(now, 0, entries, Failure::Passing), BTreeSet::from([0]));
+        assert_eq!(queue.next(now, 0), Next::Wait(Some(now + rest)));
+        now += rest;
+    }
+    assert_eq!(sent(&mut queue, now, 0).len(), 5);
+    queue.answered(0);
+    // The next failure is the first one again.
+    add_all(&mut queue, &v2(6)[5..]);
+    let entries = sent(&mut queue, now, 0);
+    queue.failed(now, 0, entries, Failure::Passing);
+    assert_eq!(queue.rests_until(now, 0), Some(now + REST_TIME));
+    assert_eq!(queue.counts(), Counts::default());
+}
+
+#[test]
+fn a_segment_is_given_up_with_the_first_failure_after_15_minutes() {
+    for (failure, attempts) in [(Failure::Passing, 10), (Failure::Lasting, 4)] {
         let mut queue = Queue::new(Version::V2, names(1));
         add_all(&mut queue, &v2(5));
-        let entries = sent(&mut queue, ms(1000), 0);
-        assert_eq!(queue.failed(ms(1000), 0, entries, failure), [0]);
-        assert_eq!(queue.waiting(0), waiting);
-        assert_eq!(queue.rests_until(ms(1000), 0), Some(ms(1000) + rest));
-        add(&mut queue, ms(2000), &v2(6)[5]);
-        assert_eq!(queue.next(ms(2000), 0), Next::Wait(Some(ms(1000) + rest)));
-        queue.answered(0);
-        assert_eq!(sent(&mut queue, ms(9000), 0).len(), waiting + 1);
+        let (mut now, mut made) = (ms(1000), 0);
+        while queue.waiting(0) > 0 {
+            if let Some(until) = queue.rests_until(now, 0) {
+                now = until;
+            }
+            if now < MAX_AGE {
+                assert_eq!(queue.counts().given_up, 0, "{failure:?}");
+            }
+            let entries = sent(&mut queue, now, 0);
+            queue.failed(now, 0, entries, failure);
+            made += 1;
+        }
+        assert_eq!((queue.counts().given_up, made), (5, attempts), "{failure:?}");
+        assert!(now < MAX_AGE + LONG_REST_TIME, "{failure:?}: {now:?}");
+        // What is new waits for the end of the rest.
+        assert_eq!(add(&mut queue, now, &v2(6)[5]), Some(0));
+        assert_eq!(queue.next(now, 0), Next::Wait(queue.rests_until(now, 0)));
     }
+}
+
+#[test]
+fn what_waits_behind_a_failed_offer_is_given_up_for_its_age_too() {
+    let mut queue = Queue::new(Version::V2, names(1));
+    let base = v2(1).remove(0);
+    for number in 0..1000 {
+        queue.push(ms(0), 0, numbered(&base, number));
+    }
+    let entries = sent(&mut queue, MAX_AGE, 0);
+    queue.push(MAX_AGE, 0, Entry { since: MAX_AGE, ..numbered(&base, 1000) });
+    queue.failed(MAX_AGE, 0, entries, Failure::Passing);
+    assert_eq!((queue.waiting(0), queue.counts().given_up), (1, 1000));
+    assert_eq!(queue.lines[0].ids.len(), 1);
+}
+
+#[test]
+fn an_administrator_has_five_minutes() {
+    let mut queue = Queue::new(Version::V2, names(1));
+    add_all(&mut queue, &v2(5));
+    let entries = sent(&mut queue, ms(1000), 0);
+    queue.failed(ms(1000), 0, entries, Failure::Lasting);
+    add(&mut queue, ms(2000), &v2(6)[5]);
+    assert_eq!(queue.next(ms(2000), 0), Next::Wait(Some(ms(1000) + LONG_REST_TIME)));
+    queue.answered(0);
+    assert_eq!(sent(&mut queue, ms(9000), 0).len(), 6);
 }
 
 #[test]
 fn a_full_queue_drops_the_oldest_and_counts_it() {
     let mut queue = Queue::new(Version::V2, names(1));
     let base = v2(1).remove(0);
-    let entry = |number: usize| {
-        let mut id = [0; 32];
-        id[..8].copy_from_slice(&number.to_be_bytes());
-        let mut descriptor = SegmentDescriptor::new(&base, ContentTag::PEERDIST).unwrap();
-        descriptor.segment_id = SegmentId::from_slice(&id).unwrap();
-        Entry { what: What::Described(descriptor), retried: false }
-    };
+    let entry = |number| numbered(&base, number);
     for number in 0..MAX_WAITING + 10 {
         queue.push(ms(0), 0, entry(number));
     }

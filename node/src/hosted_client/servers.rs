@@ -45,6 +45,8 @@ pub struct Server {
     name: ServerName,
     port: u16,
     known: Mutex<Option<Known>>,
+    /// Why the name could not be looked up the last time.
+    lookup_error: Mutex<Option<String>>,
     /// One look-up of the name at once.
     looking_up: tokio::sync::Mutex<()>,
     /// Whether it answered that it speaks version 1.0 alone.
@@ -61,6 +63,10 @@ struct Known {
 /// What retrieving from a hosted cache came to.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Counters {
+    /// Questions and requests for blocks whose end is known.
+    pub(super) asked: u64,
+    /// Those that failed.
+    pub(super) failures: u64,
     pub(super) lists: u64,
     pub(super) segments: u64,
     pub(super) blocks: u64,
@@ -73,12 +79,20 @@ pub(super) struct Counters {
     takes_no_offers: bool,
 }
 
+impl Counters {
+    fn was_answered(&mut self) {
+        self.asked += 1;
+        self.last_error = None;
+    }
+}
+
 impl Server {
     pub(super) fn new(name: ServerName, port: u16) -> Self {
         Self {
             name,
             port,
             known: Mutex::default(),
+            lookup_error: Mutex::default(),
             looking_up: tokio::sync::Mutex::default(),
             has_no_list: AtomicBool::new(false),
             counters: Mutex::default(),
@@ -121,16 +135,25 @@ impl Server {
         }
         let found = timeout(LOOKUP_TIME, lookup_host((self.name.as_str(), self.port))).await;
         let found = found.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
+        let found = found.map(|found| found.take(MAX_ADDRESSES).collect::<Vec<_>>()).and_then(|addresses| {
+            if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
+        });
+        *lock(&self.lookup_error) = found.as_ref().err().map(io::Error::to_string);
         let mut known = lock(&self.known);
-        match (found.map(|found| found.take(MAX_ADDRESSES).collect::<Vec<_>>()), &*known) {
-            (Ok(addresses), _) if !addresses.is_empty() => {
+        match (found, &*known) {
+            (Ok(addresses), _) => {
                 *known = Some(Known { addresses: addresses.clone(), since: Instant::now() });
                 Ok(addresses)
             }
-            (_, Some(known)) => Ok(known.addresses.clone()),
-            (Ok(_), None) => Err(io::ErrorKind::NotFound.into()),
+            (Err(_), Some(known)) => Ok(known.addresses.clone()),
             (Err(error), None) => Err(error),
         }
+    }
+
+    /// Why its name could not be looked up, where the last attempt failed.
+    #[must_use]
+    pub fn lookup_error(&self) -> Option<String> {
+        lock(&self.lookup_error).clone()
     }
 
     /// Where it was found last.
@@ -158,7 +181,7 @@ impl Server {
 
     /// It answered, without a list or a block.
     pub fn answered(&self) {
-        lock(&self.counters).last_error = None;
+        lock(&self.counters).was_answered();
     }
 
     /// It said which of a list of segments it holds.
@@ -166,7 +189,7 @@ impl Server {
         let mut counters = lock(&self.counters);
         counters.lists += 1;
         counters.segments += segments as u64;
-        counters.last_error = None;
+        counters.was_answered();
     }
 
     /// A verified block came from it.
@@ -174,12 +197,15 @@ impl Server {
         let mut counters = lock(&self.counters);
         counters.blocks += 1;
         counters.bytes += bytes as u64;
-        counters.last_error = None;
+        counters.was_answered();
     }
 
     /// Asking it failed.
     pub fn failed(&self, error: String) {
-        lock(&self.counters).last_error = Some((error, Instant::now()));
+        let mut counters = lock(&self.counters);
+        counters.asked += 1;
+        counters.failures += 1;
+        counters.last_error = Some((error, Instant::now()));
     }
 
     /// It is not asked for a while: an outage is logged once.

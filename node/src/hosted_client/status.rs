@@ -63,10 +63,18 @@ pub struct ServerStatus {
     pub addresses: Vec<SocketAddr>,
     /// Whether it speaks version 1.0 alone, so that it cannot be asked for lists of segments.
     pub has_no_list: bool,
+    /// Why its name could not be looked up, where the last attempt failed.
+    pub lookup_error: Option<String>,
+    /// Whether it is asked.
+    pub state: ServerState,
     /// Why blocks are not asked for there now.
     pub out: Option<OutCause>,
     /// For how many more seconds.
     pub out_for_s: Option<u64>,
+    /// How often it was asked for anything but to take offers, and how that ended is known.
+    pub asked: u64,
+    /// How often that failed.
+    pub failures: u64,
     /// Lists of segments that it was asked for and gave.
     pub lists: u64,
     /// Segments that it holds by these.
@@ -75,7 +83,7 @@ pub struct ServerStatus {
     pub blocks: u64,
     /// Bytes of them.
     pub bytes: u64,
-    /// What went wrong when it was asked last; `None` where nothing did.
+    /// What went wrong since it answered last; `None` where nothing did.
     pub last_error: Option<String>,
     /// How many seconds ago that was.
     pub last_error_age_s: Option<u64>,
@@ -95,6 +103,20 @@ pub struct ServerStatus {
     pub last_offer_error_age_s: Option<u64>,
 }
 
+/// Whether a hosted cache is asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ServerState {
+    /// It was not asked for anything yet.
+    NotAsked,
+    /// It is asked, and has answered.
+    InUse,
+    /// It is asked, and has yet to answer: it failed at first, or was left alone.
+    OnTrial,
+    /// It is not asked for a while.
+    LeftAlone,
+}
+
 impl HostedClient {
     /// What was done so far. `hosts` is what the peer book has of each server.
     #[must_use]
@@ -105,14 +127,25 @@ impl HostedClient {
             .zip(hosts)
             .enumerate()
             .map(|(index, (server, host))| {
-                let Counters { lists, segments, blocks, bytes, last_error, .. } = server.counters();
+                let Counters { asked, failures, lists, segments, blocks, bytes, last_error, .. } = server.counters();
+                let state = match &host {
+                    Some(host) if host.out.is_some() => ServerState::LeftAlone,
+                    Some(host) if host.on_probation => ServerState::OnTrial,
+                    _ if asked == 0 => ServerState::NotAsked,
+                    _ if asked == failures => ServerState::OnTrial,
+                    _ => ServerState::InUse,
+                };
                 let offers = self.offerer.counters(index);
                 ServerStatus {
                     name: server.name().to_string(),
                     addresses: server.addresses(),
                     has_no_list: !self.has_lists() || server.has_no_list(),
+                    lookup_error: server.lookup_error(),
+                    state,
                     out: host.as_ref().and_then(|host| host.out),
                     out_for_s: host.as_ref().and_then(|host| host.out_for_s),
+                    asked,
+                    failures,
                     lists,
                     segments_listed: segments,
                     blocks,
@@ -172,20 +205,28 @@ impl fmt::Display for HostedClientStatus {
 impl fmt::Display for ServerStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.name)?;
-        if self.addresses.is_empty() {
-            f.write_str(" (not looked up yet)")?;
-        }
         for (index, address) in self.addresses.iter().enumerate() {
             write!(f, "{}{address}", if index == 0 { " at " } else { ", " })?;
         }
-        let reason = self.out.map(|cause| match cause {
-            OutCause::BadHash => "sent wrong bytes",
-            OutCause::Failures => "failed or could not be reached",
-            OutCause::KeptWaiting => "kept readers waiting for what it says it has",
-        });
-        match (reason, self.out_for_s) {
-            (Some(reason), Some(seconds)) => writeln!(f, "\n  not asked for {seconds} s, because it {reason}")?,
-            _ => writeln!(f, "\n  in use")?,
+        match &self.lookup_error {
+            Some(error) if self.addresses.is_empty() => writeln!(f, " (name not found: {error})")?,
+            Some(error) => writeln!(f, " (name not found any more: {error})")?,
+            None if self.addresses.is_empty() => writeln!(f, " (not looked up yet)")?,
+            None => writeln!(f)?,
+        }
+        match self.state {
+            ServerState::NotAsked => writeln!(f, "  not asked yet")?,
+            ServerState::InUse => writeln!(f, "  in use")?,
+            ServerState::OnTrial => writeln!(f, "  on trial: it has yet to prove that it works")?,
+            ServerState::LeftAlone => {
+                let reason = match self.out {
+                    Some(OutCause::BadHash) => ", because it sent wrong bytes",
+                    Some(OutCause::Failures) => ", because it failed or could not be reached",
+                    Some(OutCause::KeptWaiting) => ", because it kept readers waiting for what it says it has",
+                    None => "",
+                };
+                writeln!(f, "  left alone for {} s{reason}", self.out_for_s.unwrap_or_default())?;
+            }
         }
         writeln!(f, "  gave {} in {} blocks", Size(self.bytes), self.blocks)?;
         if self.has_no_list {
@@ -234,8 +275,12 @@ mod tests {
             name: "cache-1".to_owned(),
             addresses: vec!["192.0.2.1:80".parse().unwrap(), "[2001:db8::1]:80".parse().unwrap()],
             has_no_list: false,
+            lookup_error: None,
+            state: ServerState::InUse,
             out: None,
             out_for_s: None,
+            asked: 124,
+            failures: 0,
             lists: 4,
             segments_listed: 240,
             blocks: 120,
@@ -256,6 +301,8 @@ mod tests {
     fn each_hosted_cache_is_a_few_short_lines_in_plain_words() {
         let failing = ServerStatus {
             addresses: Vec::new(),
+            lookup_error: Some("nobody knows it".to_owned()),
+            state: ServerState::LeftAlone,
             out: Some(OutCause::Failures),
             out_for_s: Some(5),
             last_error: Some("no connection".to_owned()),
@@ -293,8 +340,8 @@ cache-1 at 192.0.2.1:80, [2001:db8::1]:80
   took 3 of 3 offers
   segments that wait to be offered to it: 0
 
-cache-1 (not looked up yet)
-  not asked for 5 s, because it failed or could not be reached
+cache-1 (name not found: nobody knows it)
+  left alone for 5 s, because it failed or could not be reached
   gave 7.5 MiB in 120 blocks
   said 4 times which segments it has: 240 in all
   last error 20 s ago: no connection
@@ -312,5 +359,21 @@ offers, of version 2.0, in all
         assert_eq!(status.to_string(), expected);
         let again: HostedClientStatus = serde_json::from_value(serde_json::to_value(&status).unwrap()).unwrap();
         assert_eq!(again.to_string(), expected);
+    }
+
+    #[test]
+    fn what_is_not_known_yet_is_not_said() {
+        let text = |server: ServerStatus| server.to_string().lines().take(2).collect::<Vec<_>>().join("|");
+        let fresh = ServerStatus { addresses: Vec::new(), state: ServerState::NotAsked, ..server() };
+        assert_eq!(text(fresh), "cache-1 (not looked up yet)|  not asked yet");
+        let tried = ServerStatus {
+            addresses: vec!["192.0.2.1:80".parse().unwrap()],
+            lookup_error: Some("timed out".to_owned()),
+            state: ServerState::OnTrial,
+            ..server()
+        };
+        let expected = "cache-1 at 192.0.2.1:80 (name not found any more: timed out)|  \
+                        on trial: it has yet to prove that it works";
+        assert_eq!(text(tried), expected);
     }
 }

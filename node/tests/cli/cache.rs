@@ -7,6 +7,7 @@ use peerdist_protocol::content::{ContentInformation, ContentVersion};
 
 use crate::daemon::Home;
 use crate::fixture::{content, information};
+use crate::run::Ran;
 
 /// More than one segment of version 2, two blocks of version 1.
 const LENGTH: usize = 100_000;
@@ -65,6 +66,30 @@ fn every_verb_works_on_the_users_own_cache() {
     go_through(&home);
     assert!(home.path("own/peerdist").exists());
     assert!(home.peerdist(&["cache", "stats"]).stdout().contains("no daemon"));
+}
+
+#[test]
+fn a_daemon_that_was_named_and_is_not_there_is_missed_aloud() {
+    let home = Home::new("");
+    let bytes = content(LENGTH);
+    let [file, ci] = write(&home, &bytes, &information(&bytes, ContentVersion::V1));
+    let out = home.path("out").display().to_string();
+    let (api, admin) = (home.api_socket(), home.admin_socket());
+    let cases: [(&[&str], _, _); 3] = [
+        (&["cache", "add", &file, "--content-information", &ci], &api, "PEERDIST_SOCKET"),
+        (&["cache", "stats"], &admin, "PEERDIST_ADMIN_SOCKET"),
+        (&["get", "http://127.0.0.1:1/file", "-o", &out], &api, "PEERDIST_SOCKET"),
+    ];
+    for (words, socket, variable) in cases {
+        let warning = format!("warning: no daemon at {} ({variable}): going on without a daemon\n", socket.display());
+        let ran = home.peerdist(words);
+        assert!(ran.stderr.starts_with(&warning), "{}", ran.stderr);
+    }
+    // Where none was named, there need not be one.
+    let mut command = home.command(cases[2].0);
+    command.env("PEERDIST_SOCKET", "");
+    let ran = Ran::of(command);
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
 }
 
 #[test]

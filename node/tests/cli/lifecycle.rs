@@ -81,6 +81,7 @@ fn no_daemon_is_told_from_no_permission() {
     let error = home.peerdist(&["status"]).error(5);
     assert!(error.contains("no daemon at") && error.contains("PEERDIST_ADMIN_SOCKET"), "{error}");
     assert!(!error.contains("PEERDIST_SOCKET"), "{error}");
+    assert!(error.contains("names this socket: start the daemon that listens there"), "{error}");
     let _daemon = home.start();
     for (verb, socket, whose) in
         [("status", home.admin_socket(), "daemon's own user"), ("watch", home.api_socket(), "[control] api_mode")]

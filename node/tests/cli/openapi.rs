@@ -14,7 +14,7 @@ use peerdist_node::control::wire::{
 };
 use peerdist_node::fetch::peers::OutCause;
 use peerdist_node::fetch::why::MissingReason;
-use peerdist_node::hosted_client::{HostedClientStatus, OffersStatus, ServerStatus};
+use peerdist_node::hosted_client::{HostedClientStatus, OffersStatus, ServerState, ServerStatus};
 use peerdist_node::store::Trust;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -414,8 +414,12 @@ fn the_status_of_a_hosted_client_is_as_described() {
         name: "cache".to_owned(),
         addresses: Vec::new(),
         has_no_list: false,
+        lookup_error: None,
+        state: ServerState::NotAsked,
         out: None,
         out_for_s: None,
+        asked: 8,
+        failures: 9,
         lists: 1,
         segments_listed: 2,
         blocks: 3,
@@ -432,6 +436,8 @@ fn the_status_of_a_hosted_client_is_as_described() {
     };
     let failing = ServerStatus {
         addresses: vec!["192.0.2.1:80".parse().unwrap()],
+        lookup_error: Some("not found".to_owned()),
+        state: ServerState::LeftAlone,
         out: Some(OutCause::Failures),
         out_for_s: Some(5),
         last_error: Some("unreachable".to_owned()),
@@ -486,10 +492,12 @@ fn enumerations_are_whole() {
     };
     let (why, status) = (include_str!("../../src/fetch/why.rs"), include_str!("../../src/api/status.rs"));
     let types = include_str!("../../src/store/types.rs");
+    let hosted_client = include_str!("../../src/hosted_client/status.rs");
     assert_eq!(said("/MissingReason/oneOf"), variants(why, "MissingReason", "_"));
     assert_eq!(said("/Noted/properties/note/enum"), variants(why, "PeerNote", "_"));
     assert_eq!(said("/ServerAnswer/properties/note/enum"), variants(why, "ServerNote", "_"));
     assert_eq!(said("/Status/oneOf"), variants(status, "Status", "_"));
+    assert_eq!(said("/HostedCacheOfClient/properties/state/enum"), variants(hosted_client, "ServerState", "_"));
     assert_eq!(said("/Trust/oneOf"), variants(types, "Trust", ""));
     assert_eq!(said("/StoreStats/properties/paused/oneOf/0/enum"), variants(types, "Refusal", "-"));
 }

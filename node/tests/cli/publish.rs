@@ -155,7 +155,7 @@ async fn content_information_is_written_beside() {
 fn a_daemon_that_goes_away_ends_it() {
     let (home, file, _) = home_with_a_file("");
     let error = home.peerdist(&["publish", &file, "--id", "image"]).error(5);
-    assert!(error.contains("no daemon at") && error.contains("its api socket in PEERDIST_SOCKET"), "{error}");
+    assert!(error.contains("no daemon at") && error.contains("PEERDIST_SOCKET names this socket"), "{error}");
     for signal in [Signal::TERM, Signal::KILL] {
         let daemon = home.start();
         let mut publishing = publish(&home, &[&file, "--id", "image"]);

@@ -1,12 +1,14 @@
 //! Whom a hosted client asks for blocks, and what it does without an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use peerdist_node::config;
 use peerdist_node::fetch::peers::OutCause;
 use peerdist_node::fetch::why::ServerNote;
 use peerdist_node::fetch::{FetchConfig, MissingReason, Read};
-use peerdist_node::hosted_client::order;
+use peerdist_node::hosted_client::{ServerState, order};
 use peerdist_protocol::content::SegmentId;
 use peerdist_protocol::hosted_cache::{Response, Version};
 use peerdist_protocol::retrieval::{ProtocolVersion, VersionRange};
@@ -40,7 +42,9 @@ async fn everything_comes_from_the_hosted_cache_and_the_story_says_so() {
         let status = user.status();
         assert_eq!((status.bytes, status.blocks), (LENGTH as u64, cache.server.counters().blocks));
         assert_eq!(status.segments_listed, information.segments().len() as u64);
-        assert_eq!((status.servers[0].last_error.as_deref(), status.servers[0].out), (None, None));
+        let server = &status.servers[0];
+        assert_eq!((server.last_error.as_deref(), server.out, server.state), (None, None, ServerState::InUse));
+        assert_eq!((server.asked, server.failures), (status.lists + status.blocks, 0));
         // What a hosted cache gave is not offered to it.
         assert_eq!(status.offers.waiting + status.offers.sent, 0);
         // 32 blocks and 4 questions at once take so many.
@@ -185,11 +189,21 @@ async fn a_name_that_leads_nowhere_is_a_hosted_cache_that_is_down() {
     let mut config = configured(&[], 1);
     config.servers = vec!["no-such-host.invalid".parse().unwrap()];
     let user = User::new(&config);
+    let fresh = user.status();
+    assert_eq!((fresh.servers[0].state, fresh.servers[0].asked), (ServerState::NotAsked, 0));
+    assert!(fresh.to_string().contains("no-such-host.invalid (not looked up yet)\n  not asked yet\n"), "{fresh}");
     let reading = user.read(&sample.v2, &sample).await;
     assert_eq!(reading.sources.origin, 1_000_000);
     assert_eq!(notes(&reading), BTreeSet::from([ServerNote::NotFound]));
-    let error = user.status().servers[0].last_error.clone().unwrap();
+    let status = user.status();
+    let server = &status.servers[0];
+    let error = server.last_error.clone().unwrap();
     assert!(error.contains("resolved"), "{error}");
+    assert_ne!(server.state, ServerState::InUse);
+    assert!(server.failures > 0 && server.failures == server.asked);
+    let text = status.to_string();
+    let said = format!("no-such-host.invalid (name not found: {})\n", server.lookup_error.as_ref().unwrap());
+    assert!(text.contains(&said) && !text.contains("in use"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -352,6 +366,36 @@ async fn what_a_hosted_cache_of_version_1_lacks_is_found_out_once() {
     assert_eq!(nothing.requests(), asked, "not again within 15 s");
 }
 
+#[tokio::test]
+async fn a_hosted_cache_that_comes_back_is_in_use_before_anybody_wants_anything() {
+    let sample = sample(1_000_000);
+    for limits in [ServerLimits::default(), old()] {
+        let (down, takes_no_offers) = (Closed::new(1, 0), Closed::new(1, 0));
+        let port = down.port();
+        let config = config::HostedClient { http_port: takes_no_offers.port(), ..configured(&[1], port) };
+        let user = User::new(&config);
+        user.read(&sample.v2, &sample).await;
+        assert_eq!(user.status().servers[0].state, ServerState::LeftAlone);
+        drop(down);
+        let blocks = holds(sample.sealed(&sample.v2));
+        let back = Cache::of(listener(1, port).await, blocks, limits, Response::Ok, Listener::retrieval);
+        until(|| user.status().servers[0].state == ServerState::InUse).await;
+        assert!(!user.status().to_string().contains("last error"), "{}", user.status());
+        // While it works, nobody looks after it.
+        let asked = back.requests();
+        for _ in 0..10 {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(10)).await;
+            tokio::time::resume();
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(back.requests(), asked);
+        user.store.clear().unwrap();
+        let reading = user.read(&sample.v2, &sample).await;
+        assert_eq!(reading.sources.origin, 0, "{}", reading.content.explanation());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hosted_cache_that_comes_back_is_used_again() {
     let sample = sample(1_000_000);
@@ -362,12 +406,15 @@ async fn a_hosted_cache_that_comes_back_is_used_again() {
     drop(first);
     let spare = plain(second, holds(all.clone()));
     let user = User::new(&config);
+    // Those who read find out, and nobody else.
+    user.on.store(false, Ordering::Relaxed);
     let ids: Vec<SegmentId> = sample.v2.segments().iter().map(|segment| segment.id()).collect();
     assert!(ids.iter().any(|id| order(&config.servers, id)[0] == 0), "some segment has to be the first one's");
     user.read(&sample.v2, &sample).await;
     assert!(user.status().servers[0].out.is_some());
     let back = Cache::start(1, port, holds(all)).await;
     until(|| user.status().servers[0].out.is_none()).await;
+    assert_eq!(user.status().servers[0].state, ServerState::OnTrial);
     let more = self::sample(200_000);
     spare.source.blocks.lock().unwrap().extend(more.sealed(&more.v2));
     let reading = user.read(&more.v2, &more).await;

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use peerdist_node::config;
 use peerdist_node::hosted_client::order;
+use peerdist_node::hosted_client::queue::{MAX_AGE, REST_TIME};
 use peerdist_node::store::Tag;
 use peerdist_protocol::content::SegmentId;
 use peerdist_protocol::hosted_cache::{BatchedOffer, ContentTag, Offer, Response, Version};
@@ -17,6 +19,7 @@ use peerdist_transport::retrieval::server::{Listener, ServerLimits};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::time::Instant;
 
 use super::support::{
     BLOCK, Blocks, Cache, Closed, PORT, Sample, User, configured, listener, pair, plain, read, sample, until,
@@ -184,7 +187,7 @@ async fn a_401_is_said_to_be_the_wish_for_windows_authentication_and_disturbs_no
     let error = status.servers[0].last_offer_error.clone().unwrap();
     assert!(error.contains("Negotiate") && error.contains("Set-BCAuthentication -Mode None"), "{error}");
     assert!(status.to_string().contains("Set-BCAuthentication"), "{status}");
-    assert_eq!(status.offers.given_up, sample.v2.segments().len() as u64, "nobody else is there to take them");
+    assert_eq!(status.offers.waiting, sample.v2.segments().len() as u64, "nobody else is there to take them");
     assert_eq!(requests.lock().unwrap().len(), 1);
     assert!(status.servers[0].no_offers_for_s.is_some_and(|seconds| seconds > 60), "an administrator has to act");
 }
@@ -217,20 +220,53 @@ async fn interested_in_answer_to_a_batch_is_an_answer_and_no_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_offer_without_an_answer_expires_and_is_offered_once_more_after_a_while() {
+async fn an_offer_without_an_answer_expires_and_is_offered_again_for_15_minutes() {
     let sample = sample(200_000);
     let (port, requests) = scripted("").await;
     let user = User::new(&offers_only(port));
+    let begun = Instant::now();
     let content = user.fetcher.open(sample.v2.clone());
     content.add_data(0, sample.bytes.clone()).await.unwrap();
     let segments = sample.v2.segments().len() as u64;
-    // The clock is the test's own: it takes 1 s to gather, 15 s to expire, 30 s to rest, and 15 s again.
+    // The clock is the test's own: it takes 1 s to gather, 15 s to expire, 30 s to rest, then 60 and 120.
     until(|| user.status().offers.offers_failed.get("timed_out") == Some(&1)).await;
-    assert_eq!(user.status().offers.waiting, segments);
-    until(|| user.status().offers.offers_failed.get("timed_out") == Some(&2)).await;
+    assert_eq!((user.status().offers.waiting, user.status().offers.given_up), (segments, 0));
+    while user.status().offers.given_up == 0 {
+        assert!(begun.elapsed() < MAX_AGE + 5 * REST_TIME);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+    assert!(begun.elapsed() >= MAX_AGE, "{:?}", begun.elapsed());
     let status = user.status().offers;
-    assert_eq!((status.waiting, status.given_up, status.sent), (0, segments, 2));
-    assert_eq!(requests.lock().unwrap().len(), 2);
+    assert_eq!((status.waiting, status.given_up), (0, segments));
+    assert_eq!(status.offers_failed.get("timed_out"), Some(&status.sent));
+    assert!((5..12).contains(&status.sent), "{} offers", status.sent);
+    assert_eq!(requests.lock().unwrap().len() as u64, status.sent);
+}
+
+#[tokio::test]
+async fn a_hosted_cache_that_is_away_for_some_minutes_loses_no_offer() {
+    let sample = sample(1_000_000);
+    let down = Closed::new(1, 0);
+    let port = down.port();
+    let user = User::new(&configured(&[1], port));
+    user.fetcher.open(sample.v2.clone()).add_data(0, sample.bytes.clone()).await.unwrap();
+    let rest = async |failures: u32| {
+        until(|| user.status().servers[0].offers_failed.get("unreachable") == Some(&u64::from(failures))).await;
+        tokio::time::pause();
+        tokio::time::advance(REST_TIME * (1 << (failures - 1))).await;
+        tokio::time::resume();
+    };
+    rest(1).await;
+    rest(2).await;
+    until(|| user.status().offers.offers_failed["unreachable"] == 3).await;
+    drop(down);
+    let back = Cache::start(1, port, Blocks::default()).await;
+    rest(3).await;
+    let all: BTreeSet<_> = sample.v2.segments().iter().map(|segment| segment.id()).collect();
+    until(|| ids(&batches(&back)).len() >= all.len()).await;
+    assert_eq!(ids(&batches(&back)).into_iter().collect::<BTreeSet<_>>(), all);
+    until(|| user.status().offers.answered == 1).await;
+    assert_eq!((user.status().offers.waiting, user.status().offers.given_up), (0, 0));
 }
 
 /// A hosted cache of version 1.0 on 127.0.0.1, and what its clients have to trust.

@@ -255,6 +255,8 @@ pub(crate) struct User {
     pub(crate) fetcher: Fetcher,
     pub(crate) client: Client,
     pub(crate) store: Store,
+    /// Whether it offers anything, and looks by itself whether hosted caches are back.
+    pub(crate) on: Arc<AtomicBool>,
     _dir: TempDir,
 }
 
@@ -267,9 +269,10 @@ impl User {
         let dir = TempDir::new().unwrap();
         let store = Store::open(&StoreConfig::new(dir.path().join("store"))).unwrap();
         let client = Client::new(ClientLimits { idle_per_peer: 32, ..ClientLimits::default() });
-        let hosted = HostedClient::start(config, &[], PORT, Arc::new(AtomicBool::new(true)), Tap::default()).unwrap();
+        let on = Arc::new(AtomicBool::new(true));
+        let hosted = HostedClient::start(config, &[], PORT, Arc::clone(&on), Tap::default()).unwrap();
         let fetcher = Fetcher::with_hosted_caches(store.clone(), None, client.clone(), fetch, Some(hosted));
-        Self { fetcher, client, store, _dir: dir }
+        Self { fetcher, client, store, on, _dir: dir }
     }
 
     /// Reads all of a content, and what nobody has from `sample`.

@@ -15,9 +15,9 @@ use peerdist_protocol::retrieval::BlkTail;
 use serde::Serialize;
 use thiserror::Error;
 
-use crate::cli::refused::by_api;
+use crate::cli::refused::{by_api, going_on_without};
 use crate::cli::{BytesFrom, CacheAddArguments, ExitStatus, Failure, Output, Progress, show};
-use crate::control::client::{ClientError, Session};
+use crate::control::client::{API_SOCKET_VARIABLE, ClientError, Session};
 use crate::control::wire::{ErrorCode, MAX_DATA_SIZE};
 use crate::store::{AppendError, SegmentKey, Store, Tag, Trust};
 
@@ -27,7 +27,10 @@ pub(super) async fn run(arguments: &CacheAddArguments, output: Output) -> Result
     let content = Content::open(&arguments.file, &information)?;
     match Session::from_env().await {
         Ok(session) => content.give_to(&session, &information).await?,
-        Err(ClientError::NoDaemon { .. }) => content.append_to(&super::open_own()?, &information)?,
+        Err(error @ ClientError::NoDaemon { .. }) => {
+            going_on_without(API_SOCKET_VARIABLE, &error);
+            content.append_to(&super::open_own()?, &information)?;
+        }
         Err(error) => return Err(by_api(error)),
     }
     let range = information.range();

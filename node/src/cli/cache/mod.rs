@@ -10,9 +10,10 @@ use indicatif::{HumanBytes, HumanCount, HumanDuration};
 use serde::Serialize;
 use thiserror::Error;
 
+use super::refused::going_on_without;
 use super::{BytesFrom, CacheArguments, CacheVerb, ExitStatus, Failure, Output, Progress, output};
 use crate::config::Config;
-use crate::control::client::{AdminClient, ClientError};
+use crate::control::client::{ADMIN_SOCKET_VARIABLE, AdminClient, ClientError};
 use crate::control::wire::{Cleared, MAX_PAGE, SegmentLine, SegmentPage};
 use crate::store::{FileError, Store, StoreConfig, StoreError, StoreStats, Trust, VerifyProgress};
 
@@ -52,7 +53,10 @@ impl Cache {
         let daemon = AdminClient::from_env();
         match daemon.cache_stats().await {
             Ok(_) => Ok(Self::Daemon(daemon)),
-            Err(ClientError::NoDaemon { .. }) => Ok(Self::Own(open_own()?)),
+            Err(error @ ClientError::NoDaemon { .. }) => {
+                going_on_without(ADMIN_SOCKET_VARIABLE, &error);
+                Ok(Self::Own(open_own()?))
+            }
             Err(error) => Err(error.into()),
         }
     }

@@ -18,6 +18,12 @@ pub use self::endpoint::ClientError;
 pub use self::publication::{RemoteInformation, RemoteStream};
 pub use self::session::{API_SOCKET_VARIABLE, Connection, Events, Session, SessionHandle};
 
+/// The socket that an environment variable names; `None` where it is empty or not set.
+#[must_use]
+pub fn named_socket(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 fn socket(variable: &str, default: PathBuf) -> PathBuf {
-    std::env::var_os(variable).filter(|value| !value.is_empty()).map_or(default, PathBuf::from)
+    named_socket(variable).unwrap_or(default)
 }

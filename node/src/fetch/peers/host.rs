@@ -183,6 +183,11 @@ impl Host {
         self.outages > 0 || self.kept_waiting >= VAIN_WAITS
     }
 
+    /// Whether it was out because it failed, and has not answered since.
+    pub(super) fn has_yet_to_answer(&self) -> bool {
+        self.outages > 0
+    }
+
     /// Returns whether there was room for another address.
     pub(super) fn add_address(&mut self, address: SocketAddr) -> bool {
         let room = self.addresses.len() < MAX_ADDRESSES;

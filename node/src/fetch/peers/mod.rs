@@ -137,6 +137,13 @@ impl PeerBook {
         self.hosts.get(&host).is_some_and(Host::is_on_probation)
     }
 
+    /// Whether it is time to look whether a host is back that failed.
+    #[must_use]
+    pub fn is_to_be_looked_after(&self, now: Moment, host: HostId) -> bool {
+        let is_due = |host: &Host| host.has_yet_to_answer() && !matches!(host.standing(now), Standing::Out { .. });
+        self.hosts.get(&host).is_some_and(is_due)
+    }
+
     /// Whether there are hosted caches, and each is out or on probation.
     #[must_use]
     pub fn has_lost_hosted_caches(&self, now: Moment) -> bool {

@@ -24,6 +24,8 @@ pub struct PeerSummary {
     pub out: Option<OutCause>,
     /// For how many more seconds.
     pub out_for_s: Option<u64>,
+    /// Whether it was out and has not delivered anything since.
+    pub on_probation: bool,
 }
 
 impl PeerSummary {
@@ -40,6 +42,7 @@ impl PeerSummary {
             latency_ms: host.latency().map(|latency| u64::try_from(latency.as_millis()).unwrap_or(u64::MAX)),
             out: out.map(|(cause, _)| cause),
             out_for_s: out.map(|(_, seconds)| seconds),
+            on_probation: host.is_on_probation(),
         }
     }
 }

@@ -121,6 +121,25 @@ fn hosted_caches_are_lost_once_all_of_them_failed() {
 }
 
 #[test]
+fn a_hosted_cache_that_failed_is_looked_after_until_it_answers_and_one_that_keeps_readers_waiting_is_not() {
+    let mut book = PeerBook::new();
+    let [failing, slow] = [book.add_hosted_cache(s(0)), book.add_hosted_cache(s(0))];
+    let looked_after = |book: &PeerBook, now| [failing, slow].map(|cache| book.is_to_be_looked_after(now, cache));
+    assert_eq!(looked_after(&book, s(0)), [false; 2], "nothing is sent while all is well");
+    book.begin(s(0), failing);
+    book.finish(s(0), failing, Outcome::Unreachable);
+    for wait in [0, 10] {
+        book.kept_waiting(s(wait + 1), slow, s(wait));
+    }
+    assert_eq!(looked_after(&book, s(1)), [false; 2], "it is left alone");
+    assert!(book.is_on_probation(slow));
+    assert_eq!(looked_after(&book, s(100)), [true, false], "its answer would prove nothing");
+    book.begin(s(100), failing);
+    book.finish(s(100), failing, Outcome::Listed { took: s(0) });
+    assert_eq!(looked_after(&book, s(100)), [false; 2]);
+}
+
+#[test]
 fn hosts_are_bounded_and_penalties_are_kept() {
     let mut book = PeerBook::new();
     let cache = book.add_hosted_cache(s(0));

@@ -382,7 +382,8 @@ impl Shared {
             (Answer::Unreachable, None) => server.failed(format!("{peer}: no connection, or it broke")),
             (Answer::Refused, None) => server.failed("its answer is none to a request for a block".to_owned()),
             (Answer::BadHash, None) => server.failed("it sent a block with wrong bytes".to_owned()),
-            (Answer::Block | Answer::Empty | Answer::Local, None) => {}
+            (Answer::Empty, None) => server.answered(),
+            (Answer::Block | Answer::Local, None) => {}
         }
     }
 

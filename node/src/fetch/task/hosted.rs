@@ -2,17 +2,20 @@
 //!
 //! Each segment has its own order of hosted caches. The first that works is asked; where it fails, the next is asked for
 //! the same segments at once. One that was out stands beside the others until it delivered something: it is asked again
-//! in the background, so that nobody waits for a host that is down.
+//! in the background, so that nobody waits for a host that is down. One that failed is so even while nobody wants
+//! anything, so that it is in use again by the time that somebody does.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use futures_util::future::join_all;
 use peerdist_protocol::content::SegmentId;
 use peerdist_protocol::retrieval::{Answer, Exchange, RequestId, VersionRange};
 use peerdist_transport::retrieval::client::{ExchangeError, Wait};
+use tokio::time::sleep;
 
 use super::node::Node;
 use crate::config::Fallback;
@@ -20,6 +23,10 @@ use crate::fetch::peers::{HostId, Knowledge, Outcome, Standing};
 use crate::fetch::plan::{Finding, ProbeTicket};
 use crate::fetch::why::{ServerAnswer, ServerNote};
 use crate::hosted_client::{HostedClient, Server};
+
+/// How often it is looked whether a hosted cache that failed was left alone for long enough. It is asked after 5 s, then
+/// after 10 s and so on, as the peer book says: once a minute at least.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// The hosted caches, and what they are in the peer book.
 #[derive(Debug)]
@@ -161,6 +168,17 @@ impl Node {
         for (id, _) in asked.iter().filter(|(_, order)| order.first() != Some(&index)) {
             if book.knowledge(now, id) != Knowledge::Somebody {
                 book.unasked(now, id);
+            }
+        }
+    }
+
+    /// Looks whether hosted caches that failed are back, whatever they hold.
+    fn look_after_hosted_caches(self: &Arc<Self>, hosted: &Arc<HostedCaches>) {
+        let now = self.now();
+        for (index, host) in hosted.hosts.iter().enumerate() {
+            if self.book().is_to_be_looked_after(now, *host) {
+                // It has to be asked for something ([MS-PCCRR] 2.2.4.4): for a segment that nobody holds.
+                self.check(hosted, index, any_segment_id().into_iter().collect());
             }
         }
     }
@@ -321,6 +339,21 @@ impl Node {
     }
 }
 
+/// Has hosted caches that failed asked again when they were left alone for long enough, for as long as the node lives. While
+/// all of them work, nothing is sent.
+pub(super) async fn look_after(node: Weak<Node>, hosted: Arc<HostedCaches>) {
+    loop {
+        tokio::select! {
+            () = hosted.client.stopped() => return,
+            () = sleep(LOOK_EVERY) => {}
+        }
+        let Some(node) = node.upgrade() else { return };
+        if hosted.client.is_on() {
+            node.look_after_hosted_caches(&hosted);
+        }
+    }
+}
+
 fn outcome_of(error: &ExchangeError) -> (Outcome, ServerNote) {
     match error {
         // A family that this host lacks is as good as a host that is not there: its other addresses count.
@@ -340,6 +373,14 @@ fn request_id() -> RequestId {
     // It tells answers apart, and a connection has one at a time: no harm without randomness.
     let _ = getrandom::fill(&mut id);
     RequestId(id)
+}
+
+/// An id that no segment has.
+fn any_segment_id() -> Option<SegmentId> {
+    let mut id = [0; 32];
+    // Zeros would do as well.
+    let _ = getrandom::fill(&mut id);
+    SegmentId::from_slice(&id)
 }
 
 #[cfg(test)]

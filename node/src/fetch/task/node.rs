@@ -19,7 +19,7 @@ use super::content::Content;
 use super::counters::{Counters, FetchCounters};
 use super::crowd::Crowd;
 use super::drive::{Opening, Shared};
-use super::hosted::HostedCaches;
+use super::hosted::{HostedCaches, look_after};
 use super::work::{Given, Outcome, Work, do_each, read_each};
 use crate::fetch::Moment;
 use crate::fetch::peers::{PeerBook, PeerSummary};
@@ -125,6 +125,9 @@ impl Fetcher {
         if let Some(events) = events {
             let listener = tokio::spawn(listen(Arc::downgrade(&node), events));
             *lock(&node.listener) = Some(listener.abort_handle());
+        }
+        if let Some(hosted) = &node.hosted {
+            tokio::spawn(look_after(Arc::downgrade(&node), Arc::clone(hosted)));
         }
         Self(node)
     }
