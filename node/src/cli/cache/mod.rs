@@ -13,7 +13,7 @@ use thiserror::Error;
 use super::refused::going_on_without;
 use super::{BytesFrom, CacheArguments, CacheVerb, ExitStatus, Failure, Output, Progress, output};
 use crate::config::Config;
-use crate::control::client::{ADMIN_SOCKET_VARIABLE, AdminClient, ClientError};
+use crate::control::client::{ADMIN_SOCKET_VARIABLE, AdminClient, ClientError, named_socket};
 use crate::control::wire::{Cleared, MAX_PAGE, SegmentLine, SegmentPage};
 use crate::store::{FileError, Store, StoreConfig, StoreError, StoreStats, Trust, VerifyProgress};
 
@@ -33,7 +33,7 @@ pub async fn run(arguments: CacheArguments) -> Result<(), Failure> {
                     .help("they were dropped and will be fetched again when needed; is the disk all right?")),
             }
         }
-        CacheVerb::Clear => output.print(&Cache::find().await?.clear().await?, |cleared, to| {
+        CacheVerb::Clear => output.print(&Cache::find_to_clear().await?.clear().await?, |cleared, to| {
             let Cleared { segments, blocks, bytes } = cleared;
             writeln!(to, "dropped {blocks} blocks of {segments} segments, {}", HumanBytes(*bytes))
         }),
@@ -50,15 +50,29 @@ enum Cache {
 
 impl Cache {
     async fn find() -> Result<Self, Failure> {
-        let daemon = AdminClient::from_env();
-        match daemon.cache_stats().await {
-            Ok(_) => Ok(Self::Daemon(daemon)),
+        match Self::of_daemon().await {
             Err(error @ ClientError::NoDaemon { .. }) => {
                 going_on_without(ADMIN_SOCKET_VARIABLE, &error);
                 Ok(Self::Own(open_own()?))
             }
-            Err(error) => Err(error.into()),
+            found => Ok(found?),
         }
+    }
+
+    /// To drop what is in it: never the user's own in place of that of a daemon that was named.
+    async fn find_to_clear() -> Result<Self, Failure> {
+        match Self::of_daemon().await {
+            Err(ClientError::NoDaemon { .. }) if named_socket(ADMIN_SOCKET_VARIABLE).is_none() => {
+                Ok(Self::Own(open_own()?))
+            }
+            found => Ok(found?),
+        }
+    }
+
+    async fn of_daemon() -> Result<Self, ClientError> {
+        let daemon = AdminClient::from_env();
+        daemon.cache_stats().await?;
+        Ok(Self::Daemon(daemon))
     }
 
     async fn stats(&self) -> Result<Stats, Failure> {
