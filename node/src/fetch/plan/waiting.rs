@@ -5,7 +5,7 @@ use std::time::Duration;
 use peerdist_protocol::content::BlockIndex;
 
 use super::near::{State, Trouble};
-use super::{BlockAt, Missing, Moment, Plan};
+use super::{BlockAt, Missing, Moment, Plan, ProbeTicket};
 use crate::fetch::peers::{Basis, HostId, OutCause, Outcome, PeerBook, Standing};
 use crate::fetch::why::MissingReason;
 
@@ -107,6 +107,23 @@ impl Plan {
         let asked: Vec<_> = fetches.chain(listings.map(|list| (list.host, list.since))).collect();
         for (host, asked) in asked {
             book.was_waited_for(now, host, since.max(asked));
+            self.look_for_others(now, book, host);
+        }
+    }
+
+    /// A hosted cache was asked since then for the segments of a Probe: that counts against it where somebody waits for one
+    /// of them.
+    pub fn was_asked(&mut self, now: Moment, book: &mut PeerBook, ticket: ProbeTicket, host: HostId, since: Moment) {
+        let Some(asked) = self.probes.get(&ticket) else { return };
+        let waiting = self.waiting.iter().map(|waiting| (waiting.at, waiting.since));
+        let demanded = self.demanded.iter().flatten().map(|(at, since)| (*at, *since));
+        let is_asked = |at: BlockAt| {
+            let segment = self.layout.index_of(at.segment).and_then(|index| self.layout.get(index));
+            segment.is_some_and(|segment| asked.ids.contains(&segment.id))
+        };
+        let awaited = waiting.chain(demanded).filter(|(at, _)| is_asked(*at)).map(|(_, since)| since).min();
+        if let Some(awaited) = awaited {
+            book.was_waited_for(now, host, since.max(awaited));
             self.look_for_others(now, book, host);
         }
     }
