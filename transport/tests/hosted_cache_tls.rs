@@ -7,13 +7,13 @@ mod retrieval_support;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use hosted_cache_support::{
     Authority, Files, HostedCache, INTERESTED, batched_offer, connect, connect_from, connect_tls, initial_offer, post,
 };
 use peerdist_protocol::hosted_cache::Version;
-use peerdist_transport::hosted_cache::{Certificate, CertificateError};
+use peerdist_transport::hosted_cache::{Certificate, CertificateError, CertificateFault};
 use peerdist_transport::retrieval::server::ServerLimits;
 use rcgen::KeyPair;
 use retrieval_support::{FOREVER, Raw, SHORT};
@@ -387,7 +387,7 @@ mod certificates {
             let chain = rcgen::CertificateParams::new(["hc.example".to_owned()]).unwrap().self_signed(&key).unwrap();
             let identity = hosted_cache_support::Identity { chain: chain.pem(), key: key.serialize_pem() };
             let is_ecdsa = algorithm != &rcgen::PKCS_ED25519;
-            assert_eq!(Files::of(&identity).load().has_ecdsa_key(), is_ecdsa);
+            assert_eq!(Files::of(&identity).load().faults(SystemTime::now()).is_empty(), is_ecdsa);
         }
         // As administrators make them: RSA, in the older form of the key's file as well.
         let files = Files::of(&Authority::new().issue(&["localhost"]));
@@ -412,7 +412,8 @@ mod certificates {
             "-out",
             "chain.pem",
         ]);
-        assert!(!Certificate::load(&chain, &key).unwrap().has_ecdsa_key());
+        let faults = Certificate::load(&chain, &key).unwrap().faults(SystemTime::now());
+        assert_eq!(faults, [CertificateFault::NotForWindows7]);
         openssl(&["rsa", "-traditional", "-in", "key.pem", "-out", "older.pem"]);
         assert!(fs::read_to_string(&older).unwrap().contains("BEGIN RSA PRIVATE KEY"));
         fs::set_permissions(&older, fs::Permissions::from_mode(0o600)).unwrap();

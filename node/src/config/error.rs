@@ -8,24 +8,25 @@ use thiserror::Error;
 
 use super::MAX_FILE_SIZE;
 
-/// Why a configuration could not be used. All of it is for the administrator to mend.
+/// Why a configuration could not be used. All of it is for the administrator to mend. Each is told whole in one line, its
+/// cause included, for the log of a reload too.
 #[derive(Debug, Error)]
 pub enum ConfigError {
     /// The file could not be read.
-    #[error("cannot read the configuration {}: {source}", path.display())]
+    #[error("cannot read the configuration {}: {error}", path.display())]
     Read {
         /// The file.
         path: PathBuf,
         /// What the system said.
-        source: std::io::Error,
+        error: std::io::Error,
     },
     /// The file is no UTF-8 text.
-    #[error("{}: the configuration is not UTF-8 text (byte {})", path.display(), source.utf8_error().valid_up_to())]
+    #[error("{}: the configuration is not UTF-8 text (byte {})", path.display(), error.utf8_error().valid_up_to())]
     NotText {
         /// The file.
         path: PathBuf,
         /// Where the text ends to be UTF-8.
-        source: std::string::FromUtf8Error,
+        error: std::string::FromUtf8Error,
     },
     /// The file is larger than [`MAX_FILE_SIZE`].
     #[error("{}: the configuration has {size} bytes, more than {MAX_FILE_SIZE} are not read", path.display())]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,7 +13,7 @@ use peerdist_protocol::hosted_cache::Version;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::sections::count;
+use super::sections::{Node, count};
 use super::value;
 
 /// `[hosted_client]`: the hosted caches of the branch, and how they are used.
@@ -58,17 +58,24 @@ impl HostedClient {
             Version::V1 => ("https_port", *https_port),
             Version::V2 => ("http_port", *http_port),
         };
-        let plain = |server: &ServerName| server.0.trim_end_matches('.').to_ascii_lowercase();
         let mut names = HashSet::new();
-        let mut twice = servers.iter().filter(|server| !names.insert(plain(server)));
+        let mut twice = servers.iter().filter(|server| !names.insert(server.plain()));
+        let is_nobody = |address: IpAddr| {
+            address.is_unspecified() || address.is_multicast() || address == IpAddr::V4(Ipv4Addr::BROADCAST)
+        };
+        let nobody = servers.iter().find(|server| server.address().is_some_and(is_nobody));
         if servers.is_empty() {
             Some("node.mode is \"hosted-client\", and hosted_client.servers names no server".into())
         } else if let Some(server) = twice.next() {
             Some(format!("hosted_client.servers names {server} twice").into())
+        } else if let Some(server) = nobody {
+            Some(format!("hosted_client.servers names {server}, which is no address of a single host").into())
         } else if *retrieval_port == 0 {
             Some("hosted_client.retrieval_port is 0: name the port where the hosted caches serve blocks".into())
         } else if offer_port == 0 {
             Some(format!("hosted_client.{offer_key} is 0: name the port where the hosted caches take offers").into())
+        } else if version.0 == Version::V1 && https_port == retrieval_port {
+            Some("hosted_client.https_port and retrieval_port are one port: offers with TLS have their own".into())
         } else {
             None
         }
@@ -105,6 +112,17 @@ impl ServerName {
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The address, where it is one and no name.
+    pub(super) fn address(&self) -> Option<IpAddr> {
+        self.0.parse().ok().map(|address: IpAddr| address.to_canonical())
+    }
+
+    /// One text for all ways to write the same name or address.
+    fn plain(&self) -> String {
+        let name = || self.0.trim_end_matches('.').to_ascii_lowercase();
+        self.address().map_or_else(name, |address| address.to_string())
     }
 }
 
@@ -252,8 +270,9 @@ impl Default for HostedCache {
 }
 
 impl HostedCache {
-    /// What its keys, and the port of `[node]`, say together that none of them says alone.
-    pub(super) fn contradiction(&self, node_port: u16) -> Option<&'static str> {
+    /// What its keys, and those of `[node]`, say together that none of them says alone.
+    pub(super) fn contradiction(&self, node: &Node) -> Option<&'static str> {
+        let node_port = node.port;
         let https_port = if self.certificate_files().is_some() { self.https_port } else { 0 };
         if self.http_port == 0 && https_port == 0 {
             Some("node.mode is \"hosted-cache\", and neither version's offers can be taken")
@@ -263,6 +282,10 @@ impl HostedCache {
             Some("hosted_cache.https_port and hosted_cache.http_port are one port: offers with TLS need their own")
         } else if https_port == node_port {
             Some("hosted_cache.https_port and node.port are one port: offers with TLS need their own")
+        } else if self.max_bytes_per_source == 0 {
+            Some("hosted_cache.max_bytes_per_source is 0: nothing would be fetched from any client")
+        } else if self.denies_everybody(node) {
+            Some("hosted_cache.deny has all sources that hosted_cache.allow has: nobody's offers would be taken")
         } else {
             None
         }

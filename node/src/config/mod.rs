@@ -5,6 +5,7 @@
 
 mod error;
 mod hosted;
+mod notes;
 mod sections;
 pub mod value;
 
@@ -56,13 +57,13 @@ pub struct Config {
 impl Config {
     /// Reads and checks a file.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let read_error = |source| ConfigError::Read { path: path.to_owned(), source };
+        let read_error = |error| ConfigError::Read { path: path.to_owned(), error };
         let size = std::fs::metadata(path).map_err(read_error)?.len();
         if size > MAX_FILE_SIZE {
             return Err(ConfigError::TooLarge { path: path.to_owned(), size });
         }
         let bytes = std::fs::read(path).map_err(read_error)?;
-        let text = String::from_utf8(bytes).map_err(|source| ConfigError::NotText { path: path.to_owned(), source })?;
+        let text = String::from_utf8(bytes).map_err(|error| ConfigError::NotText { path: path.to_owned(), error })?;
         Self::parse(&text, path)
     }
 
@@ -81,9 +82,12 @@ impl Config {
         if certificate.as_os_str().is_empty() != private_key.as_os_str().is_empty() {
             return Some("hosted_cache.certificate and hosted_cache.private_key need each other".into());
         }
+        if self.node.mode.serves_blocks() && self.node.listen.is_empty() {
+            return Some("node.listen names no address: nobody could fetch a block".into());
+        }
         match self.node.mode {
             Mode::HostedClient => self.hosted_client.contradiction(),
-            Mode::HostedCache => self.hosted_cache.contradiction(self.node.port).map(Cow::from),
+            Mode::HostedCache => self.hosted_cache.contradiction(&self.node).map(Cow::from),
             Mode::Distributed | Mode::Client | Mode::Local => None,
         }
     }

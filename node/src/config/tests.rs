@@ -186,6 +186,73 @@ fn keys_that_do_not_go_together_are_refused() {
 }
 
 #[test]
+fn a_hosted_cache_that_nobody_could_use_is_refused() {
+    let message = |node: &str, text: &str| match parse(&format!(
+        "[node]\nmode = \"hosted-cache\"\n{node}\n[hosted_cache]\n{text}"
+    )) {
+        Err(ConfigError::Contradiction { message, .. }) => message,
+        other => panic!("{text:?} gave {other:?}"),
+    };
+    assert!(message("listen = []", "").starts_with("node.listen names no address"));
+    assert!(message("", "max_bytes_per_source = 0").contains("max_bytes_per_source is 0"));
+    for (node, text) in [
+        ("", "deny = [\"0.0.0.0/0\", \"::/0\"]"),
+        ("", "deny = [\"0.0.0.0/1\", \"128.0.0.0/1\", \"::/0\"]"),
+        ("listen = [\"0.0.0.0\"]", "deny = [\"0.0.0.0/0\"]"),
+        ("", "allow = [\"192.0.2.0/24\"]\ndeny = [\"192.0.0.0/16\"]"),
+    ] {
+        assert!(message(node, text).contains("nobody's offers would be taken"), "{node} {text}");
+    }
+}
+
+#[test]
+fn servers_of_a_hosted_client_are_single_hosts_each_named_once() {
+    let message = |text: &str| match parse(&format!("[node]\nmode = \"hosted-client\"\n[hosted_client]\n{text}")) {
+        Err(ConfigError::Contradiction { message, .. }) => message,
+        other => panic!("{text:?} gave {other:?}"),
+    };
+    assert!(message("servers = [\"2001:db8::1\", \"2001:DB8:0::1\"]").ends_with("twice"));
+    assert!(message("servers = [\"192.0.2.1\", \"::ffff:192.0.2.1\"]").ends_with("twice"));
+    for address in ["0.0.0.0", "::", "239.255.255.250", "255.255.255.255"] {
+        assert!(message(&format!("servers = [{address:?}]")).ends_with("no address of a single host"), "{address}");
+    }
+    assert!(message("servers = [\"a\"]\nversion = \"1.0\"\nretrieval_port = 443").contains("one port"));
+    parse("[node]\nmode = \"hosted-client\"\n[hosted_client]\nservers = [\"a\"]\nhttps_port = 80").unwrap();
+}
+
+#[test]
+fn what_works_but_is_surely_not_meant_is_noted() {
+    let notes = |mode: &str, text: &str| parse(&format!("[node]\nmode = {mode:?}\n{text}")).unwrap().notes();
+    let cache = |text: &str| notes("hosted-cache", &format!("[hosted_cache]\n{text}"));
+    let client = |text: &str| notes("hosted-client", &format!("[hosted_client]\nservers = [\"192.0.2.1\"]\n{text}"));
+    let certificate = "certificate = \"c.pem\"\nprivate_key = \"k.pem\"";
+    for (notes, told) in [
+        (cache("max_pulls = 4"), "max_pulls_per_source is 8, but max_pulls is 4"),
+        (cache("max_queued = 1000"), "max_queued_per_source is 262144, but max_queued is 1000"),
+        (cache("blind = true"), "blind does nothing"),
+        (cache("https_port = 8443"), "https_port is not used: there is no certificate"),
+        (cache(&format!("https_port = 0\n{certificate}")), "certificate is not used: https_port is 0"),
+        (cache("deny = [\"0.0.0.0/0\"]"), "refuses the offers from all of 0.0.0.0/0"),
+        (
+            cache("allow = [\"192.0.2.0/24\", \"198.51.100.0/24\"]\ndeny = [\"192.0.2.0/24\"]"),
+            "refuses the offers from all of 192.0.2.0/24",
+        ),
+        (client("trust = \"t.pem\""), "trust is not used: hosted_client.version is \"2.0\""),
+        (client("https_port = 8443"), "https_port is not used: hosted_client.version is \"2.0\""),
+        (client("version = \"1.0\"\nhttp_port = 8080"), "http_port is not used: hosted_client.version is \"1.0\""),
+        (client("fallback = \"distributed\"\n[discovery]\nipv4 = false\nipv6 = false"), "no peer is looked for"),
+        (notes("hosted-client", "[hosted_client]\nservers = [\"127.0.0.1\"]"), "127.0.0.1, which is this host"),
+        (notes("hosted-client", "[hosted_client]\nservers = [\"LocalHost.\"]"), "LocalHost., which is this host"),
+    ] {
+        assert!(matches!(&notes[..], [note] if note.contains(told)), "{told}: {notes:?}");
+    }
+    assert!(cache(&format!("blind = true\n{certificate}\ndeny = [\"192.0.2.0/24\"]")).is_empty());
+    assert!(client("version = \"1.0\"\ntrust = \"t.pem\"").is_empty());
+    let other_port = "port = 8080\n[hosted_client]\nservers = [\"127.0.0.1\"]";
+    assert!(notes("hosted-client", other_port).is_empty(), "another program of this host may be one");
+}
+
+#[test]
 fn sections_that_the_mode_does_not_use_are_named() {
     let hosted_cache = "[hosted_cache]\nblind = true\n";
     let hosted_client = "[hosted_client]\nservers = [\"a\"]\n";

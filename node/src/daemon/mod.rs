@@ -39,6 +39,9 @@ const RELOADS: usize = 4;
 pub fn run(path: &Path) -> Result<(), Failure> {
     let config = Config::load(path)?;
     let log = Log::start(&config.log.filter);
+    for note in config.notes() {
+        tracing::warn!("{note}");
+    }
     raise_descriptor_limit();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()

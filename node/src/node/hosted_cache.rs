@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::SystemTime;
 
 use peerdist_protocol::hosted_cache::Version;
 use peerdist_tap::Tap;
@@ -49,6 +50,9 @@ impl Role {
         }
         if let Some((chain, key)) = settings.certificate_files() {
             let certificate = Certificate::load(chain, key)?;
+            for fault in certificate.faults(SystemTime::now()) {
+                tracing::warn!(chain = %chain.display(), "{fault}");
+            }
             for listener in listen(&node.listen, settings.https_port)? {
                 offers.extend(described(&listener, Version::V1));
                 listeners.push(Listener::offers_over_tls(listener, certificate.clone()));

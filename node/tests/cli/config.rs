@@ -29,6 +29,7 @@ fn a_wrong_key_is_shown_with_its_line() {
 fn a_missing_file_is_a_wrong_configuration() {
     let error = peerdist(["check-config", "/nonexistent/peerdist.toml"]).error(64);
     assert!(error.contains("/nonexistent/peerdist.toml"), "{error}");
+    assert_eq!(error.matches("No such file").count(), 1, "{error}");
 }
 
 #[test]
@@ -88,6 +89,77 @@ fn a_key_that_windows_7_cannot_use_is_warned_of() {
     assert!(ran.stderr.starts_with("warning: clients of Windows 7"), "{}", ran.stderr);
 }
 
+/// What `check-config` says of a hosted cache with a certificate, and the daemon after it.
+fn said_of(params: &rcgen::CertificateParams) -> [String; 2] {
+    let dir = tempfile::tempdir().unwrap();
+    let [file, chain, key] = ["peerdist.toml", "chain.pem", "key.pem"].map(|name| dir.path().join(name));
+    let pair = rcgen::KeyPair::generate().unwrap();
+    fs::write(&chain, params.self_signed(&pair).unwrap().pem()).unwrap();
+    fs::write(&key, pair.serialize_pem()).unwrap();
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(
+        &file,
+        format!("[node]\nmode = \"hosted-cache\"\n[hosted_cache]\ncertificate = {chain:?}\nprivate_key = {key:?}\n"),
+    )
+    .unwrap();
+    let ran = peerdist(["check-config".as_ref(), file.as_os_str()]);
+    assert_eq!((ran.status, ran.stdout), (0, format!("{}: ok\n", file.display())));
+    // The daemon ends as soon as it finds that its port is taken.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let https_port = taken.local_addr().unwrap().port();
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let config = fs::read_to_string(&file).unwrap();
+    let config = config.replace("[node]", &format!("[node]\nlisten = [\"127.0.0.1\"]\nport = {port}"));
+    let ports = format!("[hosted_cache]\nhttp_port = {port}\nhttps_port = {https_port}");
+    let config = config.replace("[hosted_cache]", &ports);
+    fs::write(&file, format!("{config}[cache]\ndir = {:?}\n", dir.path().join("cache"))).unwrap();
+    let daemon = peerdist(["daemon".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_eq!(daemon.status, 1, "{daemon:?}");
+    [ran.stderr, daemon.stderr + &daemon.stdout]
+}
+
+#[test]
+fn a_certificate_that_clients_refuse_is_warned_of() {
+    let params = || rcgen::CertificateParams::new(["cache.example".to_owned()]).unwrap();
+    assert_eq!(said_of(&params())[0], "");
+    let mut expired = params();
+    expired.not_after = rcgen::date_time_ymd(2020, 1, 1);
+    let mut early = params();
+    early.not_before = rcgen::date_time_ymd(4000, 1, 1);
+    let nameless = rcgen::CertificateParams::new([]).unwrap();
+    for (params, fault) in [
+        (expired, "the certificate has expired on Jan  1 00:00:00 2020"),
+        (early, "the certificate is not valid before Jan  1 00:00:00 4000"),
+        (nameless, "the certificate names no host as subject alternative name"),
+    ] {
+        let [checked, logged] = said_of(&params);
+        assert!(checked.starts_with(&format!("warning: {fault}")), "{checked}");
+        assert!(logged.contains(fault), "{logged}");
+    }
+}
+
+#[test]
+fn what_works_but_is_not_meant_is_noted_and_the_daemon_says_it_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("peerdist.toml");
+    fs::write(&file, "[node]\nmode = \"hosted-cache\"\n[hosted_cache]\nblind = true\nmax_pulls = 4\n").unwrap();
+    let ran = peerdist(["check-config".as_ref(), file.as_os_str()]);
+    assert_eq!((ran.status, ran.stdout), (0, format!("{}: ok\n", file.display())));
+    let notes: Vec<_> = ran.stderr.lines().collect();
+    assert_eq!(notes.len(), 2, "{notes:?}");
+    assert!(notes[0].starts_with("note: hosted_cache.max_pulls_per_source is 8, but max_pulls is 4"), "{notes:?}");
+    assert!(notes[1].starts_with("note: hosted_cache.blind does nothing"), "{notes:?}");
+    // It stops for want of a place for its cache.
+    let config = fs::read_to_string(&file).unwrap();
+    fs::write(&file, format!("{config}[cache]\ndir = {file:?}\n")).unwrap();
+    let ran = peerdist(["daemon".as_ref(), "--config".as_ref(), file.as_os_str()]);
+    assert_ne!(ran.status, 0);
+    for note in notes {
+        let text = note.trim_start_matches("note: ");
+        assert!(ran.stderr.contains(text) || ran.stdout.contains(text), "{ran:?}");
+    }
+}
+
 #[test]
 fn sections_of_another_mode_are_noted() {
     let dir = tempfile::tempdir().unwrap();
@@ -105,7 +177,8 @@ fn the_trusted_certificates_of_a_hosted_client_are_read() {
     fs::write(
         &file,
         format!(
-            "[node]\nmode = \"hosted-client\"\n[hosted_client]\nservers = [\"cache.example\"]\ntrust = {trust:?}\n"
+            "[node]\nmode = \"hosted-client\"\n[hosted_client]\nservers = [\"cache.example\"]\nversion = \"1.0\"\n\
+             trust = {trust:?}\n"
         ),
     )
     .unwrap();

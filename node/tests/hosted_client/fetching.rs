@@ -1,6 +1,7 @@
 //! Whom a hosted client asks for blocks, and what it does without an answer.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use peerdist_protocol::hosted_cache::{Response, Version};
 use peerdist_protocol::retrieval::{ProtocolVersion, VersionRange};
 use peerdist_transport::retrieval::server::{Listener, ServerLimits};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use super::support::{BLOCK, Blocks, Cache, Closed, Sealed, User, configured, listener, pair, plain, sample, until};
 
@@ -267,6 +269,42 @@ async fn a_hosted_cache_that_claims_everything_and_is_always_busy_costs_two_wait
         let status = user.status();
         assert_eq!(status.servers[0].out, Some(OutCause::KeptWaiting));
     }
+}
+
+/// Forwards connections to `to`, and what comes from there in drops: one every half second on each connection.
+async fn dripping(to: SocketAddr, drop: usize) -> SocketAddr {
+    let listener = listener(1, 0).await;
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let (mut requests, mut answers) = client.into_split();
+                let (mut from, mut to) = TcpStream::connect(to).await.unwrap().into_split();
+                tokio::spawn(async move { tokio::io::copy(&mut requests, &mut to).await });
+                let mut bytes = vec![0; drop];
+                while let Ok(length @ 1..) = from.read(&mut bytes).await {
+                    if answers.write_all(&bytes[..length]).await.is_err() {
+                        return;
+                    }
+                    tokio::time::sleep(Duration::from_millis(500)).await;
+                }
+            });
+        }
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hosted_cache_that_lets_every_block_drip_is_soon_left_alone() {
+    let sample = sample(12_000_000);
+    let cache = Cache::start(1, 0, holds(sample.sealed(&sample.v2))).await;
+    // About eight seconds for a block.
+    let slow = dripping(cache.address, 4096).await;
+    let user = User::new(&configured(&[1], slow.port()));
+    let begun = Instant::now();
+    user.read(&sample.v2, &sample).await;
+    assert!(begun.elapsed() < Duration::from_secs(12), "{:?}", begun.elapsed());
+    assert_eq!(user.status().servers[0].out, Some(OutCause::KeptWaiting));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

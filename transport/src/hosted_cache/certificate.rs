@@ -4,11 +4,13 @@ use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustls::crypto::aws_lc_rs;
+use rustls::pki_types::CertificateDer;
 use rustls::{Error, ServerConfig, SignatureAlgorithm};
 
+use super::fault::{self, CertificateFault};
 use super::pem::{self, CertificateError};
 
 /// How often the files are looked at, at most.
@@ -28,11 +30,17 @@ struct Inner {
 }
 
 struct State {
-    config: Arc<ServerConfig>,
-    key_kind: SignatureAlgorithm,
+    files: Files,
     /// The files as they were when they were read last, with or without success.
     stamps: [Option<Stamp>; 2],
     looked: Instant,
+}
+
+/// What is in the files.
+struct Files {
+    config: Arc<ServerConfig>,
+    chain: Vec<CertificateDer<'static>>,
+    key_kind: SignatureAlgorithm,
 }
 
 impl Certificate {
@@ -43,16 +51,15 @@ impl Certificate {
     /// of the certificate.
     pub fn load(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
         let stamps = [chain, key].map(Stamp::of);
-        let (config, key_kind) = read(chain, key)?;
-        let state = State { config, key_kind, stamps, looked: Instant::now() };
+        let files = Files::read(chain, key)?;
+        let state = State { files, stamps, looked: Instant::now() };
         Ok(Self(Arc::new(Inner { chain: chain.to_owned(), key: key.to_owned(), state: Mutex::new(state) })))
     }
 
-    /// Whether the key is of the kind ECDSA. With others Windows 7 has no cipher suite in common: those for RSA that it
-    /// has are older than what is spoken here.
+    /// What clients find wrong with it at a moment.
     #[must_use]
-    pub fn has_ecdsa_key(&self) -> bool {
-        self.0.lock().key_kind == SignatureAlgorithm::ECDSA
+    pub fn faults(&self, now: SystemTime) -> Vec<CertificateFault> {
+        self.0.lock().files.faults(now)
     }
 
     /// What a handshake needs.
@@ -70,7 +77,7 @@ impl Certificate {
             // Should it panic, the old certificate stays.
             let _ = tokio::task::spawn_blocking(move || inner.look()).await;
         }
-        Arc::clone(&self.0.lock().config)
+        Arc::clone(&self.0.lock().files.config)
     }
 }
 
@@ -82,12 +89,14 @@ impl Inner {
         if std::mem::replace(&mut self.lock().stamps, stamps.clone()) == stamps {
             return;
         }
-        match read(&self.chain, &self.key) {
-            Ok((config, key_kind)) => {
-                let mut state = self.lock();
-                (state.config, state.key_kind) = (config, key_kind);
-                drop(state);
+        match Files::read(&self.chain, &self.key) {
+            Ok(files) => {
+                let faults = files.faults(SystemTime::now());
+                self.lock().files = files;
                 tracing::info!(chain = %self.chain.display(), "the certificate has changed and was read again");
+                for fault in faults {
+                    tracing::warn!(chain = %self.chain.display(), "{fault}");
+                }
             }
             Err(error) => tracing::warn!(%error, "the certificate has changed but cannot be used; the old one stays"),
         }
@@ -125,22 +134,35 @@ impl Stamp {
     }
 }
 
-fn read(chain: &Path, key: &Path) -> Result<(Arc<ServerConfig>, SignatureAlgorithm), CertificateError> {
-    let certificates = pem::certificates(chain)?;
-    let private_key = pem::private_key(key)?;
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let key_kind = match provider.key_provider.load_private_key(private_key.clone_key()) {
-        Ok(signing) => signing.algorithm(),
-        Err(error) => return Err(CertificateError::malformed(key, error)),
-    };
-    let config = ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates, private_key));
-    // Clients in the field send HTTP/1.0 and 1.1 and may or may not say so in ALPN: it is left out.
-    config.map(|config| (Arc::new(config), key_kind)).map_err(|error| match error {
-        Error::InconsistentKeys(_) => CertificateError::Mismatch { chain: chain.to_owned(), key: key.to_owned() },
-        error => CertificateError::malformed(chain, error),
-    })
+impl Files {
+    fn read(chain: &Path, key: &Path) -> Result<Self, CertificateError> {
+        let certificates = pem::certificates(chain)?;
+        let private_key = pem::private_key(key)?;
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let key_kind = match provider.key_provider.load_private_key(private_key.clone_key()) {
+            Ok(signing) => signing.algorithm(),
+            Err(error) => return Err(CertificateError::malformed(key, error)),
+        };
+        let config = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .and_then(|builder| builder.with_no_client_auth().with_single_cert(certificates.clone(), private_key));
+        // Clients in the field send HTTP/1.0 and 1.1 and may or may not say so in ALPN: it is left out.
+        match config {
+            Ok(config) => Ok(Self { config: Arc::new(config), chain: certificates, key_kind }),
+            Err(Error::InconsistentKeys(_)) => {
+                Err(CertificateError::Mismatch { chain: chain.to_owned(), key: key.to_owned() })
+            }
+            Err(error) => Err(CertificateError::malformed(chain, error)),
+        }
+    }
+
+    fn faults(&self, now: SystemTime) -> Vec<CertificateFault> {
+        let mut faults = fault::of_chain(&self.chain, now);
+        if self.key_kind != SignatureAlgorithm::ECDSA {
+            faults.push(CertificateFault::NotForWindows7);
+        }
+        faults
+    }
 }
 
 #[cfg(test)]
@@ -167,7 +189,7 @@ mod tests {
         let certificate = Certificate::load(&chain, &key).unwrap();
         let shown = || {
             certificate.0.look();
-            Arc::clone(&certificate.0.lock().config)
+            Arc::clone(&certificate.0.lock().files.config)
         };
         let first = shown();
         assert!(Arc::ptr_eq(&first, &shown()), "nothing has changed");

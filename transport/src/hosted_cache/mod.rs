@@ -5,6 +5,7 @@
 
 mod certificate;
 mod client;
+mod fault;
 mod pem;
 pub mod trust;
 
@@ -15,6 +16,7 @@ use peerdist_protocol::hosted_cache::{Offer, Response};
 
 pub use self::certificate::Certificate;
 pub use self::client::{OfferClient, SendError, TlsFault};
+pub use self::fault::{CertificateFault, Which};
 pub use self::pem::CertificateError;
 
 /// What answers offers. It gets the TCP source address, as IPv4 where it is that, and has to answer at once from

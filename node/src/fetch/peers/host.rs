@@ -1,11 +1,10 @@
-//! One host: how many of our requests it has, how fast it answers, and whether it may be asked at all.
+//! One host: how many of our requests it has, how fast it answers, and whether it can take another.
 
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
+use super::outages::{OutCause, Outages, STRIKES};
 use crate::fetch::Moment;
 
 /// Requests that a host which has not delivered yet gets at once.
@@ -19,32 +18,9 @@ const HOSTED_LIMIT: RangeInclusive<u32> = 32..=128;
 const QUICK: Duration = Duration::from_millis(500);
 /// Answers slower than this make it shrink: more requests would only queue.
 const SLOW: Duration = Duration::from_secs(1);
-/// Failures in a row after which a host is out ([MS-CCRSO] 6.4.2: 3).
-const STRIKES: u32 = 3;
-/// How long the first time; it doubles every time until it delivers.
-const FIRST_OUTAGE: Duration = Duration::from_secs(10);
-const MAX_OUTAGE: Duration = Duration::from_secs(600);
-const MAX_OUTAGE_DOUBLINGS: u32 = 8;
-/// How long a host that delivered wrong bytes is out.
-const BAD_HASH_OUTAGE: Duration = Duration::from_secs(600);
-/// How long a hosted cache that failed is out, the first time and at most: a whole branch misses it.
-const FIRST_HOSTED_OUTAGE: Duration = Duration::from_secs(5);
-const MAX_HOSTED_OUTAGE: Duration = Duration::from_secs(60);
-/// What a wrong block of a hosted cache weighs; each right one takes one away again. With more than the tolerance it is
-/// out for a while: it delivers nine wrong ones in a row, or for long more than one in nine.
-const BAD_BLOCK: u32 = 8;
-const BAD_BLOCK_TOLERANCE: u32 = 64;
-/// How often a host may keep a reader waiting to no avail until it is out; once more whenever it is back.
-const VAIN_WAITS: u32 = 2;
-/// What is over sooner is not counted as a wait.
-const LEAST_WAIT: Duration = Duration::from_millis(500);
 /// How soon a busy host is asked again; it doubles with every busy answer in a row.
 const FIRST_BUSY: Duration = Duration::from_millis(30);
 const MAX_BUSY_DOUBLINGS: u32 = 5;
-/// How long a hosted cache may be busy in all, the time of its answers included, until it is out for a while, and how much of that each of its blocks makes
-/// good: one that is nearly always busy would cost as much time with each of them, for as long as a download lasts.
-const BUSY_TOLERANCE: Duration = Duration::from_secs(4);
-const BUSY_PER_BLOCK: Duration = Duration::from_millis(20);
 const MAX_ADDRESSES: usize = 4;
 
 /// How a request to a host ended.
@@ -77,18 +53,6 @@ pub enum Outcome {
     BadHash,
     /// We ended it ourselves; also a wrong hash by a list that proves nothing.
     Cancelled,
-}
-
-/// Why a host is not asked at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum OutCause {
-    /// It delivered bytes with the wrong hash.
-    BadHash,
-    /// It failed several times in a row.
-    Failures,
-    /// Readers waited in vain for blocks that it says it holds.
-    KeptWaiting,
 }
 
 /// Whether a host can take a request now.
@@ -133,17 +97,9 @@ pub(super) struct Host {
     limit: u32,
     latency: Option<Duration>,
     delivered: u64,
-    strikes: u32,
-    outages: u32,
-    out: Option<(Moment, OutCause)>,
     busy_until: Moment,
     busy_in_a_row: u32,
-    /// How long it was busy, without what its blocks made good.
-    busy_for: Duration,
-    bad_blocks: u32,
-    kept_waiting: u32,
-    /// Waits that began before this do not count.
-    waits_count_from: Moment,
+    outages: Outages,
 }
 
 impl Host {
@@ -157,15 +113,9 @@ impl Host {
             limit: FIRST_LIMIT,
             latency: None,
             delivered: 0,
-            strikes: 0,
-            outages: 0,
-            out: None,
             busy_until: Moment::ZERO,
             busy_in_a_row: 0,
-            busy_for: Duration::ZERO,
-            bad_blocks: 0,
-            kept_waiting: 0,
-            waits_count_from: Moment::ZERO,
+            outages: Outages::new(kind),
         }
     }
 
@@ -180,12 +130,12 @@ impl Host {
 
     /// Whether it was out and has not delivered anything since: a block, where it was out for want of blocks.
     pub(super) fn is_on_probation(&self) -> bool {
-        self.outages > 0 || self.kept_waiting >= VAIN_WAITS
+        self.outages.is_on_probation()
     }
 
     /// Whether it was out because it failed, and has not answered since.
     pub(super) fn has_yet_to_answer(&self) -> bool {
-        self.outages > 0
+        self.outages.has_yet_to_answer()
     }
 
     /// Returns whether there was room for another address.
@@ -221,12 +171,12 @@ impl Host {
     /// The expected time of one more request, for choosing among hosts: lower is better.
     pub(super) fn load(&self, typical: Duration) -> Duration {
         let base = self.latency.unwrap_or(typical);
-        base * (self.in_flight + 1) * (1 + 8 * (self.strikes + self.kept_waiting))
+        base * (self.in_flight + 1) * (1 + 8 * self.outages.faults())
     }
 
     pub(super) fn standing(&self, now: Moment) -> Standing {
-        match self.out {
-            Some((until, cause)) if until > now => Standing::Out { until, cause },
+        match self.outages.out(now) {
+            Some((until, cause)) => Standing::Out { until, cause },
             _ if self.busy_until > now => Standing::Busy { until: self.busy_until },
             _ if self.in_flight >= self.limit => Standing::Full,
             _ => Standing::Ready,
@@ -244,15 +194,12 @@ impl Host {
         match outcome {
             Outcome::Delivered { took } => {
                 self.busy_in_a_row = 0;
-                self.busy_for = self.busy_for.saturating_sub(BUSY_PER_BLOCK);
-                self.bad_blocks = self.bad_blocks.saturating_sub(1);
-                self.kept_waiting = 0;
-                self.waits_count_from = now;
+                self.outages.block_came(now);
                 self.answered_in(took, was_full);
             }
             Outcome::Listed { took } => self.answered_in(took, was_full),
             Outcome::NotHeld => {
-                self.strikes = 0;
+                self.outages.answered();
                 self.busy_in_a_row = 0;
             }
             Outcome::Busy { took } => self.is_busy(now, took),
@@ -267,31 +214,25 @@ impl Host {
                 };
                 self.strike(now, strikes);
             }
-            Outcome::BadHash => self.sent_wrong_bytes(now),
+            Outcome::BadHash => self.outages.sent_wrong_bytes(now),
             Outcome::Cancelled => {}
         }
     }
 
-    /// A reader waited since then for a block that the host says it holds: in vain, and it was the host's turn. A wait
-    /// during which the host delivered anything does not count, and waits at the same time count once.
+    /// A reader waited since then for a block that the host says it holds: in vain, and it was the host's turn.
     pub(super) fn kept_waiting(&mut self, now: Moment, since: Moment) {
-        let is_counted = since >= self.waits_count_from && since + LEAST_WAIT <= now;
-        if !is_counted || self.is_out(now) {
-            return;
-        }
-        self.waits_count_from = now;
-        self.kept_waiting += 1;
-        if let Some(times) = self.kept_waiting.checked_sub(VAIN_WAITS) {
-            self.out = Some((now + self.outage(times), OutCause::KeptWaiting));
-            self.kept_waiting = self.kept_waiting.min(VAIN_WAITS + MAX_OUTAGE_DOUBLINGS);
-        }
+        self.outages.kept_waiting(now, since);
+    }
+
+    /// A reader waited since then for what the host was asked for, in vain or not.
+    pub(super) fn was_waited_for(&mut self, now: Moment, since: Moment) {
+        self.outages.was_waited_for(now, since);
     }
 
     fn answered_in(&mut self, took: Duration, was_full: bool) {
         self.delivered += 1;
         self.limit = self.limit.max(self.least());
-        self.strikes = 0;
-        self.outages = 0;
+        self.outages.works();
         self.latency = Some(self.latency.map_or(took, |smoothed| (smoothed * 7 + took) / 8));
         if took < QUICK && was_full {
             let most = if self.kind == Kind::Peer { MAX_LIMIT } else { *HOSTED_LIMIT.end() };
@@ -306,19 +247,6 @@ impl Host {
         if self.kind == Kind::HostedCache && self.delivered > 0 { *HOSTED_LIMIT.start() } else { 1 }
     }
 
-    fn sent_wrong_bytes(&mut self, now: Moment) {
-        if self.kind == Kind::HostedCache {
-            self.bad_blocks += BAD_BLOCK;
-            if self.bad_blocks <= BAD_BLOCK_TOLERANCE {
-                return;
-            }
-            self.bad_blocks = 0;
-            self.out = Some((now + MAX_HOSTED_OUTAGE, OutCause::BadHash));
-        } else {
-            self.out = Some((now + BAD_HASH_OUTAGE, OutCause::BadHash));
-        }
-    }
-
     fn is_busy(&mut self, now: Moment, took: Duration) {
         // Requests that were under way together get their busy answers together: that is one time, not many.
         if self.busy_until > now {
@@ -328,45 +256,18 @@ impl Host {
         self.busy_until = now + pause;
         self.busy_in_a_row += 1;
         self.limit = (self.limit / 2).max(self.least());
-        if self.kind == Kind::HostedCache && !self.is_out(now) {
-            self.busy_for += took + pause;
-            if self.busy_for > BUSY_TOLERANCE {
-                self.busy_for = Duration::ZERO;
-                self.out = Some((now + MAX_HOSTED_OUTAGE, OutCause::KeptWaiting));
-            }
-        }
+        self.outages.was_busy(now, took + pause);
     }
 
     fn strike(&mut self, now: Moment, allowed: u32) {
         self.limit = (self.limit / 2).max(self.least());
-        if self.is_out(now) {
-            return;
-        }
-        self.strikes += 1;
-        if self.strikes >= allowed {
-            self.out = Some((now + self.outage(self.outages), OutCause::Failures));
-            self.outages += 1;
-            // Back on probation: the next failure puts it out again.
-            self.strikes = STRIKES - 1;
-        }
-    }
-
-    fn is_out(&self, now: Moment) -> bool {
-        self.out.is_some_and(|(until, _)| until > now)
-    }
-
-    /// How long it is out after so many times.
-    fn outage(&self, times: u32) -> Duration {
-        let (first, longest) = match self.kind {
-            Kind::Peer => (FIRST_OUTAGE, MAX_OUTAGE),
-            Kind::HostedCache => (FIRST_HOSTED_OUTAGE, MAX_HOSTED_OUTAGE),
-        };
-        (first * (1 << times.min(MAX_OUTAGE_DOUBLINGS))).min(longest)
+        self.outages.strike(now, allowed);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::outages::LEAST_WAIT;
     use super::*;
 
     const fn s(seconds: u64) -> Moment {
@@ -377,7 +278,15 @@ mod tests {
     const BUSY: Outcome = Outcome::Busy { took: Duration::ZERO };
 
     fn host() -> Host {
-        let mut host = Host::new(Kind::Peer, s(0));
+        host_of(Kind::Peer)
+    }
+
+    fn hosted_cache() -> Host {
+        host_of(Kind::HostedCache)
+    }
+
+    fn host_of(kind: Kind) -> Host {
+        let mut host = Host::new(kind, s(0));
         host.add_address("10.0.0.1:80".parse().unwrap());
         host.add_address("[fe80::1]:80".parse().unwrap());
         host
@@ -443,7 +352,7 @@ mod tests {
 
     #[test]
     fn a_hosted_cache_is_out_once_no_address_of_it_answers_and_soon_asked_again() {
-        let mut cache = Host { kind: Kind::HostedCache, ..host() };
+        let mut cache = hosted_cache();
         end(&mut cache, s(1), Outcome::Unreachable);
         assert_eq!(cache.standing(s(1)), Standing::Ready, "it has another address");
         end(&mut cache, s(1), Outcome::Unreachable);
@@ -468,7 +377,7 @@ mod tests {
 
     #[test]
     fn a_hosted_cache_that_delivers_gets_many_requests_at_once() {
-        let mut cache = Host { kind: Kind::HostedCache, ..host() };
+        let mut cache = hosted_cache();
         assert_eq!(cache.limit(), FIRST_LIMIT);
         end(&mut cache, s(1), Outcome::Delivered { took: Duration::from_millis(1) });
         assert_eq!(cache.limit(), 32);
@@ -480,14 +389,14 @@ mod tests {
 
     #[test]
     fn single_wrong_blocks_do_not_put_a_hosted_cache_out() {
-        let mut cache = Host { kind: Kind::HostedCache, ..host() };
+        let mut cache = hosted_cache();
         for _ in 0..8 {
             end(&mut cache, s(1), Outcome::BadHash);
         }
         assert_eq!(cache.standing(s(1)), Standing::Ready);
         end(&mut cache, s(1), Outcome::BadHash);
         assert_eq!(cache.standing(s(1)), Standing::Out { until: s(61), cause: OutCause::BadHash });
-        let mut mixed = Host { kind: Kind::HostedCache, ..host() };
+        let mut mixed = hosted_cache();
         for _ in 0..100 {
             end(&mut mixed, s(1), Outcome::BadHash);
             for _ in 0..8 {
@@ -502,7 +411,7 @@ mod tests {
         for (kind, expected) in
             [(Kind::Peer, [10, 20, 40, 80, 160, 320, 600, 600]), (Kind::HostedCache, [5, 10, 20, 40, 60, 60, 60, 60])]
         {
-            let mut host = Host { kind, ..host() };
+            let mut host = host_of(kind);
             let mut now = s(10);
             host.kept_waiting(now, s(5));
             assert_eq!(host.standing(now), Standing::Ready, "once is no reason");
@@ -533,10 +442,10 @@ mod tests {
             host.kept_waiting(s(11), s(6));
             host.kept_waiting(s(11), s(11) - LEAST_WAIT / 2);
         }
-        assert_eq!(host.kept_waiting, 1);
+        assert_eq!(host.outages.faults(), 1);
         end(&mut host, s(12), Outcome::Delivered { took: s(0) });
         host.kept_waiting(s(20), s(11));
-        assert_eq!(host.kept_waiting, 0);
+        assert_eq!(host.outages.faults(), 0);
     }
 
     #[test]
@@ -559,7 +468,7 @@ mod tests {
     #[test]
     fn a_hosted_cache_that_is_busy_for_long_is_out_unless_it_delivers_much_between() {
         for (blocks, is_out) in [(0, true), (1, true), (40, false)] {
-            let mut cache = Host { kind: Kind::HostedCache, ..host() };
+            let mut cache = hosted_cache();
             let mut was_out = false;
             for i in 0..1000 {
                 end(&mut cache, s(i), BUSY);
@@ -572,11 +481,49 @@ mod tests {
 
     #[test]
     fn the_time_until_a_hosted_cache_says_that_it_is_busy_counts() {
-        let mut cache = Host { kind: Kind::HostedCache, ..host() };
+        let mut cache = hosted_cache();
         for i in 1..=3 {
             end(&mut cache, s(10 * i), Outcome::Busy { took: Duration::from_millis(1900) });
             (0..2).for_each(|_| end(&mut cache, s(10 * i), Outcome::Delivered { took: s(0) }));
             assert_eq!(matches!(cache.standing(s(10 * i)), Standing::Out { .. }), i == 3, "{i}");
+        }
+    }
+
+    #[test]
+    fn who_is_waited_for_too_long_in_all_is_out_for_a_minute() {
+        let out = |until| Standing::Out { until, cause: OutCause::KeptWaiting };
+        for kind in [Kind::Peer, Kind::HostedCache] {
+            let mut host = host_of(kind);
+            host.was_waited_for(s(15), s(10));
+            assert_eq!(host.standing(s(15)), Standing::Ready, "one wait is no reason");
+            host.was_waited_for(s(15), s(10));
+            host.was_waited_for(s(15), s(12));
+            assert_eq!(host.standing(s(15)), Standing::Ready, "the same time counts once");
+            end(&mut host, s(17), Outcome::Delivered { took: s(2) });
+            host.was_waited_for(s(17), s(14));
+            assert_eq!(host.standing(s(17)), out(s(77)));
+            host.was_waited_for(s(70), s(17));
+            assert_eq!(host.standing(s(77)), Standing::Ready, "while it is out nothing counts");
+        }
+    }
+
+    #[test]
+    fn blocks_make_good_the_time_that_readers_wait() {
+        // So many blocks every second, for which readers wait all the time.
+        for (kind, blocks, is_out) in [
+            (Kind::Peer, 3, true),
+            (Kind::Peer, 5, false),
+            (Kind::HostedCache, 11, true),
+            (Kind::HostedCache, 15, false),
+        ] {
+            let mut host = host_of(kind);
+            let mut was_out = false;
+            for i in 1..100 {
+                host.was_waited_for(s(i), s(i - 1));
+                was_out |= matches!(host.standing(s(i)), Standing::Out { .. });
+                (0..blocks).for_each(|_| end(&mut host, s(i), Outcome::Delivered { took: s(1) }));
+            }
+            assert_eq!(was_out, is_out, "{kind:?}, {blocks} blocks a second");
         }
     }
 

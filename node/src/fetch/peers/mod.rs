@@ -5,6 +5,7 @@
 
 mod claims;
 mod host;
+mod outages;
 mod summary;
 
 use std::collections::{BTreeMap, HashMap};
@@ -19,7 +20,8 @@ pub use claims::{
     Basis, CLAIM_LIFETIME, Holding, Knowledge, MAX_HOLDERS, MAX_LISTS, NEGATIVE_LIFETIME, UNASKED_LIFETIME,
 };
 use host::{Host, Kind};
-pub use host::{OutCause, Outcome, Standing};
+pub use host::{Outcome, Standing};
+pub use outages::OutCause;
 pub use summary::PeerSummary;
 
 use super::Moment;
@@ -304,6 +306,13 @@ impl PeerBook {
     pub fn kept_waiting(&mut self, now: Moment, host: HostId, since: Moment) {
         if let Some(host) = self.hosts.get_mut(&host) {
             host.kept_waiting(now, since);
+        }
+    }
+
+    /// A reader waited since then for what the host was asked for, in vain or not.
+    pub fn was_waited_for(&mut self, now: Moment, host: HostId, since: Moment) {
+        if let Some(host) = self.hosts.get_mut(&host) {
+            host.was_waited_for(now, since);
         }
     }
 

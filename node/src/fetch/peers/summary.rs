@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::host::{Host, OutCause, Standing};
+use super::host::{Host, Standing};
+use super::outages::OutCause;
 use crate::fetch::Moment;
 
 /// One host of the book, for people to read.

@@ -127,6 +127,12 @@ impl Plan {
 
     /// An exchange for a block ended.
     pub fn answered(&mut self, now: Moment, book: &mut PeerBook, id: FetchId, answer: Answer) -> Delivery {
+        let is_its_doing = !matches!(answer, Answer::Empty | Answer::Local);
+        if let Some(at) = self.at_of(id).filter(|_| is_its_doing)
+            && let Some(since) = self.awaited_since(at)
+        {
+            self.was_waited_for(now, book, at, since);
+        }
         let Some(fetch) = self.fetches.remove(&id) else { return Delivery::Ignored };
         let Fetch { at, host, peer, basis, since, .. } = fetch;
         let segment = self.layout.index_of(at.segment).and_then(|index| self.layout.get(index));
@@ -174,6 +180,12 @@ impl Plan {
             Some(id) if is_hosted_cache && note == PeerNote::BadHash => book.lacks(&id, host, at.block),
             _ => {}
         }
+        self.went_wrong(at, host, trouble);
+        Delivery::Ignored
+    }
+
+    /// An exchange that has ended brought no block.
+    pub(super) fn went_wrong(&mut self, at: BlockAt, host: HostId, trouble: Trouble) {
         let others = self.fetches.values().any(|other| other.at == at);
         if let Some(block) = self.block_mut(at) {
             block.went_wrong(host, trouble);
@@ -181,11 +193,14 @@ impl Plan {
                 block.state = State::Needed;
             }
         }
-        Delivery::Ignored
     }
 
     /// An exchange for a list ended: with the blocks that the peer holds, or not.
     pub fn listed(&mut self, now: Moment, book: &mut PeerBook, id: FetchId, result: Result<BlockRanges, Answer>) {
+        let awaited = self.listings.get(&id).and_then(|listing| self.awaited_in(listing.segment));
+        if let Some((at, since)) = awaited {
+            self.was_waited_for(now, book, at, since);
+        }
         let Some(listing) = self.listings.remove(&id) else { return };
         let index = self.layout.index_of(listing.segment);
         if let Some(near) = index.and_then(|index| self.near.get_mut(&index)) {

@@ -316,6 +316,7 @@ impl Plan {
             return step;
         }
         self.end_overdue_probes(now, book);
+        self.leave_slow_hosts(now, book);
         self.look_ahead(&cached);
         self.ask_about_runs(now, book, &mut step);
         match self.demanded {

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use peerdist_protocol::content::BlockIndex;
 
-use super::near::State;
-use super::{BlockAt, Missing, Moment, Plan};
-use crate::fetch::peers::{Basis, HostId, PeerBook, Standing};
+use super::near::{State, Trouble};
+use super::{BlockAt, Missing, Moment, Plan, ProbeTicket};
+use crate::fetch::peers::{Basis, HostId, OutCause, Outcome, PeerBook, Standing};
 use crate::fetch::why::MissingReason;
 
 /// How often patience is halved at most, and what is left at least.
@@ -87,6 +87,7 @@ impl Plan {
         limit: Option<Duration>,
         reason: MissingReason,
     ) {
+        self.was_waited_for(now, book, at, since);
         match reason {
             MissingReason::TooSlow if limit.is_some_and(|limit| limit < self.config.patience) => return,
             MissingReason::TooSlow | MissingReason::PeersFailed | MissingReason::HostedCacheFailed => {}
@@ -95,6 +96,48 @@ impl Plan {
         for host in self.to_blame(now, book, at, since) {
             book.kept_waiting(now, host, since);
             self.look_for_others(now, book, host);
+        }
+    }
+
+    /// Somebody waited since then for a block: that counts against those who were asked for it, or for a list, from when
+    /// on they were.
+    pub(super) fn was_waited_for(&mut self, now: Moment, book: &mut PeerBook, at: BlockAt, since: Moment) {
+        let fetches = self.fetches.values().filter(|fetch| fetch.at == at).map(|fetch| (fetch.host, fetch.since));
+        let listings = self.listings.values().filter(|list| list.segment == at.segment);
+        let asked: Vec<_> = fetches.chain(listings.map(|list| (list.host, list.since))).collect();
+        for (host, asked) in asked {
+            book.was_waited_for(now, host, since.max(asked));
+            self.look_for_others(now, book, host);
+        }
+    }
+
+    /// A hosted cache was asked since then for the segments of a Probe: that counts against it where somebody waits for one
+    /// of them.
+    pub fn was_asked(&mut self, now: Moment, book: &mut PeerBook, ticket: ProbeTicket, host: HostId, since: Moment) {
+        let Some(asked) = self.probes.get(&ticket) else { return };
+        let waiting = self.waiting.iter().map(|waiting| (waiting.at, waiting.since));
+        let demanded = self.demanded.iter().flatten().map(|(at, since)| (*at, *since));
+        let is_asked = |at: BlockAt| {
+            let segment = self.layout.index_of(at.segment).and_then(|index| self.layout.get(index));
+            segment.is_some_and(|segment| asked.ids.contains(&segment.id))
+        };
+        let awaited = waiting.chain(demanded).filter(|(at, _)| is_asked(*at)).map(|(_, since)| since).min();
+        if let Some(awaited) = awaited {
+            book.was_waited_for(now, host, since.max(awaited));
+            self.look_for_others(now, book, host);
+        }
+    }
+
+    /// Ends what is under way at hosts that are out because they keep readers waiting.
+    pub(super) fn leave_slow_hosts(&mut self, now: Moment, book: &mut PeerBook) {
+        let is_left =
+            |host| matches!(book.standing(now, host), Some(Standing::Out { cause: OutCause::KeptWaiting, .. }));
+        let left: Vec<_> = self.fetches.iter().filter(|(_, fetch)| is_left(fetch.host)).map(|(id, _)| *id).collect();
+        for id in left {
+            let Some(fetch) = self.fetches.remove(&id) else { continue };
+            self.cancelled.push(id);
+            book.finish(now, fetch.host, Outcome::Cancelled);
+            self.went_wrong(fetch.at, fetch.host, Trouble::Slow);
         }
     }
 
@@ -126,7 +169,21 @@ impl Plan {
 
     /// Whether somebody waits for a block.
     pub(super) fn is_awaited(&self, at: BlockAt) -> bool {
-        self.waiting.is_some_and(|waiting| waiting.at == at)
-            || self.demanded.as_ref().is_some_and(|demanded| demanded.contains_key(&at))
+        self.awaited_since(at).is_some()
+    }
+
+    /// Since when somebody waits for a block.
+    pub(super) fn awaited_since(&self, at: BlockAt) -> Option<Moment> {
+        let waiting = self.waiting.filter(|waiting| waiting.at == at).map(|waiting| waiting.since);
+        waiting.or_else(|| self.demanded.as_ref()?.get(&at).copied())
+    }
+
+    /// A block of a segment that somebody waits for, and since when.
+    pub(super) fn awaited_in(&self, segment: u64) -> Option<(BlockAt, Moment)> {
+        let waiting = self.waiting.filter(|waiting| waiting.at.segment == segment);
+        let all = BlockAt { segment, block: 0 }..=BlockAt { segment, block: BlockIndex::MAX };
+        let demanded =
+            || self.demanded.as_ref()?.range(all).map(|(at, since)| (*at, *since)).min_by_key(|(_, since)| *since);
+        waiting.map(|waiting| (waiting.at, waiting.since)).or_else(demanded)
     }
 }

@@ -189,6 +189,53 @@ fn a_hosted_cache_that_is_nearly_always_busy_costs_some_seconds_in_all() {
 }
 
 #[test]
+fn a_hosted_cache_whose_blocks_come_late_costs_some_seconds_in_all() {
+    for millis in [4000, 4900, 8000] {
+        let build = |world: &mut World| {
+            world.add_seeder(Kind::Late(Duration::from_millis(millis)));
+            vec![world.add_client_of(0, s(1))]
+        };
+        each(2, SIZE, build, |world, client| {
+            let bare = Duration::from_secs_f64(world.size() as f64 / world.wan as f64);
+            assert!(took(world, client) < bare + s(15), "{:?} for {bare:?}, {millis} ms", took(world, client));
+        });
+    }
+}
+
+#[test]
+fn peers_whose_blocks_come_late_cost_some_seconds_in_all() {
+    for (peers, millis) in [(1, 4900), (1, 8000), (4, 4900), (4, 8000)] {
+        let build = |world: &mut World| {
+            (0..peers).for_each(|_| _ = world.add_seeder(Kind::Late(Duration::from_millis(millis))));
+            vec![world.add_client(s(1))]
+        };
+        each(2, SIZE, build, |world, client| {
+            let bare = Duration::from_secs_f64(world.size() as f64 / world.wan as f64);
+            assert!(
+                took(world, client) < bare + s(10 * peers + 5),
+                "{:?} for {bare:?}, {millis} ms",
+                took(world, client)
+            );
+        });
+    }
+}
+
+#[test]
+fn a_hosted_cache_on_a_slow_line_or_under_load_stays_in_use() {
+    for (kind, uplink) in [
+        (Kind::Honest, 20_000_000 / 8),
+        (Kind::Late(s(1)), 125_000_000),
+        (Kind::Late(Duration::from_millis(1500)), 125_000_000),
+    ] {
+        let build = |world: &mut World| {
+            world.add_seeder(kind).uplink = uplink;
+            vec![world.add_client_of(0, s(1))]
+        };
+        each(2, SIZE, build, |world, client| peers_gave(world, client, 100));
+    }
+}
+
+#[test]
 fn peers_that_die_are_replaced() {
     let build = |world: &mut World| {
         for _ in 0..5 {

@@ -31,6 +31,8 @@ pub(super) enum Kind {
     Busy,
     /// Honest, but busy most of the time: so many per cent.
     OftenBusy(u64),
+    /// Honest, but every block takes so long, however many are under way at once.
+    Late(Duration),
     /// Claims everything and delivers wrong bytes.
     Forger,
     /// Claims everything and answers nonsense.
@@ -512,8 +514,15 @@ impl World {
             Kind::Busy => (now + HOP, Answer::Empty),
             Kind::Babbler => (now + HOP, Answer::Refused),
             Kind::Forger => (now + 2 * HOP, Answer::BadHash),
-            Kind::Honest | Kind::OftenBusy(_) if it.uploads >= it.upload_limit || !it.has(index, at.block) => {
+            Kind::Honest | Kind::OftenBusy(_) | Kind::Late(_)
+                if it.uploads >= it.upload_limit || !it.has(index, at.block) =>
+            {
                 (now + HOP, Answer::Empty)
+            }
+            Kind::Late(time) => {
+                it.uploads += 1;
+                self.schedule(now + time, host, Event::UploadEnds);
+                (now + time + HOP, Answer::Block)
             }
             Kind::Honest | Kind::OftenBusy(_) => {
                 let line = Duration::from_secs_f64((range.end - range.start) as f64 / it.uplink as f64);

@@ -18,6 +18,7 @@ use super::node::{ContentSummary, Node, Whom, form_of, lock};
 use super::staging::Staging;
 use super::work::{Given, Kept, Outcome, Work};
 use crate::fetch::Moment;
+use crate::fetch::peers::HostId;
 use crate::fetch::plan::{Action, Answer, BlockAt, Delivery, FetchId, Finding, Plan, PlannedSegment, ProbeTicket};
 use crate::fetch::why::{Explanation, ServerAnswer, Source};
 use crate::store::{SegmentKey, Tag, Trust};
@@ -218,9 +219,17 @@ impl Shared {
         self.step(&mut state);
     }
 
-    /// A hosted cache was asked. The peer book has been told already.
-    pub(super) fn hosted_cache_asked(self: &Arc<Self>, ticket: ProbeTicket, answer: ServerAnswer) {
+    /// A hosted cache was asked, since when where that took time. The peer book has been told already.
+    pub(super) fn hosted_cache_asked(
+        self: &Arc<Self>,
+        ticket: ProbeTicket,
+        answer: ServerAnswer,
+        asked: Option<(HostId, Moment)>,
+    ) {
         let mut state = lock(&self.state);
+        if let Some((host, since)) = asked {
+            state.plan.was_asked(self.node.now(), &mut self.node.book(), ticket, host, since);
+        }
         state.plan.hosted_cache_asked(ticket, answer);
         self.step(&mut state);
     }

@@ -19,6 +19,7 @@ use tokio::time::sleep;
 
 use super::node::Node;
 use crate::config::Fallback;
+use crate::fetch::Moment;
 use crate::fetch::peers::{HostId, Knowledge, Outcome, Standing};
 use crate::fetch::plan::{Finding, ProbeTicket};
 use crate::fetch::why::{ServerAnswer, ServerNote};
@@ -88,10 +89,11 @@ impl Node {
         ticket: ProbeTicket,
         ids: Vec<SegmentId>,
     ) {
-        let tell = |index: usize, note, asked, segments| {
+        let tell = |index: usize, note, asked, segments, since: Option<Moment>| {
             let Some(server) = hosted.client.servers().get(index) else { return };
             let answer = ServerAnswer::new(self.now(), server.name().as_str(), note, asked, segments);
-            self.content(content, |shared| shared.hosted_cache_asked(ticket, answer));
+            let host = hosted.hosts.get(index).copied();
+            self.content(content, |shared| shared.hosted_cache_asked(ticket, answer, host.zip(since)));
         };
         let mut failed = vec![false; hosted.hosts.len()];
         let mut left: Vec<_> = ids.into_iter().map(|id| (id, hosted.client.order(&id))).collect();
@@ -112,7 +114,7 @@ impl Node {
             }
             for (index, ids) in checks {
                 if self.check(hosted, index, ids.clone()) {
-                    tell(index, ServerNote::AskedAgain, ids.len(), 0);
+                    tell(index, ServerNote::AskedAgain, ids.len(), 0, None);
                 }
             }
             // Peers are looked for instead, at once.
@@ -120,7 +122,7 @@ impl Node {
             if !unasked.is_empty() && !falls_back {
                 for (index, used) in uses.iter().enumerate() {
                     if *used == Use::No && failed.get(index) == Some(&false) {
-                        tell(index, ServerNote::Out, unasked.len(), 0);
+                        tell(index, ServerNote::Out, unasked.len(), 0, None);
                     }
                 }
                 let now = self.now();
@@ -130,14 +132,15 @@ impl Node {
             let asked = groups.into_iter().map(|(index, group)| async move {
                 let ids: Vec<_> = group.iter().map(|(id, _)| *id).collect();
                 let count = ids.len();
+                let since = Some(self.now());
                 match self.ask_hosted_cache(hosted, index, ids).await {
                     Ok((note, segments)) => {
                         self.stood_in(index, &group);
-                        tell(index, note, count, segments);
+                        tell(index, note, count, segments, since);
                         (index, Vec::new())
                     }
                     Err(note) => {
-                        tell(index, note, count, 0);
+                        tell(index, note, count, 0, since);
                         (index, group)
                     }
                 }

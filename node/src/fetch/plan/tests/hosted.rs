@@ -45,6 +45,27 @@ fn hosted_caches_are_asked_for_all_segments_of_a_run() {
 }
 
 #[test]
+fn a_hosted_cache_whose_lists_keep_a_reader_waiting_is_left_alone() {
+    let (mut desk, caches) = hosted(Desk::v2(1000), 1);
+    let [first, second] = desk.probes()[..2].iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>()[..] else {
+        panic!()
+    };
+    let asked = desk.now;
+    let answered = |desk: &mut Desk, ticket| {
+        desk.plan.was_asked(desk.now, &mut desk.book, ticket, caches[0], asked);
+        desk.book.standing(desk.now, caches[0]).unwrap()
+    };
+    desk.now += ms(3900);
+    for _ in 0..2 {
+        assert_eq!(answered(&mut desk, second), Standing::Ready, "nobody waits for these yet");
+    }
+    assert_eq!(answered(&mut desk, first), Standing::Ready);
+    desk.plan.wait_at(desk.now, 16 * u64::from(SEGMENT), None);
+    desk.now += ms(3900);
+    assert!(matches!(answered(&mut desk, second), Standing::Out { .. }));
+}
+
+#[test]
 fn what_a_hosted_cache_does_not_list_is_not_asked_for_again_for_fifteen_seconds() {
     let (mut desk, _) = hosted(Desk::v2(10), 1);
     let probes = desk.probes();
