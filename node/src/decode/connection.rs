@@ -34,6 +34,10 @@ pub(super) struct Connection {
     ends: Option<[SocketAddr; 2]>,
     sides: [Side; 2],
     pending: Pending,
+    /// A whole answer to a request that is not whole: it is handed on behind it.
+    early: Option<Early>,
+    /// Whether answers wait for their requests.
+    waits: bool,
     /// What was taken from the budget for heads and requests.
     taken: usize,
     has_begun: bool,
@@ -49,6 +53,17 @@ pub(super) struct Connection {
 struct Side {
     pub(super) direction: Direction,
     reader: Reader<Context>,
+}
+
+/// An answer that waits for the end of its request.
+#[derive(Debug)]
+struct Early {
+    side: usize,
+    /// Which request it answers.
+    id: u64,
+    message: Received<Context>,
+    /// What was taken from the budget for it.
+    taken: usize,
 }
 
 /// What a message is, and what it answers; given to the decoder, which numbers it.
@@ -73,12 +88,19 @@ impl Connection {
             ends,
             sides: [Side::default(), Side::default()],
             pending: Pending::new(),
+            early: None,
+            waits: true,
             taken: 0,
             has_begun: false,
             start: Vec::new(),
             starts: 0,
             tls: None,
         }
+    }
+
+    /// A connection whose answers are handed on when they are whole, even before their requests.
+    pub(super) fn impatient(ends: [SocketAddr; 2]) -> Self {
+        Self { waits: false, ..Self::new(Some(ends)) }
     }
 
     /// Which side sends from this address.
@@ -169,8 +191,11 @@ impl Connection {
             && let Some(message) =
                 reader.next(&mut rest, around.now, around.budget, &mut |head| wish(head, side, &mut self.pending))
         {
-            self.message(side, message, hand_on);
+            self.message(side, message, around.budget, hand_on);
+            self.hand_on_early(around.budget, hand_on);
         }
+        // Its request may have been given up.
+        self.hand_on_early(around.budget, hand_on);
         // A capture may begin in the middle of a message: what follows is in order.
         let may_lose = matches!(piece, Piece::Gap(_)) || self.pending.has_begun();
         if may_lose && self.losses(side) > losses {
@@ -191,7 +216,11 @@ impl Connection {
         if budget.take(held) {
             self.taken = held;
         } else {
-            self.sides.iter_mut().for_each(|side| side.reader.give_up(budget));
+            for side in &mut self.sides {
+                if let Some(Context::Answer(Some(asked))) = side.reader.give_up(budget) {
+                    self.pending.give_up(asked);
+                }
+            }
             self.pending.go_astray();
         }
     }
@@ -212,7 +241,43 @@ impl Connection {
         self.pending.unanswered()
     }
 
-    fn message(&mut self, side: usize, message: Received<Context>, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
+    /// Hands on an answer that waits, when its request comes no more, or has come.
+    fn hand_on_early(&mut self, budget: &mut Budget, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
+        let is_due = |early: &Early| !self.is_being_asked(early.side, early.id);
+        if !self.early.as_ref().is_some_and(is_due) {
+            return;
+        }
+        if let Some(Early { side, message, taken, .. }) = self.early.take() {
+            budget.give_back(taken);
+            self.message(side, message, budget, hand_on);
+        }
+    }
+
+    /// Whether the request that a side answers is not whole yet.
+    fn is_being_asked(&self, answers: usize, id: u64) -> bool {
+        let asks = self.sides.get(1 - answers).and_then(|side| side.reader.context());
+        matches!(asks, Some(Context::Request(asked)) if *asked == id)
+    }
+
+    fn message(
+        &mut self,
+        side: usize,
+        mut message: Received<Context>,
+        budget: &mut Budget,
+        hand_on: &mut impl FnMut(Found<'_>) -> u64,
+    ) {
+        if let Context::Answer(Some(asked)) = &mut message.context
+            && asked.shown.is_none()
+        {
+            let id = asked.id;
+            asked.shown = self.pending.shown_since(id);
+            let waits = self.waits && self.early.is_none() && self.is_being_asked(side, id);
+            let taken = message.held();
+            if waits && budget.take(taken) {
+                self.early = Some(Early { side, id, message, taken });
+                return;
+            }
+        }
         let Received { head, context, body, size, cut, began, ended } = message;
         let whole = Whole { size, cut, fault: head.fault };
         let is_cut = cut.is_some();
@@ -360,11 +425,16 @@ fn read_body<'b>(structure: &'static Structure, body: &'b [u8], whole: &Whole) -
             tree.faults.clear();
             tree.size = whole.size;
         }
-        let section = format!("{} {}", structure.protocol, structure.section);
-        let rule = format!("the message is not whole: {reason}");
-        tree.faults.push(Fault { offset: body.len(), field: String::new(), rule, section, tolerated: false });
+        not_whole(&mut tree, reason);
     }
     with_fault(tree, whole.fault)
+}
+
+/// Says of a message that it is not whole.
+pub(super) fn not_whole(tree: &mut Tree<'_>, reason: &str) {
+    let section = format!("{} {}", tree.protocol, tree.section);
+    let rule = format!("the message is not whole: {reason}");
+    tree.faults.push(Fault { offset: tree.bytes.len(), field: String::new(), rule, section, tolerated: false });
 }
 
 /// A message whose head HTTP does not allow says so.

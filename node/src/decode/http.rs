@@ -75,6 +75,9 @@ pub(super) struct Received<C> {
 /// Why the body of a message that is larger than what was asked for is not whole.
 pub(super) const TOO_LARGE: &str = "it is larger than what is looked at, and its rules are not checked";
 
+/// Why a message is not whole of which the capture has a part only.
+pub(super) const LOST: &str = "bytes of it were not captured";
+
 /// What is to be done with the body of a message.
 #[derive(Debug)]
 pub(super) struct Wish<C> {
@@ -171,11 +174,16 @@ impl<C> Reader<C> {
         }
     }
 
-    /// Gives up what is held.
-    pub(super) fn give_up(&mut self, budget: &mut Budget) {
-        if let State::Body(body) = std::mem::replace(&mut self.state, State::Lost) {
-            budget.give_back(body.taken);
-        }
+    /// Gives up what is held, and says what message it was.
+    pub(super) fn give_up(&mut self, budget: &mut Budget) -> Option<C> {
+        let State::Body(body) = std::mem::replace(&mut self.state, State::Lost) else { return None };
+        budget.give_back(body.taken);
+        Some(body.message.context)
+    }
+
+    /// The message whose body is not whole yet.
+    pub(super) fn context(&self) -> Option<&C> {
+        if let State::Body(body) = &self.state { Some(&body.message.context) } else { None }
     }
 
     /// Takes a piece up to the end of the next message, which it returns; what follows is left in `piece`. `wish` is
@@ -285,7 +293,6 @@ impl<C> Reader<C> {
     }
 
     fn gap(&mut self, size: u64, now: Nanoseconds, budget: &mut Budget) -> Option<Received<C>> {
-        const LOST: &str = "bytes of it were not captured";
         let State::Body(body) = &mut self.state else {
             self.lose();
             return None;
@@ -318,6 +325,13 @@ impl<C> Reader<C> {
         message.cut = message.cut.or(cut);
         message.ended = now;
         Some(message)
+    }
+}
+
+impl<C> Received<C> {
+    /// The memory that it takes.
+    pub(super) fn held(&self) -> usize {
+        size_of::<Self>() + self.body.capacity() + self.head.held
     }
 }
 

@@ -82,13 +82,20 @@ pub struct Decoder {
     heard: BTreeMap<u64, Ends>,
     clock: u64,
     budget: Budget,
-    /// The MessageIDs of Probes.
-    probes: HashMap<String, Answered>,
+    /// Probes by their MessageIDs.
+    probes: HashMap<String, Probe>,
     probe_order: VecDeque<String>,
     messages: u64,
     now: Nanoseconds,
     counters: Counters,
     tls_keys: KeyLog,
+}
+
+/// A Probe whose answers may still come.
+#[derive(Debug)]
+struct Probe {
+    asked: Answered,
+    is_answered: bool,
 }
 
 /// Both ends of a connection, the lower address first.
@@ -136,11 +143,11 @@ impl Decoder {
             Ok(Carried { source, destination, transport: Transport::Tcp(segment) }) => {
                 self.segment(source, destination, &segment, packet.comment, out);
             }
-            Ok(Carried { source, destination, transport: Transport::Udp(payload) }) => {
+            Ok(Carried { source, destination, transport: Transport::Udp(payload, is_cut) }) => {
                 if source.port() == PORT || destination.port() == PORT {
                     let now = self.now;
                     let seen = Seen { began: now, ended: now, source, destination, over: Over::Udp };
-                    self.discovery(payload, Some(seen), packet.comment, out);
+                    self.discovery(payload, is_cut, Some(seen), packet.comment, out);
                 }
             }
             Err(Skipped::Fragment) => self.counters.fragments += 1,
@@ -151,31 +158,50 @@ impl Decoder {
 
     /// Takes a datagram of discovery.
     pub fn datagram(&mut self, payload: &[u8], seen: Option<Seen>, out: &mut impl FnMut(Event<'_>)) {
-        self.discovery(payload, seen, "", out);
+        self.discovery(payload, false, seen, "", out);
     }
 
-    fn discovery(&mut self, payload: &[u8], seen: Option<Seen>, comment: &str, out: &mut impl FnMut(Event<'_>)) {
-        let Some(tree) = dissect_datagram(payload) else { return };
+    fn discovery(
+        &mut self,
+        payload: &[u8],
+        is_cut: bool,
+        seen: Option<Seen>,
+        comment: &str,
+        out: &mut impl FnMut(Event<'_>),
+    ) {
+        let Some(mut tree) = dissect_datagram(payload) else { return };
+        if is_cut {
+            cut_off(&mut tree);
+        }
         let text = |name| tree.find(name).and_then(Node::text).map(str::to_owned);
-        let answers = text("RelatesTo").and_then(|id| self.probes.get(&id)).cloned();
-        let is_probe = tree.name == "Probe";
+        let answers = text("RelatesTo").and_then(|id| self.probes.get_mut(&id)).map(|probe| {
+            probe.is_answered = true;
+            probe.asked.clone()
+        });
+        let is_request = tree.name == "Probe";
         let id = text("MessageID").filter(|id| id.len() <= MAX_MESSAGE_ID);
         self.messages += 1;
         let number = self.messages;
-        let probe = Answered::new(number, &tree, seen);
-        let is_request = is_probe;
-        out(Event::Message(Message { number, seen, answers, is_request, is_cut: false, comment, tree }));
-        if let (true, Some(id)) = (is_probe, id)
+        let asked = Answered::new(number, &tree, seen);
+        out(Event::Message(Message { number, seen, answers, is_request, is_cut, comment, tree }));
+        if let (true, Some(id)) = (is_request, id)
             && !self.probes.contains_key(&id)
         {
-            if self.probe_order.len() == MAX_PROBES
-                && let Some(oldest) = self.probe_order.pop_front()
-            {
-                self.probes.remove(&oldest);
+            if self.probe_order.len() == MAX_PROBES {
+                self.forget_probe(out);
             }
             self.probe_order.push_back(id.clone());
-            self.probes.insert(id, probe);
+            self.probes.insert(id, Probe { asked, is_answered: false });
         }
+    }
+
+    /// Waits no longer for answers to the oldest Probe; returns whether there was one.
+    fn forget_probe(&mut self, out: &mut impl FnMut(Event<'_>)) -> bool {
+        let Some(id) = self.probe_order.pop_front() else { return false };
+        if let Some(Probe { asked, is_answered: false }) = self.probes.remove(&id) {
+            out(Event::Unanswered(asked));
+        }
+        true
     }
 
     /// Takes one side of an HTTP connection that came without packets.
@@ -215,6 +241,7 @@ impl Decoder {
         while let Some((_, ends)) = self.heard.pop_first() {
             self.close(ends, out);
         }
+        while self.forget_probe(out) {}
     }
 
     fn segment(
@@ -288,6 +315,15 @@ impl Decoder {
         connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         connection.unanswered(around.budget).for_each(|asked| out(Event::Unanswered(asked)));
     }
+}
+
+/// Takes from a datagram without its end what was not read whole.
+fn cut_off(tree: &mut Tree<'_>) {
+    let end = tree.bytes.trim_ascii_end().len();
+    tree.fields.retain(|field| field.offset + field.size < end);
+    // The XML is not what is wrong.
+    tree.faults.clear();
+    connection::not_whole(tree, http::LOST);
 }
 
 /// What happens to a direction of a connection.
