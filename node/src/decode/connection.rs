@@ -2,18 +2,19 @@
 
 use std::net::SocketAddr;
 
+use peerdist_protocol::hosted_cache::Version;
 use peerdist_protocol::http::CONTENT_CODING;
 use peerdist_protocol::schema::{
     Fault, Headers, Node, Structure, Tree, Value, dissect, dissect_headers, recognise, request_at, response_at, tables,
 };
 
-use super::file::Nanoseconds;
 use super::http::{Head, Reader, Received, Start, TOO_LARGE, Wish};
 use super::message::{Answered, Over, Seen};
 use super::packet::Segment;
 use super::pending::{Asked, Pending};
 use super::tcp::{Budget, Direction, Piece};
 use super::tls::{self, KeyLog, Session};
+use super::{SealedConnection, file::Nanoseconds};
 
 /// The most bytes of a message of MS-PCCRR or MS-PCHC that are looked at: more than the largest there is.
 const MAX_MESSAGE: usize = 400 << 10;
@@ -225,6 +226,14 @@ impl Connection {
         }
     }
 
+    /// What it is called, where it is TLS that could not be opened.
+    pub(super) fn sealed(&self) -> Option<SealedConnection> {
+        let (client, why) = self.tls.as_ref()?.sealed()?;
+        let [first, second] = self.ends?;
+        let (client, server) = if client == 0 { (first, second) } else { (second, first) };
+        Some(SealedConnection { client, server, why })
+    }
+
     /// How many heads could not be read.
     pub(super) fn unread(&self) -> u64 {
         self.sides.iter().map(|side| side.reader.unread()).sum()
@@ -292,7 +301,13 @@ impl Connection {
                 let structure = (method == "POST").then(|| request_at(path(target), &body)).flatten();
                 let lines = head.lines();
                 let tree = match structure {
-                    Some(structure) => Some(read_body(structure, &body, &whole)),
+                    Some(structure) => {
+                        let mut tree = read_body(structure, &body, &whole);
+                        if tree.name == SEGMENT_INFO_MESSAGE && Version::of_path(path(target)) == Some(Version::V2) {
+                            misplaced(&mut tree);
+                        }
+                        Some(tree)
+                    }
                     None => {
                         let start = Headers::Request { method, target, http_1_1: *http_1_1 };
                         dissect_headers(start, &lines, head.bytes()).map(|tree| with_fault(tree, head.fault))
@@ -428,6 +443,15 @@ fn read_body<'b>(structure: &'static Structure, body: &'b [u8], whole: &Whole) -
         not_whole(&mut tree, reason);
     }
     with_fault(tree, whole.fault)
+}
+
+const SEGMENT_INFO_MESSAGE: &str = tables::SEGMENT_INFO_MESSAGE.name;
+
+/// Says of a message of version 1.0 that it went where those of version 2.0 go.
+fn misplaced(tree: &mut Tree<'_>) {
+    let rule = "a message of version 1.0, at the path of version 2.0".to_owned();
+    let section = format!("{} 2.1", tree.protocol);
+    tree.faults.push(Fault { offset: 0, field: String::new(), rule, section, tolerated: false });
 }
 
 /// Says of a message that it is not whole.

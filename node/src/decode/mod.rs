@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! file -> packet -> tcp -> (tls) -> http -> connection -> Event
-//!               \-> UDP 3702 ---------------------------/
+//!               \-> UDP ------------------------------/
 //! ```
 
 mod connection;
@@ -28,7 +28,7 @@ pub use file::{Captured, End, Nanoseconds, Packet, is_capture, packets};
 pub use keys::{KeyRing, Opened, Verdict, Working};
 pub use message::{Answered, Event, Message, Over, Seen, derived_ids, short, what};
 pub use summary::{Asking, Host, Summary, seconds};
-pub use tls::KeyLog;
+pub use tls::{KeyLog, Sealed};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -44,10 +44,16 @@ use tcp::{Budget, Piece};
 const MAX_CONNECTIONS: usize = 16_384;
 /// The most memory that all connections together hold for what waits or is not whole.
 const MAX_HELD: usize = 64 << 20;
+/// The most connections of TLS that are named since they could not be opened.
+const MAX_SEALED: usize = 64;
 /// What is left of it for a packet: the connections that were silent longest are given up for more.
 const RESERVE: usize = 8 << 20;
 /// How much of one side of a connection that came without packets is read at a time.
 const PIECE: usize = 64 << 10;
+/// How much of a datagram on any port says whether it is one of discovery.
+const LOOKED_AT: usize = 512;
+/// The namespace that every message of WS-Discovery names.
+const WS_DISCOVERY: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery";
 /// The most Probes whose answers may still come.
 const MAX_PROBES: usize = 4096;
 /// The longest MessageID of a Probe that answers are looked for, in bytes. That of a UUID has 45.
@@ -57,6 +63,14 @@ const MAX_MESSAGE_ID: usize = 256;
 #[must_use]
 pub fn is_http(bytes: &[u8]) -> bool {
     bytes.len() > 8 && http::begins(bytes)
+}
+
+/// Whether a datagram that neither comes from the document's port nor goes there may be one of discovery: XML that names
+/// WS-Discovery near its begin.
+fn is_discovery(payload: &[u8]) -> bool {
+    let start = payload.get(..LOOKED_AT).unwrap_or(payload);
+    let xml = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    xml.starts_with(b"<") && xml.windows(WS_DISCOVERY.len()).any(|part| part == WS_DISCOVERY)
 }
 
 /// What was seen beside messages.
@@ -89,6 +103,20 @@ pub struct Decoder {
     now: Nanoseconds,
     counters: Counters,
     tls_keys: KeyLog,
+    sealed: Vec<SealedConnection>,
+    /// Those that are not named.
+    sealed_more: u64,
+}
+
+/// A connection of TLS that could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedConnection {
+    /// Who opened it.
+    pub client: SocketAddr,
+    /// Who was called.
+    pub server: SocketAddr,
+    /// Why it could not be opened.
+    pub why: Sealed,
 }
 
 /// A Probe whose answers may still come.
@@ -114,6 +142,8 @@ impl Default for Decoder {
             now: 0,
             counters: Counters::default(),
             tls_keys: KeyLog::default(),
+            sealed: Vec::new(),
+            sealed_more: 0,
         }
     }
 }
@@ -131,6 +161,12 @@ impl Decoder {
         self.counters
     }
 
+    /// The connections of TLS that have ended and could not be opened, the first ones by name, and how many more.
+    #[must_use]
+    pub fn sealed(&self) -> (&[SealedConnection], u64) {
+        (&self.sealed, self.sealed_more)
+    }
+
     /// Takes a key log of TLS ([`KeyLog`]): it has to come before the connections that it opens.
     pub fn tls_keys(&mut self, log: &[u8]) {
         self.tls_keys.add(log);
@@ -144,7 +180,7 @@ impl Decoder {
                 self.segment(source, destination, &segment, packet.comment, out);
             }
             Ok(Carried { source, destination, transport: Transport::Udp(payload, is_cut) }) => {
-                if source.port() == PORT || destination.port() == PORT {
+                if source.port() == PORT || destination.port() == PORT || is_discovery(payload) {
                     let now = self.now;
                     let seen = Seen { began: now, ended: now, source, destination, over: Over::Udp };
                     self.discovery(payload, is_cut, Some(seen), packet.comment, out);
@@ -312,6 +348,10 @@ impl Decoder {
             });
         }
         counters.unread_heads += connection.unread();
+        match connection.sealed() {
+            Some(sealed) if self.sealed.len() < MAX_SEALED => self.sealed.push(sealed),
+            sealed => self.sealed_more += u64::from(sealed.is_some()),
+        }
         connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         connection.unanswered(around.budget).for_each(|asked| out(Event::Unanswered(asked)));
     }

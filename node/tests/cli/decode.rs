@@ -2,6 +2,7 @@
 
 pub(crate) mod capture;
 mod cut;
+mod elsewhere;
 mod files;
 mod secrets;
 mod summary;
