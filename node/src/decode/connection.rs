@@ -8,6 +8,7 @@ use peerdist_protocol::schema::{
     Fault, Headers, Node, Structure, Tree, Value, dissect, dissect_headers, recognise, request_at, response_at, tables,
 };
 
+use super::ahead::{Ahead, Held};
 use super::http::{Head, Reader, Received, Start, TOO_LARGE, Wish};
 use super::message::{Answered, Over, Seen};
 use super::packet::Segment;
@@ -35,6 +36,7 @@ pub(super) struct Connection {
     ends: Option<[SocketAddr; 2]>,
     sides: [Side; 2],
     pending: Pending,
+    ahead: Ahead,
     /// A whole answer to a request that is not whole: it is handed on behind it.
     early: Option<Early>,
     /// Whether answers wait for their requests.
@@ -89,6 +91,7 @@ impl Connection {
             ends,
             sides: [Side::default(), Side::default()],
             pending: Pending::new(),
+            ahead: Ahead::default(),
             early: None,
             waits: true,
             taken: 0,
@@ -120,6 +123,36 @@ impl Connection {
         let known = self.sides.get(self.side_of(source));
         let is_another = || known.is_some_and(|side| side.direction.is_begun_by_another(segment.sequence));
         segment.syn && (is_another() || has_end())
+    }
+
+    /// Whether a packet of a side acknowledges bytes of the other one that have not been there yet.
+    fn is_ahead(&self, side: usize, segment: &Segment<'_>) -> bool {
+        let lacks = |sequence| self.sides.get(1 - side).is_some_and(|other| other.direction.lacks(sequence));
+        segment.acknowledged.is_some_and(lacks)
+    }
+
+    /// Lets a packet wait for bytes that it acknowledges. Returns whether it does.
+    pub(super) fn hold(&mut self, side: usize, segment: &Segment<'_>, comment: &str, around: &mut Around<'_>) -> bool {
+        let waits = !segment.payload.is_empty() && (self.ahead.is_of(side) || self.is_ahead(side, segment));
+        waits && !self.ahead.is_over(around.now) && self.ahead.hold(side, segment, comment, around.now, around.budget)
+    }
+
+    /// A packet that waits no longer: what it waits for is there, or not to be waited for any more when this packet of a
+    /// side comes, or, without one, at all.
+    pub(super) fn held(
+        &mut self,
+        next: Option<(usize, &Segment<'_>)>,
+        now: Nanoseconds,
+        budget: &mut Budget,
+    ) -> Option<(usize, Held)> {
+        let (of, first) = self.ahead.first()?;
+        // Who goes on with what waits will not say again what it asked before.
+        let has_had = |segment: &Segment<'_>| {
+            let behind = segment.acknowledged.map(|sequence| sequence.wrapping_sub(first.sequence) as i32);
+            !segment.payload.is_empty() && behind.is_some_and(|behind| behind > 0)
+        };
+        let is_over = |(side, segment)| self.ahead.is_over(now) || side != of && has_had(segment);
+        if next.is_none_or(is_over) || !self.is_ahead(of, first) { self.ahead.pop(budget) } else { None }
     }
 
     /// Takes a piece of a side's bytes and hands on the messages that are whole with it. `hand_on` gives the number

@@ -9,6 +9,7 @@
 //!               \-> UDP ------------------------------/
 //! ```
 
+mod ahead;
 mod connection;
 mod conversation;
 mod file;
@@ -312,14 +313,13 @@ impl Decoder {
         let side = connection.side_of(source);
         let (messages, counters) = (&mut self.messages, &mut self.counters);
         let mut around = Around { now: self.now, budget: &mut self.budget, tls_keys: &self.tls_keys };
-        let mut hand_on = |found: Found<'_>, comment| number(found, comment, messages, out);
-        // Who sends on has had what it acknowledges.
-        if let Some(acknowledged) = segment.acknowledged.filter(|_| !segment.payload.is_empty()) {
-            let step = Step::Acknowledged(acknowledged);
-            reassemble(connection, 1 - side, &step, &mut around, counters, &mut |found| hand_on(found, ""));
+        let mut hand_on = |found: Found<'_>, comment: &str| number(found, comment, messages, out);
+        let next = Some((side, segment));
+        release(connection, next, &mut around, counters, &mut hand_on);
+        if !connection.hold(side, segment, comment, &mut around) {
+            take(connection, side, segment, comment, &mut around, counters, &mut hand_on);
         }
-        let step = Step::Segment(segment);
-        reassemble(connection, side, &step, &mut around, counters, &mut |found| hand_on(found, comment));
+        release(connection, next, &mut around, counters, &mut hand_on);
         connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         if segment.rst {
             self.forget(ends, out);
@@ -341,6 +341,8 @@ impl Decoder {
         let Some((_, mut connection)) = self.connections.remove(&ends) else { return };
         let (messages, counters) = (&mut self.messages, &mut self.counters);
         let mut around = Around { now: self.now, budget: &mut self.budget, tls_keys: &self.tls_keys };
+        let mut hand_on = |found: Found<'_>, comment: &str| number(found, comment, messages, out);
+        release(&mut connection, None, &mut around, counters, &mut hand_on);
         // Requests first, so that answers find them.
         for side in 0..2 {
             reassemble(&mut connection, side, &Step::End, &mut around, counters, &mut |found| {
@@ -371,6 +373,39 @@ enum Step<'a> {
     Segment(&'a Segment<'a>),
     Acknowledged(u32),
     End,
+}
+
+/// Takes the packets that wait no longer now that this segment of a side is there, or is next; all where there is none.
+fn release(
+    connection: &mut Connection,
+    next: Option<(usize, &Segment<'_>)>,
+    around: &mut Around<'_>,
+    counters: &mut Counters,
+    hand_on: &mut impl FnMut(Found<'_>, &str) -> u64,
+) {
+    let now = around.now;
+    while let Some((side, held)) = connection.held(next, now, around.budget) {
+        around.now = held.time;
+        take(connection, side, &held.segment(), &held.comment, around, counters, hand_on);
+    }
+    around.now = now;
+}
+
+/// Takes a segment of a side. Who sends on has had what it acknowledges.
+fn take(
+    connection: &mut Connection,
+    side: usize,
+    segment: &Segment<'_>,
+    comment: &str,
+    around: &mut Around<'_>,
+    counters: &mut Counters,
+    hand_on: &mut impl FnMut(Found<'_>, &str) -> u64,
+) {
+    if let Some(acknowledged) = segment.acknowledged.filter(|_| !segment.payload.is_empty()) {
+        let step = Step::Acknowledged(acknowledged);
+        reassemble(connection, 1 - side, &step, around, counters, &mut |found| hand_on(found, ""));
+    }
+    reassemble(connection, side, &Step::Segment(segment), around, counters, &mut |found| hand_on(found, comment));
 }
 
 /// Hands a step through the reassembly to the readers of HTTP.

@@ -110,13 +110,16 @@ impl Direction {
         self.end_if_due(out);
     }
 
+    /// Whether bytes before `sequence` have not been there yet.
+    pub(super) fn lacks(&self, sequence: u32) -> bool {
+        let distance = |next: u64| sequence.wrapping_sub(next as u32) as i32;
+        self.next.is_some_and(|next| !self.ended && (1..MAX_LOST).contains(&distance(next)))
+    }
+
     /// The receiver has had every byte before `sequence`: what is not there by now was not captured.
     pub(super) fn acknowledged(&mut self, sequence: u32, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
-        let Some(next) = self.next.filter(|_| !self.ended) else { return };
+        let Some(next) = self.next.filter(|_| self.lacks(sequence)) else { return };
         let distance = sequence.wrapping_sub(next as u32) as i32;
-        if !(1..MAX_LOST).contains(&distance) {
-            return;
-        }
         let due = next.saturating_add_signed(distance.into());
         while self.waiting.first_key_value().is_some_and(|(start, _)| *start < due) {
             self.skip(budget, out);
