@@ -214,18 +214,22 @@ pub fn assert_agreement(capture: &Path) -> Vec<Shown> {
     let (mut shown, mut decoded) = (messages(capture), decoded(capture));
     // What is never whole the decoder tells when its connection ends, the dissector where its bytes end.
     shown.sort_by_key(Shown::is_cut);
+    decoded.sort_by_key(Decoded::is_cut);
+    let ends: HashMap<u64, String> = decoded.iter().map(|message| (message.number, message.ended.clone())).collect();
     // An answer that is there before its request is whole the decoder tells behind it, the dissector at once.
-    decoded.sort_by_key(|message| {
-        let is_cut = message.is_cut();
-        (is_cut, if is_cut { String::new() } else { message.ended.clone() })
-    });
+    let is_early = |message: &Decoded| message.answers.is_some_and(|number| message.ended < ends[&number]);
+    for at in 0..decoded.len() {
+        if is_early(&decoded[at]) {
+            let due = decoded.iter().position(|message| message.ended > decoded[at].ended).filter(|due| *due < at);
+            decoded[due.unwrap_or(at)..=at].rotate_right(1);
+        }
+    }
     for (shown, decoded) in shown.iter().zip(&decoded) {
         assert_eq!(shown.message, decoded.message, "frame {}", shown.frame);
     }
     assert_eq!(shown.len(), decoded.len());
     let frames: HashMap<u64, u64> =
         decoded.iter().zip(&shown).map(|(message, shown)| (message.number, shown.frame)).collect();
-    let ends: HashMap<u64, &String> = decoded.iter().map(|message| (message.number, &message.ended)).collect();
     let times: HashMap<u64, bool> =
         decoded.iter().map(|message| (message.number, message.time == message.ended)).collect();
     for (shown, decoded) in shown.iter().zip(&decoded) {
@@ -250,8 +254,8 @@ pub fn assert_agreement(capture: &Path) -> Vec<Shown> {
         };
         assert_eq!(sorted(&shown.faults), faults(false), "{place}");
         assert_eq!(sorted(&shown.odd), faults(true), "{place}");
-        // The decoder alone pairs it.
-        if !decoded.answers.is_some_and(|number| decoded.time < *ends[&number]) {
+        // One that begins before that the decoder alone pairs.
+        if !decoded.answers.is_some_and(|number| decoded.time < ends[&number]) {
             assert_eq!(shown.request_in, decoded.answers.map(|number| frames[&number]), "{place}");
         }
         // The decoder counts from the first byte of the request, the dissector from its last frame.
