@@ -303,7 +303,7 @@ impl Origin {
 impl From<&Segment> for Origin {
     fn from(segment: &Segment) -> Self {
         const HOW: &str = "from the content information";
-        let hash_of_data = Some((segment.algorithm(), segment.hash_of_data().clone()));
+        let hash_of_data = Some((segment.algorithm(), *segment.hash_of_data()));
         Self { secret: HOW, how: HOW, hash_of_data }
     }
 }
