@@ -19,6 +19,9 @@ fn discovery_is_recognised_on_every_port() {
     let found = objects(&capture.bytes, &[]);
     assert_eq!(names(&found), ["Probe", "ProbeMatches"]);
     assert_eq!(found[1]["answers"], 1);
+    let text = decode(&capture.bytes, &[]).stdout();
+    let at = 3 + 3 + probe.windows(3).position(|window| window == b"To>").unwrap();
+    assert!(text.contains(&format!("  {at:>6}  To ")), "behind the mark: {text}");
 }
 
 #[test]
