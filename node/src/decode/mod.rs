@@ -17,6 +17,7 @@ mod http;
 mod keys;
 mod message;
 mod packet;
+mod passing;
 mod pending;
 mod summary;
 mod tcp;
@@ -315,11 +316,11 @@ impl Decoder {
         let mut around = Around { now: self.now, budget: &mut self.budget, tls_keys: &self.tls_keys };
         let mut hand_on = |found: Found<'_>, comment: &str| number(found, comment, messages, out);
         let next = Some((side, segment));
-        release(connection, next, &mut around, counters, &mut hand_on);
+        passing::release(connection, next, &mut around, counters, &mut hand_on);
         if !connection.hold(side, segment, comment, &mut around) {
-            take(connection, side, segment, comment, &mut around, counters, &mut hand_on);
+            passing::take(connection, side, segment, comment, &mut around, counters, &mut hand_on);
         }
-        release(connection, next, &mut around, counters, &mut hand_on);
+        passing::release(connection, next, &mut around, counters, &mut hand_on);
         connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         if segment.rst {
             self.forget(ends, out);
@@ -342,12 +343,10 @@ impl Decoder {
         let (messages, counters) = (&mut self.messages, &mut self.counters);
         let mut around = Around { now: self.now, budget: &mut self.budget, tls_keys: &self.tls_keys };
         let mut hand_on = |found: Found<'_>, comment: &str| number(found, comment, messages, out);
-        release(&mut connection, None, &mut around, counters, &mut hand_on);
+        passing::release(&mut connection, None, &mut around, counters, &mut hand_on);
         // Requests first, so that answers find them.
         for side in 0..2 {
-            reassemble(&mut connection, side, &Step::End, &mut around, counters, &mut |found| {
-                number(found, "", messages, out)
-            });
+            passing::end(&mut connection, side, &mut around, counters, &mut hand_on);
         }
         counters.unread_heads += connection.unread();
         match connection.sealed() {
@@ -366,94 +365,6 @@ fn cut_off(tree: &mut Tree<'_>) {
     // The XML is not what is wrong.
     tree.faults.clear();
     connection::not_whole(tree, http::LOST);
-}
-
-/// What happens to a direction of a connection.
-enum Step<'a> {
-    Segment(&'a Segment<'a>),
-    Acknowledged(u32),
-    End,
-}
-
-/// Takes the packets that wait no longer now that this segment of a side is there, or is next; all where there is none.
-fn release(
-    connection: &mut Connection,
-    next: Option<(usize, &Segment<'_>)>,
-    around: &mut Around<'_>,
-    counters: &mut Counters,
-    hand_on: &mut impl FnMut(Found<'_>, &str) -> u64,
-) {
-    let now = around.now;
-    while let Some((side, held)) = connection.held(next, now, around.budget) {
-        around.now = held.time;
-        take(connection, side, &held.segment(), &held.comment, around, counters, hand_on);
-    }
-    around.now = now;
-}
-
-/// Takes a segment of a side. Who sends on has had what it acknowledges.
-fn take(
-    connection: &mut Connection,
-    side: usize,
-    segment: &Segment<'_>,
-    comment: &str,
-    around: &mut Around<'_>,
-    counters: &mut Counters,
-    hand_on: &mut impl FnMut(Found<'_>, &str) -> u64,
-) {
-    if let Some(acknowledged) = segment.acknowledged.filter(|_| !segment.payload.is_empty()) {
-        let step = Step::Acknowledged(acknowledged);
-        reassemble(connection, 1 - side, &step, around, counters, &mut |found| hand_on(found, ""));
-    }
-    reassemble(connection, side, &Step::Segment(segment), around, counters, &mut |found| hand_on(found, comment));
-}
-
-/// Hands a step through the reassembly to the readers of HTTP.
-fn reassemble(
-    connection: &mut Connection,
-    side: usize,
-    step: &Step<'_>,
-    around: &mut Around<'_>,
-    counters: &mut Counters,
-    hand_on: &mut impl FnMut(Found<'_>) -> u64,
-) {
-    let Some(direction) = connection.direction(side) else { return };
-    let mut direction = std::mem::take(direction);
-    // The reader needs the budget for bodies while the reassembly has it for what waits.
-    let mut ready = Vec::new();
-    let mut collect = |piece: Piece<'_>| {
-        ready.push(match piece {
-            Piece::Data(data) => Ready::Data(data.to_vec()),
-            Piece::Gap(size) => Ready::Gap(size),
-            Piece::End => Ready::End,
-        });
-    };
-    match step {
-        Step::Segment(segment) => direction.segment(segment, around.budget, &mut collect),
-        Step::Acknowledged(sequence) => direction.acknowledged(*sequence, around.budget, &mut collect),
-        Step::End => direction.finish(around.budget, &mut collect),
-    }
-    if let Some(place) = connection.direction(side) {
-        *place = direction;
-    }
-    for piece in &ready {
-        let piece = match piece {
-            Ready::Data(data) => Piece::Data(data),
-            Ready::Gap(size) => {
-                counters.lost_bytes = counters.lost_bytes.saturating_add(*size);
-                Piece::Gap(*size)
-            }
-            Ready::End => Piece::End,
-        };
-        connection.piece(side, &piece, around, hand_on);
-    }
-}
-
-/// A [`Piece`] with bytes of its own.
-enum Ready {
-    Data(Vec<u8>),
-    Gap(u64),
-    End,
 }
 
 /// Numbers a message and hands it on.
