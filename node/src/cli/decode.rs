@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::args::{DecodeArguments, ShownArguments};
 use super::printable::printable;
 use super::{ExitStatus, Failure, output, show};
-use crate::decode::{Event, KeyRing, Message, Opened, Summary};
+use crate::decode::{Event, KeyRing, Message, Opened, SealedConnection, Summary};
 pub(super) use source::{Read, read};
 
 /// How much of a key log is read, in bytes.
@@ -82,7 +82,11 @@ pub(super) fn note(path: &Path, read: &Read) {
         plural(counters.unread_heads, "heads of HTTP messages could not be read"),
         plural(counters.lost_bytes, "bytes of TCP connections were not captured"),
     ];
-    for note in notes.into_iter().flatten() {
+    let (sealed, more) = &read.sealed;
+    let sealed =
+        sealed.iter().map(|SealedConnection { client, server, why }| format!("{client} to {server} is TLS: {why}"));
+    let more = plural(*more, "more connections are TLS that was not opened");
+    for note in notes.into_iter().flatten().chain(sealed).chain(more) {
         // Nothing is left to do where standard error is gone.
         let _ = writeln!(io::stderr().lock(), "note: {}: {note}", printable(&path.display().to_string()));
     }

@@ -66,6 +66,12 @@ pub(super) async fn capture(
         Some(names) => names.split(',').map(protocol).collect::<Result<_, _>>()?,
         None => Protocol::ALL.to_vec(),
     };
+    if let Some(snaplen) = wanted.snaplen
+        && !(1..=MAX_SNAP_LENGTH).contains(&snaplen)
+    {
+        let why = format_args!("snaplen is a number of bytes from 1 to {MAX_SNAP_LENGTH}, not {snaplen}");
+        return Err(Refusal::new(ErrorCode::BadRequest, why));
+    }
     let wish = Wish { protocols, snap_length: wanted.snaplen.unwrap_or(MAX_SNAP_LENGTH) };
     let capture = context.node.tap().capture(wish).map_err(|error| Refusal::new(ErrorCode::Quota, error))?;
     let running = Running {

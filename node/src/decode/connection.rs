@@ -2,18 +2,20 @@
 
 use std::net::SocketAddr;
 
+use peerdist_protocol::hosted_cache::Version;
 use peerdist_protocol::http::CONTENT_CODING;
 use peerdist_protocol::schema::{
     Fault, Headers, Node, Structure, Tree, Value, dissect, dissect_headers, recognise, request_at, response_at, tables,
 };
 
-use super::file::Nanoseconds;
+use super::ahead::{Ahead, Held};
 use super::http::{Head, Reader, Received, Start, TOO_LARGE, Wish};
 use super::message::{Answered, Over, Seen};
 use super::packet::Segment;
 use super::pending::{Asked, Pending};
 use super::tcp::{Budget, Direction, Piece};
 use super::tls::{self, KeyLog, Session};
+use super::{SealedConnection, file::Nanoseconds};
 
 /// The most bytes of a message of MS-PCCRR or MS-PCHC that are looked at: more than the largest there is.
 const MAX_MESSAGE: usize = 400 << 10;
@@ -34,6 +36,11 @@ pub(super) struct Connection {
     ends: Option<[SocketAddr; 2]>,
     sides: [Side; 2],
     pending: Pending,
+    ahead: Ahead,
+    /// A whole answer to a request that is not whole: it is handed on behind it.
+    early: Option<Early>,
+    /// Whether answers wait for their requests.
+    waits: bool,
     /// What was taken from the budget for heads and requests.
     taken: usize,
     has_begun: bool,
@@ -49,6 +56,17 @@ pub(super) struct Connection {
 struct Side {
     pub(super) direction: Direction,
     reader: Reader<Context>,
+}
+
+/// An answer that waits for the end of its request.
+#[derive(Debug)]
+struct Early {
+    side: usize,
+    /// Which request it answers.
+    id: u64,
+    message: Received<Context>,
+    /// What was taken from the budget for it.
+    taken: usize,
 }
 
 /// What a message is, and what it answers; given to the decoder, which numbers it.
@@ -73,12 +91,20 @@ impl Connection {
             ends,
             sides: [Side::default(), Side::default()],
             pending: Pending::new(),
+            ahead: Ahead::default(),
+            early: None,
+            waits: true,
             taken: 0,
             has_begun: false,
             start: Vec::new(),
             starts: 0,
             tls: None,
         }
+    }
+
+    /// A connection whose answers are handed on when they are whole, even before their requests.
+    pub(super) fn impatient(ends: [SocketAddr; 2]) -> Self {
+        Self { waits: false, ..Self::new(Some(ends)) }
     }
 
     /// Which side sends from this address.
@@ -97,6 +123,36 @@ impl Connection {
         let known = self.sides.get(self.side_of(source));
         let is_another = || known.is_some_and(|side| side.direction.is_begun_by_another(segment.sequence));
         segment.syn && (is_another() || has_end())
+    }
+
+    /// Whether a packet of a side acknowledges bytes of the other one that have not been there yet.
+    fn is_ahead(&self, side: usize, segment: &Segment<'_>) -> bool {
+        let lacks = |sequence| self.sides.get(1 - side).is_some_and(|other| other.direction.lacks(sequence));
+        segment.acknowledged.is_some_and(lacks)
+    }
+
+    /// Lets a packet wait for bytes that it acknowledges. Returns whether it does.
+    pub(super) fn hold(&mut self, side: usize, segment: &Segment<'_>, comment: &str, around: &mut Around<'_>) -> bool {
+        let waits = !segment.payload.is_empty() && (self.ahead.is_of(side) || self.is_ahead(side, segment));
+        waits && !self.ahead.is_over(around.now) && self.ahead.hold(side, segment, comment, around.now, around.budget)
+    }
+
+    /// A packet that waits no longer: what it waits for is there, or not to be waited for any more when this packet of a
+    /// side comes, or, without one, at all.
+    pub(super) fn held(
+        &mut self,
+        next: Option<(usize, &Segment<'_>)>,
+        now: Nanoseconds,
+        budget: &mut Budget,
+    ) -> Option<(usize, Held)> {
+        let (of, first) = self.ahead.first()?;
+        // Who goes on with what waits will not say again what it asked before.
+        let has_had = |segment: &Segment<'_>| {
+            let behind = segment.acknowledged.map(|sequence| sequence.wrapping_sub(first.sequence) as i32);
+            !segment.payload.is_empty() && behind.is_some_and(|behind| behind > 0)
+        };
+        let is_over = |(side, segment)| self.ahead.is_over(now) || side != of && has_had(segment);
+        if next.is_none_or(is_over) || !self.is_ahead(of, first) { self.ahead.pop(budget) } else { None }
     }
 
     /// Takes a piece of a side's bytes and hands on the messages that are whole with it. `hand_on` gives the number
@@ -169,8 +225,11 @@ impl Connection {
             && let Some(message) =
                 reader.next(&mut rest, around.now, around.budget, &mut |head| wish(head, side, &mut self.pending))
         {
-            self.message(side, message, hand_on);
+            self.message(side, message, around.budget, hand_on);
+            self.hand_on_early(around.budget, hand_on);
         }
+        // Its request may have been given up.
+        self.hand_on_early(around.budget, hand_on);
         // A capture may begin in the middle of a message: what follows is in order.
         let may_lose = matches!(piece, Piece::Gap(_)) || self.pending.has_begun();
         if may_lose && self.losses(side) > losses {
@@ -191,9 +250,21 @@ impl Connection {
         if budget.take(held) {
             self.taken = held;
         } else {
-            self.sides.iter_mut().for_each(|side| side.reader.give_up(budget));
+            for side in &mut self.sides {
+                if let Some(Context::Answer(Some(asked))) = side.reader.give_up(budget) {
+                    self.pending.give_up(asked);
+                }
+            }
             self.pending.go_astray();
         }
+    }
+
+    /// What it is called, where it is TLS that could not be opened.
+    pub(super) fn sealed(&self) -> Option<SealedConnection> {
+        let (client, why) = self.tls.as_ref()?.sealed()?;
+        let [first, second] = self.ends?;
+        let (client, server) = if client == 0 { (first, second) } else { (second, first) };
+        Some(SealedConnection { client, server, why })
     }
 
     /// How many heads could not be read.
@@ -212,7 +283,43 @@ impl Connection {
         self.pending.unanswered()
     }
 
-    fn message(&mut self, side: usize, message: Received<Context>, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
+    /// Hands on an answer that waits, when its request comes no more, or has come.
+    fn hand_on_early(&mut self, budget: &mut Budget, hand_on: &mut impl FnMut(Found<'_>) -> u64) {
+        let is_due = |early: &Early| !self.is_being_asked(early.side, early.id);
+        if !self.early.as_ref().is_some_and(is_due) {
+            return;
+        }
+        if let Some(Early { side, message, taken, .. }) = self.early.take() {
+            budget.give_back(taken);
+            self.message(side, message, budget, hand_on);
+        }
+    }
+
+    /// Whether the request that a side answers is not whole yet.
+    fn is_being_asked(&self, answers: usize, id: u64) -> bool {
+        let asks = self.sides.get(1 - answers).and_then(|side| side.reader.context());
+        matches!(asks, Some(Context::Request(asked)) if *asked == id)
+    }
+
+    fn message(
+        &mut self,
+        side: usize,
+        mut message: Received<Context>,
+        budget: &mut Budget,
+        hand_on: &mut impl FnMut(Found<'_>) -> u64,
+    ) {
+        if let Context::Answer(Some(asked)) = &mut message.context
+            && asked.shown.is_none()
+        {
+            let id = asked.id;
+            asked.shown = self.pending.shown_since(id);
+            let waits = self.waits && self.early.is_none() && self.is_being_asked(side, id);
+            let taken = message.held();
+            if waits && budget.take(taken) {
+                self.early = Some(Early { side, id, message, taken });
+                return;
+            }
+        }
         let Received { head, context, body, size, cut, began, ended } = message;
         let whole = Whole { size, cut, fault: head.fault };
         let is_cut = cut.is_some();
@@ -227,7 +334,13 @@ impl Connection {
                 let structure = (method == "POST").then(|| request_at(path(target), &body)).flatten();
                 let lines = head.lines();
                 let tree = match structure {
-                    Some(structure) => Some(read_body(structure, &body, &whole)),
+                    Some(structure) => {
+                        let mut tree = read_body(structure, &body, &whole);
+                        if tree.name == SEGMENT_INFO_MESSAGE && Version::of_path(path(target)) == Some(Version::V2) {
+                            misplaced(&mut tree);
+                        }
+                        Some(tree)
+                    }
                     None => {
                         let start = Headers::Request { method, target, http_1_1: *http_1_1 };
                         dissect_headers(start, &lines, head.bytes()).map(|tree| with_fault(tree, head.fault))
@@ -360,11 +473,25 @@ fn read_body<'b>(structure: &'static Structure, body: &'b [u8], whole: &Whole) -
             tree.faults.clear();
             tree.size = whole.size;
         }
-        let section = format!("{} {}", structure.protocol, structure.section);
-        let rule = format!("the message is not whole: {reason}");
-        tree.faults.push(Fault { offset: body.len(), field: String::new(), rule, section, tolerated: false });
+        not_whole(&mut tree, reason);
     }
     with_fault(tree, whole.fault)
+}
+
+const SEGMENT_INFO_MESSAGE: &str = tables::SEGMENT_INFO_MESSAGE.name;
+
+/// Says of a message of version 1.0 that it went where those of version 2.0 go.
+fn misplaced(tree: &mut Tree<'_>) {
+    let rule = "a message of version 1.0, at the path of version 2.0".to_owned();
+    let section = format!("{} 2.1", tree.protocol);
+    tree.faults.push(Fault { offset: 0, field: String::new(), rule, section, tolerated: false });
+}
+
+/// Says of a message that it is not whole.
+pub(super) fn not_whole(tree: &mut Tree<'_>, reason: &str) {
+    let section = format!("{} {}", tree.protocol, tree.section);
+    let rule = format!("the message is not whole: {reason}");
+    tree.faults.push(Fault { offset: tree.bytes.len(), field: String::new(), rule, section, tolerated: false });
 }
 
 /// A message whose head HTTP does not allow says so.

@@ -18,7 +18,7 @@ impl Conversation {
     /// A connection on which nothing was said.
     #[must_use]
     pub fn new(client: SocketAddr, server: SocketAddr) -> Self {
-        Self { connection: Connection::new(Some([client, server])), budget: Budget::new(MAX_HELD), messages: 0 }
+        Self { connection: Connection::impatient([client, server]), budget: Budget::new(MAX_HELD), messages: 0 }
     }
 
     /// The client says this.

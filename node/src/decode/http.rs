@@ -75,6 +75,9 @@ pub(super) struct Received<C> {
 /// Why the body of a message that is larger than what was asked for is not whole.
 pub(super) const TOO_LARGE: &str = "it is larger than what is looked at, and its rules are not checked";
 
+/// Why a message is not whole of which the capture has a part only.
+pub(super) const LOST: &str = "bytes of it were not captured";
+
 /// What is to be done with the body of a message.
 #[derive(Debug)]
 pub(super) struct Wish<C> {
@@ -171,11 +174,16 @@ impl<C> Reader<C> {
         }
     }
 
-    /// Gives up what is held.
-    pub(super) fn give_up(&mut self, budget: &mut Budget) {
-        if let State::Body(body) = std::mem::replace(&mut self.state, State::Lost) {
-            budget.give_back(body.taken);
-        }
+    /// Gives up what is held, and says what message it was.
+    pub(super) fn give_up(&mut self, budget: &mut Budget) -> Option<C> {
+        let State::Body(body) = std::mem::replace(&mut self.state, State::Lost) else { return None };
+        budget.give_back(body.taken);
+        Some(body.message.context)
+    }
+
+    /// The message whose body is not whole yet.
+    pub(super) fn context(&self) -> Option<&C> {
+        if let State::Body(body) = &self.state { Some(&body.message.context) } else { None }
     }
 
     /// Takes a piece up to the end of the next message, which it returns; what follows is left in `piece`. `wish` is
@@ -285,7 +293,6 @@ impl<C> Reader<C> {
     }
 
     fn gap(&mut self, size: u64, now: Nanoseconds, budget: &mut Budget) -> Option<Received<C>> {
-        const LOST: &str = "bytes of it were not captured";
         let State::Body(body) = &mut self.state else {
             self.lose();
             return None;
@@ -318,6 +325,13 @@ impl<C> Reader<C> {
         message.cut = message.cut.or(cut);
         message.ended = now;
         Some(message)
+    }
+}
+
+impl<C> Received<C> {
+    /// The memory that it takes.
+    pub(super) fn held(&self) -> usize {
+        size_of::<Self>() + self.body.capacity() + self.head.held
     }
 }
 
@@ -454,9 +468,22 @@ impl Chunk {
 }
 
 fn chunk_size(line: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(line).ok()?;
-    let digits = text.split(';').next()?.trim();
+    let text = std::str::from_utf8(without_end(line)).ok()?;
+    let digits = trim(text.split(';').next()?);
     u64::from_str_radix(digits, 16).ok().filter(|_| !digits.starts_with('+'))
+}
+
+/// What HTTP takes for white space within a line (RFC 9112, 5): nothing else may stand around names and values.
+const BLANKS: [char; 2] = [' ', '\t'];
+
+fn trim(text: &str) -> &str {
+    text.trim_matches(BLANKS)
+}
+
+/// A line without its end.
+fn without_end(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 fn split(data: &[u8], at: u64) -> (&[u8], &[u8]) {
@@ -485,18 +512,17 @@ fn head_end(before: &[u8], data: &[u8]) -> Option<usize> {
 
 impl Start {
     /// Reads the first line of a head.
-    fn read(line: &[u8]) -> Option<Self> {
-        let text = String::from_utf8_lossy(line);
+    fn read(text: &str) -> Option<Self> {
         let (first, rest) = text.split_once(' ')?;
         if first.starts_with("HTTP/1.") {
-            let status = rest.trim_start().split(' ').next()?.parse().ok()?;
+            let status = rest.trim_start_matches(BLANKS).split(' ').next()?.parse().ok()?;
             return Some(Self::Response { status });
         }
         let (target, version) = rest.rsplit_once(' ')?;
         let http_1_1 = version != "HTTP/1.0";
         version.starts_with("HTTP/1.").then(|| Self::Request {
             method: first.to_owned(),
-            target: target.trim().to_owned(),
+            target: trim(target).to_owned(),
             http_1_1,
         })
     }
@@ -515,21 +541,21 @@ impl Head {
         let mut offset = 0;
         let mut start = None;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let text = line.trim_ascii();
+            let text = String::from_utf8_lossy(without_end(line));
+            let text = trim(&text);
             match line {
                 _ if offset == 0 => start = Some(Start::read(text)?),
                 // A line that goes on (RFC 9112, 5.2).
                 [b' ' | b'\t', ..] => {
                     if let Some((.., value)) = lines.last_mut() {
                         value.push(' ');
-                        value.push_str(&String::from_utf8_lossy(text));
+                        value.push_str(text);
                     }
                 }
                 _ if text.is_empty() => {}
                 _ => {
-                    let mut parts = text.splitn(2, |byte| *byte == b':').map(<[u8]>::trim_ascii);
-                    let mut part = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
-                    lines.push((offset, part(), part()));
+                    let (name, value) = text.split_once(':').unwrap_or((text, ""));
+                    lines.push((offset, trim(name).to_owned(), trim(value).to_owned()));
                 }
             }
             offset += line.len();
@@ -565,12 +591,13 @@ impl Head {
 
     /// Whether a list header names this token.
     pub(super) fn lists(&self, name: &str, token: &str) -> bool {
-        self.values(name).flat_map(|value| value.split(',')).any(|known| known.trim().eq_ignore_ascii_case(token))
+        self.values(name).flat_map(|value| value.split(',')).any(|known| trim(known).eq_ignore_ascii_case(token))
     }
 
     /// The length that the head announces.
     pub(super) fn content_length(&self) -> Option<u64> {
-        self.values("Content-Length").next()?.trim().parse().ok()
+        let digits = trim(self.values("Content-Length").next()?);
+        digits.parse().ok().filter(|_| !digits.starts_with('+'))
     }
 
     /// How the body ends; none where there is none (RFC 9112, 6.3).

@@ -181,7 +181,7 @@ impl KeyRing {
                 (Verdict::Wrong, format!("the segment has {} blocks only", segment.block_count()))
             }
             (None, Some(segment)) => {
-                steps.derivation(Some(segment), &key.secret, &block.id);
+                steps.derivation(&segment.into(), &key.secret, &block.id);
                 let _ = steps.decryption(&block, &key.secret, None);
                 (Verdict::CannotTell, "the content information does not list the hash of this block".to_owned())
             }
@@ -213,7 +213,7 @@ impl Block {
 
 /// With content information: the hash decides.
 fn verify(block: &Block, segment: &Segment, check: &BlockCheck, steps: &mut Steps) -> (Verdict, String) {
-    steps.derivation(Some(segment), segment.secret(), &block.id);
+    steps.derivation(&segment.into(), segment.secret(), &block.id);
     let plain = steps.decryption(block, segment.secret(), Some(check.length));
     if let Some(plain) = plain {
         let how = format!("{} of the first {} bytes", hash_name(check.algorithm), check.length);
@@ -241,31 +241,71 @@ fn verify(block: &Block, segment: &Segment, check: &BlockCheck, steps: &mut Step
 
 /// Without content information: HoHoDk tells whether a segment of one block is right, because HoD follows from it.
 fn guess(block: &Block, secret: &SegmentSecret, steps: &mut Steps) -> (Verdict, String) {
-    steps.derivation(None, secret, &block.id);
-    let Some(plain) = steps.decryption(block, secret, None) else {
-        return (Verdict::CannotTell, "it cannot be decrypted".to_owned());
-    };
-    let plain = match (block.sealed.algorithm, unpadded(&plain)) {
-        (CryptoAlgoId::None, _) => &plain[..],
-        (_, Some(plain)) => plain,
-        (_, None) => {
-            return (Verdict::CannotTell, "the padding is none; the length and the hash are not known".to_owned());
+    let mut decryption = Steps(Vec::new());
+    let plain = decryption.decryption(block, secret, None);
+    let unpadded = plain.as_deref().and_then(|plain| match block.sealed.algorithm {
+        CryptoAlgoId::None => Some(plain),
+        _ => unpadded(plain),
+    });
+    let origin = unpadded.and_then(|plain| of_one_block(block, secret, plain));
+    steps.derivation(origin.as_ref().unwrap_or(&Origin::SECRET), secret, &block.id);
+    steps.0.append(&mut decryption.0);
+    match (&plain, unpadded) {
+        (None, _) => (Verdict::CannotTell, "it cannot be decrypted".to_owned()),
+        (_, None) => (Verdict::CannotTell, "the padding is none; the length and the hash are not known".to_owned()),
+        (_, Some(plain)) if origin.is_some() => {
+            (Verdict::Right, format!("{} bytes of plaintext, of which HoHoDk follows", plain.len()))
         }
-    };
+        (_, Some(plain)) => (
+            Verdict::CannotTell,
+            format!("{} bytes of plaintext with good padding; its hash is not known", plain.len()),
+        ),
+    }
+}
+
+/// Where HoD comes from when this is all that is in the segment; none where HoHoDk does not follow from it.
+fn of_one_block(block: &Block, secret: &SegmentSecret, plain: &[u8]) -> Option<Origin> {
     let v2 = HashAlgorithm::TruncatedSha512;
     let v1 = HashAlgorithm::Sha256;
     let candidates = [
-        (v2, SegmentHashOfData::of(v2, plain), "segment of version 2"),
-        (v1, SegmentHashOfData::of(v1, v1.hash(plain).as_bytes()), "version 1 segment of one block"),
+        (v2, SegmentHashOfData::of(v2, plain), "truncated SHA-512 of the plaintext below: a segment of version 2"),
+        (
+            v1,
+            SegmentHashOfData::of(v1, v1.hash(plain).as_bytes()),
+            "SHA-256 of the SHA-256 of the plaintext below: a version 1 segment of one block",
+        ),
     ];
-    for (algorithm, hash_of_data, kind) in candidates {
-        if block.index == 0 && SegmentId::derive(algorithm, secret, &hash_of_data) == block.id {
-            let how = format!("{} over the plaintext: a {kind}", hash_name(algorithm));
-            steps.add("HoD", how, hex::encode_upper(hash_of_data.as_bytes()));
-            return (Verdict::Right, format!("{} bytes of plaintext, of which HoHoDk follows", plain.len()));
-        }
+    let fits = |(algorithm, hash_of_data, _): &(HashAlgorithm, SegmentHashOfData, _)| {
+        block.index == 0 && SegmentId::derive(*algorithm, secret, hash_of_data) == block.id
+    };
+    let (algorithm, hash_of_data, how) = candidates.into_iter().find(fits)?;
+    Some(Origin { secret: "as given", how, hash_of_data: Some((algorithm, hash_of_data)) })
+}
+
+/// Where the keys of a segment come from.
+struct Origin {
+    /// Kp.
+    secret: &'static str,
+    /// HoD.
+    how: &'static str,
+    hash_of_data: Option<(HashAlgorithm, SegmentHashOfData)>,
+}
+
+impl Origin {
+    /// A secret without anything else: HoD is a hash over the hashes of all blocks, of which one says nothing.
+    const SECRET: Self = Self {
+        secret: "as given",
+        how: "over all blocks of the segment: neither Kp nor one block of several says what it is",
+        hash_of_data: None,
+    };
+}
+
+impl From<&Segment> for Origin {
+    fn from(segment: &Segment) -> Self {
+        const HOW: &str = "from the content information";
+        let hash_of_data = Some((segment.algorithm(), *segment.hash_of_data()));
+        Self { secret: HOW, how: HOW, hash_of_data }
     }
-    (Verdict::CannotTell, format!("{} bytes of plaintext with good padding; its hash is not known", plain.len()))
 }
 
 struct Steps(Vec<Working>);
@@ -275,24 +315,22 @@ impl Steps {
         self.0.push(Working { name, how, value });
     }
 
-    fn derivation(&mut self, segment: Option<&Segment>, secret: &SegmentSecret, id: &SegmentId) {
+    fn derivation(&mut self, origin: &Origin, secret: &SegmentSecret, id: &SegmentId) {
         let unknown = || "unknown".to_owned();
-        let hash = segment.map_or("the hash", |segment| hash_name(segment.algorithm()));
+        let known = origin.hash_of_data.as_ref();
+        let hash = known.map_or("the hash", |(algorithm, _)| hash_name(*algorithm));
         self.add("Ks", format!("{hash} of the server secret, which never travels"), unknown());
-        let hash_of_data = segment.map(|segment| hex::encode_upper(segment.hash_of_data().as_bytes()));
-        let how =
-            if segment.is_some() { "from the content information" } else { "not known without content information" };
-        self.add("HoD", how.to_owned(), hash_of_data.unwrap_or_else(unknown));
-        let from = if segment.is_some() { "from the content information" } else { "as given" };
-        self.add("Kp", format!("HMAC(Ks, HoD), {from}"), hex::encode_upper(secret.as_bytes()));
-        let how = "HMAC(Kp, HoD + \"MS_P2P_CACHING\" in UTF-16LE with its terminator)";
-        let derived = segment.map(|segment| SegmentId::derive(segment.algorithm(), secret, segment.hash_of_data()));
-        let agrees = match derived {
-            Some(derived) if derived == *id => "the SegmentId of the message",
-            Some(_) => "not the SegmentId of the message",
-            None => "cannot be derived without HoD",
+        let value = known.map_or_else(unknown, |(_, hash_of_data)| hex::encode_upper(hash_of_data.as_bytes()));
+        self.add("HoD", origin.how.to_owned(), value);
+        self.add("Kp", format!("HMAC(Ks, HoD), {}", origin.secret), hex::encode_upper(secret.as_bytes()));
+        let derived = known.map(|(algorithm, hash_of_data)| SegmentId::derive(*algorithm, secret, hash_of_data));
+        let (agrees, value) = match &derived {
+            Some(derived) if derived == id => ("the SegmentId of the message", derived),
+            Some(derived) => ("not the SegmentId of the message", derived),
+            None => ("not to be checked without HoD; this is the SegmentId of the message", id),
         };
-        self.add("HoHoDk", format!("{how}: {agrees}"), derived.map_or_else(unknown, |id| id.to_string()));
+        let how = "HMAC(Kp, HoD + \"MS_P2P_CACHING\" in UTF-16LE with its terminator)";
+        self.add("HoHoDk", format!("{how}: {agrees}"), value.to_string());
     }
 
     /// Decrypts with the leftmost bytes of the secret. The padding is left in place.
@@ -412,6 +450,14 @@ mod tests {
             ring.add_secret(id, secret);
             assert_eq!(verdict(&ring, &bytes), Verdict::Right, "{algorithm:?}");
             assert_eq!(verdict(&ring, &message(id, 1, &sealed)), Verdict::CannotTell, "of no such segment");
+            let value = |index| {
+                let opened = ring.open(&dissect(&tables::MSG_BLK, &message(id, index, &sealed))).unwrap();
+                let of = |name| opened.steps.iter().find(|step: &&Working| step.name == name).unwrap().value.clone();
+                ["HoD", "HoHoDk"].map(of)
+            };
+            let hash_of_data = SegmentHashOfData::of(V2, b"some bytes of content");
+            assert_eq!(value(0), [hex::encode_upper(hash_of_data.as_bytes()), id.to_string()], "{algorithm:?}");
+            assert_eq!(value(1), ["unknown".to_owned(), id.to_string()], "HoHoDk travels, HoD does not");
             let mut spoilt = sealed.clone();
             let mut data = spoilt.data.to_vec();
             data[0] ^= 1;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use peerdist_protocol::content::{SegmentHashOfData, SegmentId, SegmentSecret};
 use peerdist_protocol::crypto::HashAlgorithm;
-use peerdist_protocol::schema::{Node, Tree};
+use peerdist_protocol::schema::{Node, REST, Tree, version_text};
 
 use super::file::Nanoseconds;
 
@@ -106,67 +106,85 @@ pub enum Event<'a> {
     Unpaired(Answered),
 }
 
-/// What a message is about, in a few words: segment and blocks, or a URL.
+/// What a message is about, in a few words: segment and blocks, or a URL. Of one that is not whole, what was read whole.
 #[must_use]
 pub fn what(tree: &Tree<'_>) -> String {
     let segment = ["SegmentID", "SegmentId", "Hash", "SegmentHoHoDk"].into_iter();
     let segment = segment.filter_map(|name| first_bytes(&tree.fields, name)).map(short).next();
     let segment = segment.map(|id| format!("segment {id}"));
-    let counted = |list: &str| tree.find(list).map_or(0, |list| list.children().len());
-    let more = |list: &str| match counted(list) {
-        0 | 1 => String::new(),
-        _ if segment.is_none() => String::new(),
-        count => format!(" and {} more", count - 1),
+    let counted = |name: &str| list(tree, name).map(<[_]>::len);
+    let with_more = |segment: Option<String>, name: &str| match (segment, counted(name)) {
+        (Some(segment), Some(count @ 2..)) => Some(format!("{segment} and {} more", count - 1)),
+        (segment, _) => segment,
     };
-    let segment = segment.as_deref().unwrap_or_default();
-    match tree.name {
-        "MSG_GETBLKS" | "MSG_GETBLKLIST" | "MSG_BLKLIST" => format!("{segment} {}", blocks(tree)),
+    let parts = match tree.name {
+        "MSG_GETBLKS" | "MSG_GETBLKLIST" | "MSG_BLKLIST" => return joined([segment, blocks(tree)], " "),
         "MSG_BLK" => {
-            let (index, size) = (tree.integer("BlockIndex").unwrap_or(0), tree.integer("SizeOfBlock").unwrap_or(0));
-            let held = if size == 0 { "not held".to_owned() } else { format!("{size} bytes") };
-            format!("{segment} block {index}, {held}")
+            let index = tree.integer("BlockIndex").map(|index| format!("block {index}"));
+            let held = tree.integer("SizeOfBlock").map(|size| match size {
+                0 => "not held".to_owned(),
+                size => format!("{size} bytes"),
+            });
+            let block = Some(joined([segment, index], " ")).filter(|block| !block.is_empty());
+            return joined([block, held], ", ");
         }
-        "MSG_GETSEGLIST" => format!("{segment}{}", more("SegmentIDs")),
-        "MSG_SEGLIST" => plural(counted("SegmentRanges"), "range"),
+        "MSG_GETSEGLIST" => with_more(segment, "SegmentIDs"),
+        "MSG_SEGLIST" => counted("SegmentRanges").map(|count| plural(count, "range")),
         "MSG_NEGO_REQ" | "MSG_NEGO_RESP" => {
-            let version = |name| peerdist_protocol::schema::version_text(tree.integer(name).unwrap_or(0));
-            format!("{} to {}", version("MinSupportedProtocolVersion"), version("MaxSupportedProtocolVersion"))
+            let version = |name| tree.integer(name).map(version_text);
+            let versions = version("MinSupportedProtocolVersion").zip(version("MaxSupportedProtocolVersion"));
+            versions.map(|(least, most)| format!("{least} to {most}"))
         }
-        "BATCHED_OFFER_MESSAGE" => format!("{segment}{}", more("SegmentDescriptors")),
-        "INITIAL_OFFER_MESSAGE" => segment.to_owned(),
-        "SEGMENT_INFO_MESSAGE" => format!("{} bytes", tree.integer("cbSegment").unwrap_or(0)),
+        "BATCHED_OFFER_MESSAGE" => with_more(segment, "SegmentDescriptors"),
+        "INITIAL_OFFER_MESSAGE" => segment,
+        "SEGMENT_INFO_MESSAGE" => tree.integer("cbSegment").map(|size| format!("{size} bytes")),
         "RESPONSE_MESSAGE" => match tree.integer("ResponseCode") {
-            Some(0) => "OK".to_owned(),
-            Some(1) => "INTERESTED".to_owned(),
-            _ => String::new(),
+            Some(0) => Some("OK".to_owned()),
+            Some(1) => Some("INTERESTED".to_owned()),
+            _ => None,
         },
-        "Probe" | "ProbeMatches" if counted("SegmentIDs") > 0 => format!("{segment}{}", more("SegmentIDs")),
+        "Probe" | "ProbeMatches" if counted("SegmentIDs").is_some_and(|count| count > 0) => {
+            with_more(segment, "SegmentIDs")
+        }
         "request" => {
             let text = |name| tree.find(name).and_then(Node::text).unwrap_or_default();
             let range = tree.find("Range").and_then(Node::text).map(|range| format!(", {range}")).unwrap_or_default();
-            format!("{} {}{range}", text("Method"), text("Target"))
+            Some(format!("{} {}{range}", text("Method"), text("Target")))
         }
-        "response" | "HTTP_RESPONSE" => format!("status {}", tree.integer("Status").unwrap_or(0)),
-        "CONTENT_INFORMATION_1.0" => plural(counted("segments"), "segment"),
-        "CONTENT_INFORMATION_2.0" => {
-            let chunks = tree.find("chunks").map_or(&[][..], Node::children);
+        "response" | "HTTP_RESPONSE" => tree.integer("Status").map(|status| format!("status {status}")),
+        "CONTENT_INFORMATION_1.0" => counted("segments").map(|count| plural(count, "segment")),
+        "CONTENT_INFORMATION_2.0" => list(tree, "chunks").map(|chunks| {
             let segments = chunks.iter().filter_map(|chunk| chunk.child("segments"));
             plural(segments.map(|list| list.children().len()).sum(), "segment")
-        }
-        _ => String::new(),
-    }
+        }),
+        _ => None,
+    };
+    parts.unwrap_or_default()
+}
+
+/// Those parts that there are.
+fn joined(parts: [Option<String>; 2], between: &str) -> String {
+    Vec::from_iter(parts.into_iter().flatten()).join(between)
 }
 
 fn plural(count: usize, what: &str) -> String {
     if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
-fn blocks(tree: &Tree<'_>) -> String {
+/// The items of a list; none where it was not read whole.
+fn list<'t, 'a>(tree: &'t Tree<'a>, name: &str) -> Option<&'t [Node<'a>]> {
+    fn is_cut(node: &Node<'_>) -> bool {
+        node.name == REST || node.children().iter().any(is_cut)
+    }
+    tree.find(name).filter(|list| !is_cut(list)).map(Node::children)
+}
+
+fn blocks(tree: &Tree<'_>) -> Option<String> {
     const LISTS: [&str; 3] = ["ReqBlockRanges", "NeededBlockRanges", "BlockRanges"];
-    let ranges = LISTS.into_iter().find_map(|name| tree.find(name)).map_or(&[][..], Node::children);
+    let ranges = LISTS.into_iter().find_map(|name| list(tree, name))?;
     let number = |range: &Node<'_>, name| range.child(name).and_then(Node::integer).unwrap_or(0);
     let total: u64 = ranges.iter().map(|range| number(range, "Count")).fold(0, u64::saturating_add);
-    match ranges {
+    Some(match ranges {
         [] => "no blocks".to_owned(),
         [range] if total == 1 => format!("block {}", number(range, "Index")),
         [range] => {
@@ -174,7 +192,7 @@ fn blocks(tree: &Tree<'_>) -> String {
             format!("blocks {first} to {}", first.saturating_add(total).saturating_sub(1))
         }
         _ => format!("{} in {} ranges", plural(usize::try_from(total).unwrap_or(usize::MAX), "block"), ranges.len()),
-    }
+    })
 }
 
 /// The bytes of the first field of this name that has any; items of a list may have the name of what is in them.

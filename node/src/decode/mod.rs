@@ -6,9 +6,10 @@
 //!
 //! ```text
 //! file -> packet -> tcp -> (tls) -> http -> connection -> Event
-//!               \-> UDP 3702 ---------------------------/
+//!               \-> UDP ------------------------------/
 //! ```
 
+mod ahead;
 mod connection;
 mod conversation;
 mod file;
@@ -16,6 +17,7 @@ mod http;
 mod keys;
 mod message;
 mod packet;
+mod passing;
 mod pending;
 mod summary;
 mod tcp;
@@ -28,7 +30,7 @@ pub use file::{Captured, End, Nanoseconds, Packet, is_capture, packets};
 pub use keys::{KeyRing, Opened, Verdict, Working};
 pub use message::{Answered, Event, Message, Over, Seen, derived_ids, short, what};
 pub use summary::{Asking, Host, Summary, seconds};
-pub use tls::KeyLog;
+pub use tls::{KeyLog, Sealed};
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -44,10 +46,16 @@ use tcp::{Budget, Piece};
 const MAX_CONNECTIONS: usize = 16_384;
 /// The most memory that all connections together hold for what waits or is not whole.
 const MAX_HELD: usize = 64 << 20;
+/// The most connections of TLS that are named since they could not be opened.
+const MAX_SEALED: usize = 64;
 /// What is left of it for a packet: the connections that were silent longest are given up for more.
 const RESERVE: usize = 8 << 20;
 /// How much of one side of a connection that came without packets is read at a time.
 const PIECE: usize = 64 << 10;
+/// How much of a datagram on any port says whether it is one of discovery.
+const LOOKED_AT: usize = 512;
+/// The namespace that every message of WS-Discovery names.
+const WS_DISCOVERY: &[u8] = b"http://schemas.xmlsoap.org/ws/2005/04/discovery";
 /// The most Probes whose answers may still come.
 const MAX_PROBES: usize = 4096;
 /// The longest MessageID of a Probe that answers are looked for, in bytes. That of a UUID has 45.
@@ -57,6 +65,14 @@ const MAX_MESSAGE_ID: usize = 256;
 #[must_use]
 pub fn is_http(bytes: &[u8]) -> bool {
     bytes.len() > 8 && http::begins(bytes)
+}
+
+/// Whether a datagram that neither comes from the document's port nor goes there may be one of discovery: XML that names
+/// WS-Discovery near its begin.
+fn is_discovery(payload: &[u8]) -> bool {
+    let start = payload.get(..LOOKED_AT).unwrap_or(payload);
+    let xml = start.strip_prefix(b"\xef\xbb\xbf").unwrap_or(start).trim_ascii_start();
+    xml.starts_with(b"<") && xml.windows(WS_DISCOVERY.len()).any(|part| part == WS_DISCOVERY)
 }
 
 /// What was seen beside messages.
@@ -82,13 +98,34 @@ pub struct Decoder {
     heard: BTreeMap<u64, Ends>,
     clock: u64,
     budget: Budget,
-    /// The MessageIDs of Probes.
-    probes: HashMap<String, Answered>,
+    /// Probes by their MessageIDs.
+    probes: HashMap<String, Probe>,
     probe_order: VecDeque<String>,
     messages: u64,
     now: Nanoseconds,
     counters: Counters,
     tls_keys: KeyLog,
+    sealed: Vec<SealedConnection>,
+    /// Those that are not named.
+    sealed_more: u64,
+}
+
+/// A connection of TLS that could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SealedConnection {
+    /// Who opened it.
+    pub client: SocketAddr,
+    /// Who was called.
+    pub server: SocketAddr,
+    /// Why it could not be opened.
+    pub why: Sealed,
+}
+
+/// A Probe whose answers may still come.
+#[derive(Debug)]
+struct Probe {
+    asked: Answered,
+    is_answered: bool,
 }
 
 /// Both ends of a connection, the lower address first.
@@ -107,6 +144,8 @@ impl Default for Decoder {
             now: 0,
             counters: Counters::default(),
             tls_keys: KeyLog::default(),
+            sealed: Vec::new(),
+            sealed_more: 0,
         }
     }
 }
@@ -124,6 +163,12 @@ impl Decoder {
         self.counters
     }
 
+    /// The connections of TLS that have ended and could not be opened, the first ones by name, and how many more.
+    #[must_use]
+    pub fn sealed(&self) -> (&[SealedConnection], u64) {
+        (&self.sealed, self.sealed_more)
+    }
+
     /// Takes a key log of TLS ([`KeyLog`]): it has to come before the connections that it opens.
     pub fn tls_keys(&mut self, log: &[u8]) {
         self.tls_keys.add(log);
@@ -136,11 +181,11 @@ impl Decoder {
             Ok(Carried { source, destination, transport: Transport::Tcp(segment) }) => {
                 self.segment(source, destination, &segment, packet.comment, out);
             }
-            Ok(Carried { source, destination, transport: Transport::Udp(payload) }) => {
-                if source.port() == PORT || destination.port() == PORT {
+            Ok(Carried { source, destination, transport: Transport::Udp(payload, is_cut) }) => {
+                if source.port() == PORT || destination.port() == PORT || is_discovery(payload) {
                     let now = self.now;
                     let seen = Seen { began: now, ended: now, source, destination, over: Over::Udp };
-                    self.discovery(payload, Some(seen), packet.comment, out);
+                    self.discovery(payload, is_cut, Some(seen), packet.comment, out);
                 }
             }
             Err(Skipped::Fragment) => self.counters.fragments += 1,
@@ -151,31 +196,50 @@ impl Decoder {
 
     /// Takes a datagram of discovery.
     pub fn datagram(&mut self, payload: &[u8], seen: Option<Seen>, out: &mut impl FnMut(Event<'_>)) {
-        self.discovery(payload, seen, "", out);
+        self.discovery(payload, false, seen, "", out);
     }
 
-    fn discovery(&mut self, payload: &[u8], seen: Option<Seen>, comment: &str, out: &mut impl FnMut(Event<'_>)) {
-        let Some(tree) = dissect_datagram(payload) else { return };
+    fn discovery(
+        &mut self,
+        payload: &[u8],
+        is_cut: bool,
+        seen: Option<Seen>,
+        comment: &str,
+        out: &mut impl FnMut(Event<'_>),
+    ) {
+        let Some(mut tree) = dissect_datagram(payload) else { return };
+        if is_cut {
+            cut_off(&mut tree);
+        }
         let text = |name| tree.find(name).and_then(Node::text).map(str::to_owned);
-        let answers = text("RelatesTo").and_then(|id| self.probes.get(&id)).cloned();
-        let is_probe = tree.name == "Probe";
+        let answers = text("RelatesTo").and_then(|id| self.probes.get_mut(&id)).map(|probe| {
+            probe.is_answered = true;
+            probe.asked.clone()
+        });
+        let is_request = tree.name == "Probe";
         let id = text("MessageID").filter(|id| id.len() <= MAX_MESSAGE_ID);
         self.messages += 1;
         let number = self.messages;
-        let probe = Answered::new(number, &tree, seen);
-        let is_request = is_probe;
-        out(Event::Message(Message { number, seen, answers, is_request, is_cut: false, comment, tree }));
-        if let (true, Some(id)) = (is_probe, id)
+        let asked = Answered::new(number, &tree, seen);
+        out(Event::Message(Message { number, seen, answers, is_request, is_cut, comment, tree }));
+        if let (true, Some(id)) = (is_request, id)
             && !self.probes.contains_key(&id)
         {
-            if self.probe_order.len() == MAX_PROBES
-                && let Some(oldest) = self.probe_order.pop_front()
-            {
-                self.probes.remove(&oldest);
+            if self.probe_order.len() == MAX_PROBES {
+                self.forget_probe(out);
             }
             self.probe_order.push_back(id.clone());
-            self.probes.insert(id, probe);
+            self.probes.insert(id, Probe { asked, is_answered: false });
         }
+    }
+
+    /// Waits no longer for answers to the oldest Probe; returns whether there was one.
+    fn forget_probe(&mut self, out: &mut impl FnMut(Event<'_>)) -> bool {
+        let Some(id) = self.probe_order.pop_front() else { return false };
+        if let Some(Probe { asked, is_answered: false }) = self.probes.remove(&id) {
+            out(Event::Unanswered(asked));
+        }
+        true
     }
 
     /// Takes one side of an HTTP connection that came without packets.
@@ -215,6 +279,7 @@ impl Decoder {
         while let Some((_, ends)) = self.heard.pop_first() {
             self.close(ends, out);
         }
+        while self.forget_probe(out) {}
     }
 
     fn segment(
@@ -249,14 +314,13 @@ impl Decoder {
         let side = connection.side_of(source);
         let (messages, counters) = (&mut self.messages, &mut self.counters);
         let mut around = Around { now: self.now, budget: &mut self.budget, tls_keys: &self.tls_keys };
-        let mut hand_on = |found: Found<'_>, comment| number(found, comment, messages, out);
-        // Who sends on has had what it acknowledges.
-        if let Some(acknowledged) = segment.acknowledged.filter(|_| !segment.payload.is_empty()) {
-            let step = Step::Acknowledged(acknowledged);
-            reassemble(connection, 1 - side, &step, &mut around, counters, &mut |found| hand_on(found, ""));
+        let mut hand_on = |found: Found<'_>, comment: &str| number(found, comment, messages, out);
+        let next = Some((side, segment));
+        passing::release(connection, next, &mut around, counters, &mut hand_on);
+        if !connection.hold(side, segment, comment, &mut around) {
+            passing::take(connection, side, segment, comment, &mut around, counters, &mut hand_on);
         }
-        let step = Step::Segment(segment);
-        reassemble(connection, side, &step, &mut around, counters, &mut |found| hand_on(found, comment));
+        passing::release(connection, next, &mut around, counters, &mut hand_on);
         connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         if segment.rst {
             self.forget(ends, out);
@@ -278,71 +342,29 @@ impl Decoder {
         let Some((_, mut connection)) = self.connections.remove(&ends) else { return };
         let (messages, counters) = (&mut self.messages, &mut self.counters);
         let mut around = Around { now: self.now, budget: &mut self.budget, tls_keys: &self.tls_keys };
+        let mut hand_on = |found: Found<'_>, comment: &str| number(found, comment, messages, out);
+        passing::release(&mut connection, None, &mut around, counters, &mut hand_on);
         // Requests first, so that answers find them.
         for side in 0..2 {
-            reassemble(&mut connection, side, &Step::End, &mut around, counters, &mut |found| {
-                number(found, "", messages, out)
-            });
+            passing::end(&mut connection, side, &mut around, counters, &mut hand_on);
         }
         counters.unread_heads += connection.unread();
+        match connection.sealed() {
+            Some(sealed) if self.sealed.len() < MAX_SEALED => self.sealed.push(sealed),
+            sealed => self.sealed_more += u64::from(sealed.is_some()),
+        }
         connection.unpaired().into_iter().for_each(|asked| out(Event::Unpaired(asked)));
         connection.unanswered(around.budget).for_each(|asked| out(Event::Unanswered(asked)));
     }
 }
 
-/// What happens to a direction of a connection.
-enum Step<'a> {
-    Segment(&'a Segment<'a>),
-    Acknowledged(u32),
-    End,
-}
-
-/// Hands a step through the reassembly to the readers of HTTP.
-fn reassemble(
-    connection: &mut Connection,
-    side: usize,
-    step: &Step<'_>,
-    around: &mut Around<'_>,
-    counters: &mut Counters,
-    hand_on: &mut impl FnMut(Found<'_>) -> u64,
-) {
-    let Some(direction) = connection.direction(side) else { return };
-    let mut direction = std::mem::take(direction);
-    // The reader needs the budget for bodies while the reassembly has it for what waits.
-    let mut ready = Vec::new();
-    let mut collect = |piece: Piece<'_>| {
-        ready.push(match piece {
-            Piece::Data(data) => Ready::Data(data.to_vec()),
-            Piece::Gap(size) => Ready::Gap(size),
-            Piece::End => Ready::End,
-        });
-    };
-    match step {
-        Step::Segment(segment) => direction.segment(segment, around.budget, &mut collect),
-        Step::Acknowledged(sequence) => direction.acknowledged(*sequence, around.budget, &mut collect),
-        Step::End => direction.finish(around.budget, &mut collect),
-    }
-    if let Some(place) = connection.direction(side) {
-        *place = direction;
-    }
-    for piece in &ready {
-        let piece = match piece {
-            Ready::Data(data) => Piece::Data(data),
-            Ready::Gap(size) => {
-                counters.lost_bytes = counters.lost_bytes.saturating_add(*size);
-                Piece::Gap(*size)
-            }
-            Ready::End => Piece::End,
-        };
-        connection.piece(side, &piece, around, hand_on);
-    }
-}
-
-/// A [`Piece`] with bytes of its own.
-enum Ready {
-    Data(Vec<u8>),
-    Gap(u64),
-    End,
+/// Takes from a datagram without its end what was not read whole.
+fn cut_off(tree: &mut Tree<'_>) {
+    let end = tree.bytes.trim_ascii_end().len();
+    tree.fields.retain(|field| field.offset + field.size < end);
+    // The XML is not what is wrong.
+    tree.faults.clear();
+    connection::not_whole(tree, http::LOST);
 }
 
 /// Numbers a message and hands it on.

@@ -29,7 +29,8 @@ pub(super) struct Carried<'a> {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Transport<'a> {
     Tcp(Segment<'a>),
-    Udp(&'a [u8]),
+    /// A datagram, and whether its end was not captured.
+    Udp(&'a [u8], bool),
 }
 
 /// A TCP segment.
@@ -42,6 +43,8 @@ pub(super) struct Segment<'a> {
     pub(super) fin: bool,
     pub(super) rst: bool,
     pub(super) payload: &'a [u8],
+    /// How many bytes of the payload were not captured, at its end.
+    pub(super) missing: usize,
 }
 
 /// Why a packet carries nothing of interest.
@@ -57,17 +60,20 @@ pub(super) enum Skipped {
 
 pub(super) fn parse(link: i32, data: &[u8]) -> Result<Carried<'_>, Skipped> {
     let packet = slice(link, data)?;
-    let (source, destination, fragmented) = match &packet.net {
+    let (source, destination, carried, announced) = match &packet.net {
         Some(LaxNetSlice::Ipv4(ip)) => {
             let header = ip.header();
-            (IpAddr::V4(header.source_addr()), IpAddr::V4(header.destination_addr()), ip.payload().fragmented)
+            let announced = usize::from(header.total_len()).saturating_sub(header.slice().len());
+            (IpAddr::V4(header.source_addr()), IpAddr::V4(header.destination_addr()), ip.payload(), announced)
         }
         Some(LaxNetSlice::Ipv6(ip)) => {
             let header = ip.header();
-            (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()), ip.payload().fragmented)
+            let announced = usize::from(header.payload_length()).saturating_sub(ip.extensions().slice().len());
+            (IpAddr::V6(header.source_addr()), IpAddr::V6(header.destination_addr()), ip.payload(), announced)
         }
         _ => return Err(Skipped::Other),
     };
+    let missing = if carried.incomplete { announced.saturating_sub(carried.payload.len()) } else { 0 };
     let at = |source_port, destination_port, transport| Carried {
         source: SocketAddr::new(source, source_port),
         destination: SocketAddr::new(destination, destination_port),
@@ -82,13 +88,14 @@ pub(super) fn parse(link: i32, data: &[u8]) -> Result<Carried<'_>, Skipped> {
                 fin: tcp.fin(),
                 rst: tcp.rst(),
                 payload: tcp.payload(),
+                missing,
             };
             Ok(at(tcp.source_port(), tcp.destination_port(), Transport::Tcp(segment)))
         }
         Some(TransportSlice::Udp(udp)) => {
-            Ok(at(udp.source_port(), udp.destination_port(), Transport::Udp(udp.payload())))
+            Ok(at(udp.source_port(), udp.destination_port(), Transport::Udp(udp.payload(), missing > 0)))
         }
-        _ if fragmented => Err(Skipped::Fragment),
+        _ if carried.fragmented => Err(Skipped::Fragment),
         _ => Err(Skipped::Other),
     }
 }
@@ -144,7 +151,27 @@ mod tests {
         for (link, packet) in packets {
             let carried = parse(link, &packet).unwrap();
             assert_eq!(carried.destination.to_string(), "192.0.2.2:3702", "{link}");
-            assert!(matches!(carried.transport, Transport::Udp(b"payload")), "{link}");
+            assert!(matches!(carried.transport, Transport::Udp(b"payload", false)), "{link}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_captured_of_a_packet_is_known() {
+        let udp = udp_packet();
+        let cut = parse(101, &udp[..udp.len() - 3]).unwrap();
+        assert!(matches!(cut.transport, Transport::Udp(b"payl", true)), "{cut:?}");
+        let mut packets = [Vec::new(), Vec::new()];
+        let [v4, v6] = &mut packets;
+        etherparse::PacketBuilder::ipv4([1; 4], [2; 4], 1).tcp(1, 2, 3, 4).write(v4, b"payload").unwrap();
+        etherparse::PacketBuilder::ipv6([1; 16], [2; 16], 1).tcp(1, 2, 3, 4).write(v6, b"payload").unwrap();
+        for packet in packets {
+            for missing in 0..=7 {
+                // What an Ethernet frame has behind the packet is no part of it.
+                let padding: &[u8] = if missing == 0 { &[0; 9] } else { &[] };
+                let frame = [&packet[..packet.len() - missing], padding].concat();
+                let Transport::Tcp(segment) = parse(101, &frame).unwrap().transport else { panic!("{missing}") };
+                assert_eq!((segment.payload.len(), segment.missing), (7 - missing, missing));
+            }
         }
     }
 

@@ -14,7 +14,7 @@ pub(super) const MAX_ASKED: usize = 64;
 #[derive(Debug, Clone)]
 pub(super) struct Asked {
     /// Which of the connection's requests it is.
-    id: u64,
+    pub(super) id: u64,
     pub(super) is_head: bool,
     /// The path of a POST to one of the protocols' paths, which are short.
     pub(super) path: Option<Box<str>>,
@@ -31,13 +31,15 @@ pub(super) struct Pending {
     side: Option<usize>,
     /// Requests that are outstanding and cannot be paired; none where all can.
     astray: Option<u64>,
+    /// A request whose answer began before it was whole: which one, and what was handed on of it since.
+    overtaken: Option<(u64, Option<Answered>)>,
     /// What was handed on of requests that cannot be paired, until somebody is told.
     unpaired: Vec<Answered>,
 }
 
 impl Pending {
     pub(super) fn new() -> Self {
-        Self { asked: VecDeque::new(), requests: 0, side: None, astray: None, unpaired: Vec::new() }
+        Self { asked: VecDeque::new(), requests: 0, side: None, astray: None, overtaken: None, unpaired: Vec::new() }
     }
 
     /// A side asks. Returns the number of the request in this connection.
@@ -59,17 +61,35 @@ impl Pending {
 
     /// A request was handed on.
     pub(super) fn shown(&mut self, id: u64, shown: Answered) {
-        match self.asked.iter_mut().find(|asked| asked.id == id) {
-            Some(asked) => asked.shown = Some(shown),
-            None => self.unpaired.push(shown),
+        match (self.asked.iter_mut().find(|asked| asked.id == id), &mut self.overtaken) {
+            (Some(asked), _) => asked.shown = Some(shown),
+            (None, Some((overtaken, place))) if *overtaken == id => *place = Some(shown),
+            _ => self.unpaired.push(shown),
         }
+    }
+
+    /// What was handed on of a request since its answer began.
+    pub(super) fn shown_since(&mut self, id: u64) -> Option<Answered> {
+        self.overtaken.take_if(|(overtaken, shown)| *overtaken == id && shown.is_some())?.1
+    }
+
+    /// The answer to a request is given up.
+    pub(super) fn give_up(&mut self, asked: Asked) {
+        let shown = asked.shown.or_else(|| self.shown_since(asked.id));
+        self.unpaired.extend(shown);
     }
 
     /// An answer begins: the request that it belongs to, where that is certain.
     pub(super) fn answer(&mut self) -> Option<Asked> {
-        let Some(outstanding) = self.astray else { return self.asked.pop_front() };
-        self.astray = Some(outstanding.saturating_sub(1)).filter(|left| *left > 0);
-        None
+        if let Some(outstanding) = self.astray {
+            self.astray = Some(outstanding.saturating_sub(1)).filter(|left| *left > 0);
+            return None;
+        }
+        let asked = self.asked.pop_front()?;
+        if asked.shown.is_none() {
+            self.overtaken = Some((asked.id, None));
+        }
+        Some(asked)
     }
 
     /// The place in what a side says was lost: requests or answers may be missing.
@@ -106,7 +126,8 @@ impl Pending {
 
     /// The memory that it takes.
     pub(super) fn held(&self) -> usize {
-        self.asked.iter().map(Asked::held).sum()
+        let overtaken = self.overtaken.iter().filter_map(|(_, shown)| shown.as_ref());
+        self.asked.iter().map(Asked::held).sum::<usize>() + overtaken.map(|shown| shown.what.capacity()).sum::<usize>()
     }
 }
 

@@ -19,7 +19,10 @@ const MAX_HOSTS: usize = 65_536;
 pub struct Asking {
     /// The number of the request among all messages; none where it was not seen.
     pub request_number: Option<u64>,
-    /// When the request began, in seconds since 1970.
+    /// When the request began, or the answer to one that was not seen.
+    #[serde(skip)]
+    pub began: Option<Nanoseconds>,
+    /// The same in seconds since 1970.
     pub time: Option<String>,
     /// Who asked.
     pub client: Option<String>,
@@ -75,43 +78,44 @@ impl Summary {
         match event {
             Event::Message(message) => {
                 let tree = &message.tree;
+                let is_answer = message.answers.is_some() || is_answer(tree.name);
                 if let Some(seen) = message.seen {
-                    let is_block = tree.name == "MSG_BLK";
-                    let size = tree.integer("SizeOfBlock").unwrap_or(0);
-                    let is_answer = message.answers.is_some() || is_answer(tree.name);
+                    // What is not whole is nothing but cut off.
+                    let block = (tree.name == "MSG_BLK" && !message.is_cut).then(|| tree.bytes("Block")).flatten();
+                    let size = block.map(|block| block.len() as u64);
                     let host = self.host(seen.source.ip());
                     host.malformed += u64::from(!message.is_cut && !tree.is_whole());
                     host.cut_off += u64::from(message.is_cut);
-                    host.blocks_sent += u64::from(is_block && size > 0);
-                    host.blocks_not_held += u64::from(is_block && size == 0);
-                    host.block_bytes_sent = host.block_bytes_sent.saturating_add(if is_block { size } else { 0 });
+                    host.blocks_sent += u64::from(size.is_some_and(|size| size > 0));
+                    host.blocks_not_held += u64::from(size == Some(0));
+                    host.block_bytes_sent = host.block_bytes_sent.saturating_add(size.unwrap_or(0));
                     host.blocks_right += u64::from(verdict == Some(Verdict::Right));
                     host.blocks_wrong += u64::from(verdict == Some(Verdict::Wrong));
                     // Content information comes with the head that is the answer.
                     host.answered += u64::from(is_answer && tree.protocol != "MS-PCCRC");
                     host.asked += u64::from(!is_answer);
                 }
-                let is_answer = message.answers.is_some() || is_answer(tree.name);
                 // Content information follows its head, and is the answer.
                 let coding = tree.find("Content-Encoding").and_then(Node::text).unwrap_or_default();
-                (is_answer && !coding.contains(CONTENT_CODING)).then(|| {
-                    let mut result = what(tree);
-                    if let Some(verdict) = verdict {
-                        result = format!("{result}, {}", verdict.as_str());
-                    }
-                    if message.is_cut {
-                        result.push_str(", cut off");
-                    } else if !tree.is_whole() {
-                        result.push_str(", malformed");
-                    }
-                    asking(message.answers.as_ref(), message.seen, Some(tree.name), result)
-                })
+                if is_answer && !coding.contains(CONTENT_CODING) {
+                    let state = match message.is_cut {
+                        true => Some("cut off"),
+                        false => (!tree.is_whole()).then_some("malformed"),
+                    };
+                    let words =
+                        [what(tree), verdict.map_or("", Verdict::as_str).to_owned(), state.unwrap_or("").to_owned()];
+                    let words = words.into_iter().filter(|word| !word.is_empty());
+                    let result = Vec::from_iter(words).join(", ");
+                    return Some(asking(message.answers.as_ref(), message.seen, Some(tree.name), result));
+                }
+                // A request that came alone: nothing will follow it.
+                let is_alone = message.seen.is_none() && REQUESTS.contains(&tree.name);
+                is_alone.then(|| asking(Some(&Answered::new(message.number, tree, None)), None, None, no_answer()))
             }
             Event::Unanswered(asked) => {
-                if let Some(seen) = asked.seen {
-                    self.host(seen.source.ip()).unanswered += 1;
-                }
-                Some(asking(Some(asked), None, None, "no answer".to_owned()))
+                // That it came alone was said of one that nobody sent.
+                self.host(asked.seen?.source.ip()).unanswered += 1;
+                Some(asking(Some(asked), None, None, no_answer()))
             }
             Event::Unpaired(asked) => Some(asking(Some(asked), None, None, "answer not known".to_owned())),
         }
@@ -131,6 +135,18 @@ impl Summary {
     }
 }
 
+const REQUESTS: [&str; 9] = [
+    "MSG_NEGO_REQ",
+    "MSG_GETBLKLIST",
+    "MSG_GETBLKS",
+    "MSG_GETSEGLIST",
+    "INITIAL_OFFER_MESSAGE",
+    "SEGMENT_INFO_MESSAGE",
+    "BATCHED_OFFER_MESSAGE",
+    "Probe",
+    "request",
+];
+
 fn is_answer(name: &str) -> bool {
     const ANSWERS: [&str; 8] = [
         "MSG_NEGO_RESP",
@@ -145,13 +161,19 @@ fn is_answer(name: &str) -> bool {
     ANSWERS.contains(&name) || name.starts_with("CONTENT_INFORMATION")
 }
 
+fn no_answer() -> String {
+    "no answer seen".to_owned()
+}
+
 fn asking(asked: Option<&Answered>, answered: Option<Seen>, answer: Option<&'static str>, result: String) -> Asking {
     let request = asked.and_then(|asked| asked.seen);
     let address = |address: std::net::SocketAddr| Some(address.to_string());
     let took = request.zip(answered).map(|(request, answer)| seconds(answer.ended.saturating_sub(request.began)));
+    let began = request.or(answered).map(|seen| seen.began);
     Asking {
         request_number: asked.map(|asked| asked.number),
-        time: request.or(answered).map(|seen| seconds(seen.began)),
+        began,
+        time: began.map(seconds),
         client: request.map(|seen| seen.source).or(answered.map(|seen| seen.destination)).and_then(address),
         server: answered.map(|seen| seen.source).or(request.map(|seen| seen.destination)).and_then(address),
         request: asked.map(|asked| asked.name),

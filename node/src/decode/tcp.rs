@@ -91,7 +91,8 @@ impl Direction {
         // Which of the two readings of a sequence number is meant, the nearer one says.
         let distance = sequence.wrapping_sub(next as u32) as i32;
         let start = next.saturating_add_signed(distance.into());
-        let end = start + segment.payload.len() as u64;
+        let captured = start + segment.payload.len() as u64;
+        let end = captured + segment.missing as u64;
         if segment.fin {
             self.end = Some(end);
         }
@@ -101,16 +102,24 @@ impl Direction {
             self.hand_on(start, segment.payload, out);
             self.drain(budget, out);
         }
+        // Who captures packets without their ends does so with all of them: nothing more will come.
+        if self.next == Some(captured) {
+            self.jump(end, out);
+            self.drain(budget, out);
+        }
         self.end_if_due(out);
+    }
+
+    /// Whether bytes before `sequence` have not been there yet.
+    pub(super) fn lacks(&self, sequence: u32) -> bool {
+        let distance = |next: u64| sequence.wrapping_sub(next as u32) as i32;
+        self.next.is_some_and(|next| !self.ended && (1..MAX_LOST).contains(&distance(next)))
     }
 
     /// The receiver has had every byte before `sequence`: what is not there by now was not captured.
     pub(super) fn acknowledged(&mut self, sequence: u32, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
-        let Some(next) = self.next.filter(|_| !self.ended) else { return };
+        let Some(next) = self.next.filter(|_| self.lacks(sequence)) else { return };
         let distance = sequence.wrapping_sub(next as u32) as i32;
-        if !(1..MAX_LOST).contains(&distance) {
-            return;
-        }
         let due = next.saturating_add_signed(distance.into());
         while self.waiting.first_key_value().is_some_and(|(start, _)| *start < due) {
             self.skip(budget, out);
@@ -228,7 +237,7 @@ mod tests {
         }
 
         fn flags(&mut self, sequence: u32, payload: &[u8], syn: bool, fin: bool) -> &mut Self {
-            let segment = Segment { sequence, acknowledged: None, syn, fin, rst: false, payload };
+            let segment = Segment { syn, fin, ..segment(sequence, payload) };
             let out = &mut self.out;
             self.direction.segment(&segment, &mut self.budget, &mut |piece| note(out, &piece));
             self
@@ -244,6 +253,10 @@ mod tests {
             assert_eq!(self.budget.0, 1 << 22, "everything was given back");
             &self.out
         }
+    }
+
+    fn segment(sequence: u32, payload: &[u8]) -> Segment<'_> {
+        Segment { sequence, acknowledged: None, syn: false, fin: false, rst: false, payload, missing: 0 }
     }
 
     fn note(out: &mut Vec<String>, piece: &Piece<'_>) {
@@ -289,6 +302,16 @@ mod tests {
         assert_eq!(stream.out, ["a", "gap 9", "b", "gap 1"]);
         stream.data(112, b"c");
         assert_eq!(stream.finish(), ["a", "gap 9", "b", "gap 1", "c", "end"]);
+    }
+
+    #[test]
+    fn what_a_packet_lacks_at_its_end_is_a_gap_and_its_sender_ends_behind_it() {
+        let mut stream = Stream::new();
+        let cut = Segment { missing: 3, fin: true, ..segment(101, b"b") };
+        stream.data(100, b"a");
+        let out = &mut stream.out;
+        stream.direction.segment(&cut, &mut stream.budget, &mut |piece| note(out, &piece));
+        assert_eq!(stream.out, ["a", "b", "gap 3", "end"]);
     }
 
     #[test]

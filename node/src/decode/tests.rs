@@ -256,11 +256,64 @@ fn answers_are_not_paired_where_a_request_among_several_was_not_captured() {
         let pairs: Vec<_> =
             said.messages.iter().filter_map(|(number, _, answers)| answers.map(|to| (to, *number))).collect();
         assert_eq!(pairs, [], "{lost}");
+        asks.acknowledged = answers.next;
         said.packet(&asks.say(GET));
         said.packet(&answers.say(HEAD));
         assert_eq!(said.messages.last(), Some(&(7, "response", Some(6))), "{lost}");
         said.finish();
         assert_eq!((said.unpaired.len(), said.unanswered.len()), (2, 0), "{lost}");
+    }
+}
+
+#[test]
+fn an_answer_that_was_captured_before_its_request_is_paired_with_it() {
+    for (count, behind) in [(1, 1), (2, 1), (5, 3)] {
+        let (mut said, [mut asks, mut answers]) = (Said::default(), Sender::pair(0));
+        said.packet(&asks.at(0, b"", "S"));
+        for _ in 0..3 {
+            let requests: Vec<_> = (0..count).map(|_| asks.say(GET)).collect();
+            answers.acknowledged = asks.next;
+            let answered: Vec<_> = (0..count).map(|_| answers.say(HEAD)).collect();
+            asks.acknowledged = answers.next;
+            let (in_time, late) = requests.split_at(count - behind);
+            in_time.iter().chain(&answered).chain(late).for_each(|packet| said.packet(packet));
+        }
+        said.finish();
+        let pairs: Vec<_> = said.messages.iter().map(|(_, name, answers)| (*name, answers.is_some())).collect();
+        let round = [vec![("request", false); count], vec![("response", true); count]].concat();
+        assert_eq!(pairs, round.repeat(3), "{count} {behind}");
+        assert_eq!(said.decoder.counters().lost_bytes, 0);
+        assert!(said.decoder.budget == Budget::new(MAX_HELD));
+    }
+}
+
+#[test]
+fn an_answer_does_not_wait_for_ever_for_a_request_that_was_not_captured() {
+    // Until the client goes on, the server has sent much, time has passed, or the capture ends.
+    for case in 0..4 {
+        let (mut said, [mut asks, mut answers]) = (Said::default(), Sender::pair(0));
+        said.packet(&asks.at(0, b"", "S"));
+        let _lost = asks.say(GET);
+        answers.acknowledged = asks.next;
+        said.packet(&answers.say(HEAD));
+        assert_eq!(said.messages.len(), 0, "{case}");
+        asks.acknowledged = answers.next;
+        match case {
+            0 => said.packet(&asks.say(GET)),
+            1 => (0..20).for_each(|_| said.packet(&answers.say(HEAD))),
+            2 => {
+                let data = answers.at(answers.next, b"", "A");
+                let late = Packet { number: 1, time: 200_000_000, link: 101, data: &data, comment: "" };
+                let mut decoder = std::mem::take(&mut said.decoder);
+                decoder.packet(&late, &mut |event| said.note(event));
+                said.decoder = decoder;
+            }
+            _ => said.finish(),
+        }
+        assert_eq!(said.messages.first(), Some(&(1, "response", None)), "{case}");
+        assert_eq!(said.decoder.counters().lost_bytes, GET.len() as u64, "{case}");
+        said.finish();
+        assert!(said.decoder.budget == Budget::new(MAX_HELD));
     }
 }
 

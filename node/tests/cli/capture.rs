@@ -219,7 +219,11 @@ async fn words_that_mean_nothing_are_refused() {
     let (home, _daemon, _) = hosted_cache();
     home.peerdist(&["capture", "--protocol", "everything"]).error(2);
     home.peerdist(&["capture", "--seconds", "0"]).error(2);
-    for query in ["protocol=everything", "seconds=x", "nonsense=1"] {
+    for snaplen in ["0", "262145", "9999999"] {
+        let error = home.peerdist(&["capture", "--snaplen", snaplen]).error(2);
+        assert!(error.contains("1..=262144"), "{error}");
+    }
+    for query in ["protocol=everything", "seconds=x", "snaplen=0", "snaplen=262145", "nonsense=1"] {
         let refused = home.admin().capture(query).await.unwrap_err();
         assert!(matches!(refused, ClientError::Refused { error: ErrorCode::BadRequest, .. }), "{query}: {refused}");
     }

@@ -251,7 +251,9 @@ fn every_answer_is_as_described() {
     assert_eq!(status["discovery"]["interfaces"][0]["name"], "lo");
     client.admin("GET", "/metrics", "");
     client.admin("GET", "/v1/capture", "?count=0");
-    assert_eq!(client.admin("GET", "/v1/capture", "?protocol=all")["error"], "bad_request");
+    for wrong in ["?protocol=all", "?snaplen=0", "?snaplen=262145"] {
+        assert_eq!(client.admin("GET", "/v1/capture", wrong)["error"], "bad_request", "{wrong}");
+    }
     client.admin("GET", "/v1/openapi.json", "");
     assert_eq!(client.admin("GET", "/v1/features", "")["features"][0]["name"], "PeerDist");
     let admin = client.home.admin_socket();

@@ -46,7 +46,10 @@ pub fn dissect_datagram(payload: &[u8]) -> Option<Tree<'_>> {
     }
     let mut fields = Vec::new();
     if let Ok(text) = std::str::from_utf8(payload) {
-        walk(text, &mut fields);
+        // The reader counts from behind a byte order mark.
+        let xml = text.strip_prefix('\u{feff}').unwrap_or(text);
+        walk(xml, &mut fields);
+        fields.iter_mut().for_each(|field| field.offset += text.len() - xml.len());
     }
     let text = |name: &str| fields.iter().find(|field| field.name == name).and_then(Node::text).unwrap_or_default();
     let (name, section) = match text("Action").rsplit('/').next() {

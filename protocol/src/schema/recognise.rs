@@ -47,7 +47,8 @@ pub fn request_at(path: &str, body: &[u8]) -> Option<&'static Structure> {
     }
     let known = || offer_type(body);
     Some(match Version::of_path(path)? {
-        Version::V1 if known() == Some(2) => &SEGMENT_INFO_MESSAGE,
+        // At the path of version 2.0 it has no business, but a segment secret.
+        Version::V1 | Version::V2 if known() == Some(2) => &SEGMENT_INFO_MESSAGE,
         Version::V1 => &INITIAL_OFFER_MESSAGE,
         Version::V2 => &BATCHED_OFFER_MESSAGE,
     })

@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use hyper::Uri;
 use peerdist_protocol::content::{SegmentId, SegmentSecret};
 use peerdist_protocol::schema::Form;
-use peerdist_tap::Protocol;
+use peerdist_tap::{MAX_SNAP_LENGTH, Protocol};
 
 /// The arguments of `peerdist decode`.
 #[derive(Debug, Args)]
@@ -207,7 +207,7 @@ pub struct CaptureArguments {
     #[arg(long, value_enum, value_name = "NAME")]
     pub protocol: Vec<CapturedProtocol>,
     /// The most bytes of a message that are kept, its HTTP head included.
-    #[arg(long, value_name = "BYTES")]
+    #[arg(long, value_name = "BYTES", value_parser = clap::value_parser!(u64).range(1..=MAX_SNAP_LENGTH as u64))]
     pub snaplen: Option<u64>,
 }
 

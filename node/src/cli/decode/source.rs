@@ -11,7 +11,7 @@ use peerdist_protocol::schema::{Form, recognise};
 use super::super::Failure;
 use super::super::args::DecodedForm;
 use super::unreadable;
-use crate::decode::{Captured, Counters, Decoder, End, Event, is_capture, is_http, packets};
+use crate::decode::{Captured, Counters, Decoder, End, Event, SealedConnection, is_capture, is_http, packets};
 
 /// How much of a file says whether it is a capture: no more, since one that grows may have no more yet.
 const START: usize = 4;
@@ -26,6 +26,8 @@ pub(in crate::cli) struct Read {
     pub(in crate::cli) unknown_interface: u64,
     pub(in crate::cli) damage: Option<&'static str>,
     pub(in crate::cli) counters: Counters,
+    /// The first connections of TLS that could not be opened, and how many more.
+    pub(in crate::cli) sealed: (Vec<SealedConnection>, u64),
 }
 
 /// Decodes a file; `-` is standard input. `tls_keys` is a key log. `out` says whether it wants more.
@@ -77,7 +79,9 @@ fn capture(
             Err(unreadable(path, &format!("it begins like a capture, but {}", damage.unwrap_or_default())))
         }
         End { packets, unknown_interface, damage, .. } => {
-            Ok(Read { packets, unknown_interface, damage, counters: decoder.counters() })
+            let (named, more) = decoder.sealed();
+            let sealed = (named.to_vec(), more);
+            Ok(Read { packets, unknown_interface, damage, counters: decoder.counters(), sealed })
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 
 use peerdist_protocol::schema::{Kind, Node, REST, Shown, Value, version_text};
+use time::OffsetDateTime;
 
 use super::super::args::ShownArguments;
 use super::super::printable::printable;
@@ -35,6 +36,9 @@ pub(super) fn message(
     let what = what(tree);
     if !what.is_empty() {
         let _ = write!(line, ", {}", printable(&what));
+    }
+    if message.is_cut {
+        line.push_str(", cut off");
     }
     if let Some(answered) = answers {
         let _ = write!(line, ", to #{}", answered.number);
@@ -129,20 +133,40 @@ fn time_of_day(nanoseconds: u64) -> String {
     format!("{:02}:{:02}:{:02}.{micros:06}", seconds / 3600, seconds / 60 % 60, seconds % 60)
 }
 
+/// Day and time of day in UTC.
+fn day_and_time(nanoseconds: u64) -> String {
+    let time = OffsetDateTime::UNIX_EPOCH + std::time::Duration::from_nanos(nanoseconds);
+    format!("{} {}Z", time.date(), time_of_day(nanoseconds))
+}
+
 pub(super) fn asking(to: &mut dyn Write, asking: &Asking) -> io::Result<()> {
-    let some = |text: &Option<String>| text.clone().unwrap_or_else(|| "?".to_owned());
-    let took = asking.took.as_ref().map(|took| format!(", {took} s")).unwrap_or_default();
-    writeln!(
-        to,
-        "{}  {} asks {}: {} {} -> {} {}{took}",
-        some(&asking.time),
-        some(&asking.client),
-        some(&asking.server),
-        asking.request.unwrap_or("?"),
-        printable(&asking.what),
-        asking.answer.unwrap_or("nothing"),
-        printable(&asking.result),
-    )
+    let words = |name: &'static str, text: &str| match text {
+        "" => name.to_owned(),
+        text => format!("{name} {}", printable(text)),
+    };
+    let request = asking.request.map(|name| words(name, &asking.what));
+    let answer = match asking.answer {
+        Some(name) => words(name, &asking.result),
+        None => printable(&asking.result),
+    };
+    let mut line = String::new();
+    if let Some(began) = asking.began {
+        let _ = write!(line, "{}  ", day_and_time(began));
+    }
+    match (&asking.client, &asking.server) {
+        (Some(client), Some(server)) => {
+            let _ = write!(line, "{client} asks {server}: ");
+            line.push_str(request.as_deref().unwrap_or("a request that was not seen"));
+            line.push_str(" -> ");
+        }
+        // A message that came alone.
+        _ => line.extend(request.map(|request| request + " -> ")),
+    }
+    line.push_str(&answer);
+    if let Some(took) = &asking.took {
+        let _ = write!(line, ", {took} s");
+    }
+    writeln!(to, "{line}")
 }
 
 pub(super) fn hosts(to: &mut dyn Write, summary: &Summary) -> io::Result<()> {

@@ -106,6 +106,26 @@ fn heads_that_http_does_not_allow_are_read_as_far_as_they_go() {
 }
 
 #[test]
+fn nothing_but_blanks_and_tabs_stands_around_numbers_and_names() {
+    let head = |header: &str| format!("POST / HTTP/1.1\r\n{header}\r\n\r\n");
+    let good = ["Content-Length: \t3 ", "Content-Length:3", "Transfer-Encoding:\tchunked , x"];
+    for header in good {
+        let body = if header.starts_with('C') { "abc" } else { "\t3 ;x\r\nabc\r\n0\r\n\r\n" };
+        let received = read(&[Piece::Data((head(header) + body).as_bytes())]);
+        assert_eq!(bodies(&received), [("abc", false)], "{header:?}");
+    }
+    for blank in ["\u{a0}", "\u{2003}", "\u{b}", "\u{c}", "\u{85}", "+"] {
+        for header in [format!("Content-Length:{blank}3"), format!("Transfer-Encoding: {blank}chunked")] {
+            // No body is announced.
+            let received = read(&[Piece::Data(head(&header).as_bytes())]);
+            assert_eq!(bodies(&received), [("", false)], "{header:?}");
+        }
+        let text = head("Transfer-Encoding: chunked") + blank + "3\r\nabc\r\n0\r\n\r\n";
+        assert_eq!(bodies(&read(&[Piece::Data(text.as_bytes())])), [("", true)], "{blank:?}");
+    }
+}
+
+#[test]
 fn heads_that_cannot_be_read_are_counted_and_other_protocols_are_not() {
     let mut reader = Reader::<()>::default();
     let long = format!("GET / HTTP/1.1\r\nX: {}\r\n\r\n", "a".repeat(MAX_HEAD));

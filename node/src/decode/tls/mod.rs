@@ -6,6 +6,8 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
+use std::fmt;
+
 pub use keys::KeyLog;
 use keys::{Cipher, Random, Suite};
 
@@ -39,14 +41,45 @@ const RETRY: Random = [
     0x16, 0x7a, 0xbb, 0x8c, 0x5e, 0x07, 0x9e, 0x09, 0xe2, 0xc8, 0xa8, 0x33, 0x9c,
 ];
 
-/// Whether the first bytes of a connection are a record with a message of the handshake.
+/// Whether the first bytes of a connection are a record with a message of the handshake, or with data where that was
+/// not captured.
 pub(super) fn begins(bytes: &[u8]) -> bool {
-    matches!(bytes, [content::HANDSHAKE, 3, 0..=4, ..])
+    matches!(bytes, [content::HANDSHAKE | content::APPLICATION_DATA, 3, 0..=4, ..])
 }
 
 /// Whether bytes are too few to say so.
 pub(super) fn may_begin(bytes: &[u8]) -> bool {
-    matches!(bytes, [] | [content::HANDSHAKE] | [content::HANDSHAKE, 3])
+    matches!(
+        bytes,
+        [] | [content::HANDSHAKE | content::APPLICATION_DATA] | [content::HANDSHAKE | content::APPLICATION_DATA, 3]
+    )
+}
+
+/// Why a connection could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sealed {
+    /// The key log does not have its keys.
+    NoKeys,
+    /// The key log has others, or bytes of it are damaged.
+    WrongKeys,
+    /// Nothing of this cipher suite is opened.
+    Suite(u16),
+    /// What says which keys are due is not there.
+    NoHandshake,
+}
+
+impl fmt::Display for Sealed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoKeys => f.write_str("its keys are missing (--tls-keys)"),
+            Self::WrongKeys => f.write_str("its keys do not open it"),
+            Self::Suite(number) => write!(
+                f,
+                "its cipher suite 0x{number:04X} is not one of those that are opened, which have GCM or ChaCha20-Poly1305"
+            ),
+            Self::NoHandshake => f.write_str("its handshake was not captured"),
+        }
+    }
 }
 
 /// A connection of TLS. It is given up where bytes are missing, or where there is no key.
@@ -57,6 +90,7 @@ pub(super) struct Session {
     client_random: Option<Random>,
     sides: [Side; 2],
     is_lost: bool,
+    sealed: Option<Sealed>,
 }
 
 #[derive(Debug, Default)]
@@ -81,7 +115,13 @@ struct Messages {
 impl Session {
     /// `side` has sent the first bytes.
     pub(super) fn new(side: usize) -> Self {
-        Self { client: side, client_random: None, sides: [Side::default(), Side::default()], is_lost: false }
+        let sides = [Side::default(), Side::default()];
+        Self { client: side, client_random: None, sides, is_lost: false, sealed: None }
+    }
+
+    /// Which side is the client's, and why nothing could be opened, or no more.
+    pub(super) fn sealed(&self) -> Option<(usize, Sealed)> {
+        self.sealed.map(|why| (self.client, why))
     }
 
     /// Bytes of a side's stream are missing, or there are no more: nothing after them can be opened.
@@ -147,11 +187,17 @@ impl Session {
             return Some(());
         }
         let plain: &[u8] = match &mut state.cipher {
-            None if kind == content::APPLICATION_DATA => return None,
+            None if kind == content::APPLICATION_DATA => {
+                self.sealed = Some(Sealed::NoHandshake);
+                return None;
+            }
             None => body,
             Some(_) if kind == content::ALERT && body.len() == 2 => return Some(()),
             Some(cipher) => {
-                let opened = cipher.open(header, body)?;
+                let Some(opened) = cipher.open(header, body) else {
+                    self.sealed = Some(Sealed::WrongKeys);
+                    return None;
+                };
                 if cipher.is_1_3() {
                     // The real type is the last byte that is not zero.
                     let at = opened.iter().rposition(|byte| *byte != 0)?;
@@ -190,8 +236,12 @@ impl Session {
                     return Some(());
                 }
                 let id = usize::from(*body.get(34)?);
-                let suite = Suite::of(u16::from_be_bytes(body.get(35 + id..)?.first_chunk().copied()?))?;
+                let number = u16::from_be_bytes(body.get(35 + id..)?.first_chunk().copied()?);
+                self.sealed = Some(Sealed::Suite(number));
+                let suite = Suite::of(number)?;
+                self.sealed = Some(Sealed::NoHandshake);
                 let client_random = self.client_random?;
+                self.sealed = Some(Sealed::NoKeys);
                 let secrets = keys.of(&client_random)?;
                 for (number, side) in self.sides.iter_mut().enumerate() {
                     let role = usize::from(number != self.client);
@@ -201,6 +251,7 @@ impl Session {
                     }
                     side.next = Some(next);
                 }
+                self.sealed = None;
             }
             handshake::FINISHED => {
                 let side = self.sides.get_mut(side)?;

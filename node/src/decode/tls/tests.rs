@@ -140,6 +140,44 @@ fn without_the_right_keys_nothing_is_read() {
     assert_eq!(open(&recorded, &wrong, 100), [b"", b""]);
 }
 
+/// Why a session does not open it.
+fn why(recorded: &Recorded, log: &str) -> Option<Sealed> {
+    let (mut session, mut keys, mut budget) = (Session::new(0), KeyLog::default(), Budget::new(BUDGET));
+    keys.add(log.as_bytes());
+    for (side, bytes) in &recorded.sent {
+        session.data(*side, bytes, &keys, &mut budget, &mut |_| {});
+    }
+    session.lose(&mut budget);
+    session.sealed().map(|(client, why)| {
+        assert_eq!(client, 0);
+        why
+    })
+}
+
+#[test]
+fn it_is_said_why_a_connection_is_not_opened() {
+    for suite in ALL_CIPHER_SUITES {
+        let mut recorded = record(*suite, &[(0, b"question"), (1, b"answer")]);
+        let log = recorded.log.clone();
+        assert_eq!(why(&recorded, &log), None, "{suite:?}");
+        assert_eq!(why(&recorded, ""), Some(Sealed::NoKeys), "{suite:?}");
+        // A secret that is not the one.
+        let secret = log.lines().map(|line| line.rsplit(' ').next().unwrap()).next().unwrap();
+        let zeros = log.replace(secret, &"0".repeat(secret.len()));
+        assert_eq!(why(&recorded, &zeros), Some(Sealed::WrongKeys), "{suite:?}");
+        // Behind the records' header and that of the ServerHello are version, random bytes and a session id.
+        let (_, hello) = recorded.sent.iter_mut().find(|(side, _)| *side == 1).unwrap();
+        let at = 5 + 4 + 2 + 32 + 1 + usize::from(hello[5 + 4 + 2 + 32]);
+        hello[at..at + 2].copy_from_slice(&[0xC0, 0x28]);
+        assert_eq!(why(&recorded, &log), Some(Sealed::Suite(0xC028)), "{suite:?}");
+        recorded.sent.retain(|(_, bytes)| bytes.first() == Some(&content::APPLICATION_DATA));
+        if recorded.sent.iter().all(|(side, _)| *side == 0) {
+            continue;
+        }
+        assert_eq!(why(&recorded, &log), Some(Sealed::NoHandshake), "{suite:?}");
+    }
+}
+
 #[test]
 fn secrets_are_not_printed() {
     let recorded = record(ALL_CIPHER_SUITES[0], &[]);
