@@ -185,11 +185,11 @@ fn blocks(tree: &Tree<'_>) -> Option<String> {
     let number = |range: &Node<'_>, name| range.child(name).and_then(Node::integer).unwrap_or(0);
     let total: u64 = ranges.iter().map(|range| number(range, "Count")).fold(0, u64::saturating_add);
     Some(match ranges {
-        [] => "no blocks".to_owned(),
+        _ if total == 0 => "no blocks".to_owned(),
         [range] if total == 1 => format!("block {}", number(range, "Index")),
         [range] => {
             let first = number(range, "Index");
-            format!("blocks {first} to {}", first.saturating_add(total).saturating_sub(1))
+            format!("blocks {first} to {}", first.saturating_add(total - 1))
         }
         _ => format!("{} in {} ranges", plural(usize::try_from(total).unwrap_or(usize::MAX), "block"), ranges.len()),
     })

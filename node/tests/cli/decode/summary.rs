@@ -61,12 +61,17 @@ fn a_message_that_came_alone_has_a_line_without_hosts() {
     for bytes in [request.clone(), post(PATH, &request)] {
         assert_eq!(line(&bytes), format!("MSG_GETBLKS segment {id}.. block 0 -> no answer seen"));
     }
+    // The last word but one is the Count of its range.
+    let mut none = request;
+    let count = none.len() - 8;
+    none[count..count + 4].fill(0);
+    assert_eq!(line(&none), format!("MSG_GETBLKS segment {id}.. no blocks -> no answer seen"));
     assert_eq!(line(&[0, 0, 0, 1, 1]), "RESPONSE_MESSAGE INTERESTED");
     assert_eq!(line(&content.information), "CONTENT_INFORMATION_2.0 2 segments");
     let expected = "Probe -> no answer seen";
     let probe = line(&vector("pccrd/probe_v1.xml"));
     assert!(probe.starts_with("Probe segment ") && probe.ends_with(&expected[5..]), "{probe}");
-    assert_eq!(objects(&request, &["--summary"])[0]["result"], "no answer seen");
+    assert_eq!(objects(&none, &["--summary"])[0]["result"], "no answer seen");
 }
 
 #[test]
