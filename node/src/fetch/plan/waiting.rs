@@ -77,7 +77,7 @@ impl Plan {
     }
 
     /// Nobody delivered a block that was waited for: who holds it, and was busy or did not come to an end with it, is to
-    /// blame. That a reader has less patience than the plan is nobody's fault.
+    /// blame. That a reader has less patience than the plan is nobody's fault, but its time counts.
     pub(super) fn was_in_vain(
         &mut self,
         now: Moment,
@@ -88,13 +88,16 @@ impl Plan {
         reason: MissingReason,
     ) {
         self.was_waited_for(now, book, at, since);
-        match reason {
-            MissingReason::TooSlow if limit.is_some_and(|limit| limit < self.config.patience) => return,
-            MissingReason::TooSlow | MissingReason::PeersFailed | MissingReason::HostedCacheFailed => {}
+        let is_hasty = match reason {
+            MissingReason::TooSlow => limit.is_some_and(|limit| limit < self.config.patience),
+            MissingReason::PeersFailed | MissingReason::HostedCacheFailed => false,
             _ => return,
-        }
+        };
         for host in self.to_blame(now, book, at, since) {
-            book.kept_waiting(now, host, since);
+            book.was_waited_for(now, host, since);
+            if !is_hasty {
+                book.kept_waiting(now, host, since);
+            }
             self.look_for_others(now, book, host);
         }
     }
@@ -144,9 +147,10 @@ impl Plan {
     fn to_blame(&self, now: Moment, book: &PeerBook, at: BlockAt, since: Moment) -> Vec<HostId> {
         let Some(index) = self.layout.index_of(at.segment) else { return Vec::new() };
         let Some((segment, near)) = self.layout.get(index).zip(self.near.get(&index)) else { return Vec::new() };
+        // Or it has other requests of ours and comes to no end with them.
         let is_busy = |host| {
             let answered = near.block(at.block).is_some_and(|block| block.failed_at(host));
-            answered || matches!(book.standing(now, host), Some(Standing::Busy { .. }))
+            answered || matches!(book.standing(now, host), Some(Standing::Busy { .. } | Standing::Full))
         };
         let claims = book.holders(now, &segment.id).filter(|(host, holding)| {
             holding.basis(at.block, segment.block_count()) == Some(Basis::Sure) && is_busy(*host)

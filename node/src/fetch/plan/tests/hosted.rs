@@ -45,6 +45,32 @@ fn hosted_caches_are_asked_for_all_segments_of_a_run() {
 }
 
 #[test]
+fn a_hosted_cache_that_is_full_of_requests_and_ends_none_is_left_alone() {
+    let (mut desk, caches) = hosted(Desk::v2(80), 1);
+    let probes = desk.probes();
+    let ids: Vec<_> = (0..80).map(id).collect();
+    // The list with the block that is waited for comes last.
+    desk.book.has_segments(desk.now, caches[0], &ids[16..]);
+    probes[1..].iter().for_each(|(ticket, _)| desk.end(*ticket));
+    assert_eq!(desk.fetches().len(), 2);
+    desk.book.has_segments(desk.now, caches[0], &ids[..16]);
+    desk.end(probes[0].0);
+    assert!(desk.fetches().is_empty());
+    let mut position = 0;
+    for (patience, is_out) in [(5000, false), (2500, true)] {
+        desk.now += ms(patience);
+        desk.poll();
+        let missing = desk.missing(position).unwrap();
+        assert_eq!(missing.reason, MissingReason::TooSlow);
+        let standing = desk.book.standing(desk.now, caches[0]).unwrap();
+        assert_eq!(matches!(standing, Standing::Out { .. }), is_out, "{standing:?}");
+        position = missing.range.end;
+        desk.plan.wait_at(desk.now, position, None);
+        desk.poll();
+    }
+}
+
+#[test]
 fn a_hosted_cache_whose_lists_keep_a_reader_waiting_is_left_alone() {
     let (mut desk, caches) = hosted(Desk::v2(1000), 1);
     let [first, second] = desk.probes()[..2].iter().map(|(ticket, _)| *ticket).collect::<Vec<_>>()[..] else {
