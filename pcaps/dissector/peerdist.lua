@@ -1086,7 +1086,7 @@ function walk.dissect(structure, s)
   end
   return {
     name = structure.name, prefix = structure.prefix, protocol = structure.protocol, section = structure.section,
-    size = #s, fields = out, faults = self.faults,
+    size = #s, fields = out, faults = self.faults, is_short = self.is_short,
   }
 end
 
@@ -1296,6 +1296,7 @@ end
 
 function Walk:take(size, reader, out)
   if size > left(reader) then
+    self.is_short = true
     self:stop("cut off: " .. basic.counted(size) .. " needed, " .. basic.text(left(reader)) .. " left", reader, out)
     return nil
   end
@@ -2529,7 +2530,12 @@ local trim = basic.trim_http
 
 -- Whether bytes begin like a message.
 function http.begins(s)
-  return s:find("^HTTP/1%.") ~= nil or METHODS[s:match("^(%u+) ") or ""] == true
+  return http.begins_answer(s) or METHODS[s:match("^(%u+) ") or ""] == true
+end
+
+-- Whether bytes begin like an answer.
+function http.begins_answer(s)
+  return s:find("^HTTP/1%.") ~= nil
 end
 
 -- The head at the start of `s`: { method, target, http_1_1 } or { status }, with lines of { offset, name, value } and
@@ -3048,6 +3054,7 @@ end
 local function read_body(structure, s, cut)
   local tree = walk.dissect(structure, s)
   if cut then
+    tree.is_cut = true
     tree.faults[#tree.faults + 1] = {
       offset = #s, field = "", rule = "the message is not whole: " .. cut, section = walk.section(structure),
       tolerated = false,
@@ -3095,6 +3102,15 @@ local function answer(connection)
   end
   local asked = table.remove(connection.asked, 1)
   return asked, not asked
+end
+
+-- An answer came of which nobody can say more.
+function exchange.unread(stream)
+  local connection = connection_of(stream)
+  answer(connection)
+  if connection.outstanding > 0 then
+    lose(connection)
+  end
 end
 
 -- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
@@ -3276,7 +3292,7 @@ end
 
 do
 
--- Messages of HTTP over TCP that are never whole: Wireshark waits for the rest of them and shows nothing. What it waits
+-- Messages of HTTP over TCP or TLS that are never whole: Wireshark waits for the rest of them and shows nothing. What it waits
 -- with is kept here until it has the message, or until the connection or the capture ends.
 
 -- The most bytes of a direction that are kept: a head and a body of each kind.
@@ -3317,11 +3333,21 @@ function unfinished.keep(stream, pinfo, sequence, bytes)
     message.most = is_coded and MAX_KEPT_CODED or MAX_KEPT
     waiting[place] = message
   end
-  message.last = pinfo.number
+  message.last, message.next = pinfo.number, sequence + #bytes
   if message.size < message.most then
     message.parts[#message.parts + 1] = { sequence, bytes }
     message.size = message.size + #bytes
   end
+end
+
+-- The same for bytes of TLS, which come in order and without numbers; before them it has shown what was whole.
+function unfinished.shown(stream, port)
+  waiting[key(stream, port)] = nil
+end
+
+function unfinished.keep_next(stream, pinfo, bytes)
+  local message = waiting[key(stream, pinfo.src_port)]
+  unfinished.keep(stream, pinfo, message and message.next or 0, bytes)
 end
 
 -- No more will come in this direction.
@@ -3512,8 +3538,18 @@ WHAT.MSG_GETBLKS, WHAT.MSG_GETBLKLIST, WHAT.MSG_BLKLIST = with_blocks, with_bloc
 WHAT.MSG_GETSEGLIST, WHAT.BATCHED_OFFER_MESSAGE = with_more("SegmentIDs"), with_more("SegmentDescriptors")
 WHAT.Probe, WHAT.ProbeMatches, WHAT.INITIAL_OFFER_MESSAGE = with_more("SegmentIDs"), with_more("SegmentIDs"), segment_of
 
+-- Of a message that is cut off: what is whole of it.
+local function cut_what(tree)
+  local segment, index = segment_of(tree), find(tree.fields, "BlockIndex")
+  local block = index and " block " .. basic.text(index.value) or ""
+  return (segment == "" and "" or segment .. block .. ", ") .. "cut off"
+end
+
 -- What a message is about: segment and blocks, or a URL.
 function summary.what(tree)
+  if tree.is_cut or tree.is_short then
+    return cut_what(tree)
+  end
   return WHAT[tree.name] and WHAT[tree.name](tree) or ""
 end
 
@@ -3531,7 +3567,11 @@ function summary.count(tree, pinfo)
   end
   local frame = frames[pinfo.number] or {}
   frames[pinfo.number] = frame
-  local note = { name = tree.name, protocol = tree.protocol, faults = 0, odd = 0 }
+  local note = { name = tree.name, protocol = tree.protocol, faults = 0, odd = 0, is_cut = tree.is_cut }
+  frame[#frame + 1] = note
+  if tree.is_cut then
+    return
+  end
   for _, fault in ipairs(tree.faults) do
     local kind = fault.tolerated and "odd" or "faults"
     note[kind] = note[kind] + 1
@@ -3539,13 +3579,14 @@ function summary.count(tree, pinfo)
   if tree.answers then
     note.took = pinfo.rel_ts - tree.answers.time
   end
-  if tree.name == "MSG_GETBLKS" then
+  if tree.is_short then
+    return
+  elseif tree.name == "MSG_GETBLKS" then
     note.segment, note.asked = segment_of(tree), (blocks_of(tree))
   elseif tree.name == "MSG_BLK" then
     note.segment, note.size = segment_of(tree), number(tree, "SizeOfBlock")
     note.source = tostring(pinfo.src)
   end
-  frame[#frame + 1] = note
 end
 
 -- The statistics of the frames that are handed to `add`, as text.
@@ -3561,9 +3602,10 @@ function summary.new()
 
   function self.add(pinfo)
     for _, note in ipairs(frames[pinfo.number] or {}) do
-      local fresh = { count = 0, faults = 0, odd = 0, answered = 0, took = 0, most = 0 }
+      local fresh = { count = 0, cut = 0, faults = 0, odd = 0, answered = 0, took = 0, most = 0 }
       local message = entry(self.messages, note.protocol .. " " .. note.name, fresh)
-      message.count, message.odd = message.count + 1, message.odd + note.odd
+      local kind = note.is_cut and "cut" or "count"
+      message[kind], message.odd = message[kind] + 1, message.odd + note.odd
       message.faults = message.faults + note.faults
       if note.took then
         message.answered, message.took = message.answered + 1, message.took + note.took
@@ -3597,12 +3639,12 @@ function summary.new()
     local function line(format, ...)
       out[#out + 1] = (string.format(format, ...):gsub("%s+$", ""))
     end
-    line("%-36s %8s %8s %8s %12s %12s", "message", "count", "faults", "odd", "mean ms", "most ms")
+    line("%-36s %8s %8s %8s %8s %12s %12s", "message", "count", "cut off", "faults", "odd", "mean ms", "most ms")
     for _, name in ipairs(sorted(self.messages)) do
       local m = self.messages[name]
       local mean = m.answered > 0 and string.format("%.3f", 1000 * m.took / m.answered) or ""
       local most = m.answered > 0 and string.format("%.3f", 1000 * m.most) or ""
-      line("%-36s %8.0f %8.0f %8.0f %12s %12s", name, m.count, m.faults, m.odd, mean, most)
+      line("%-36s %8.0f %8.0f %8.0f %8.0f %12s %12s", name, m.count, m.cut, m.faults, m.odd, mean, most)
     end
     line("")
     line("%-36s %8s %8s %8s %12s", "segment", "asked", "blocks", "not held", "bytes")
@@ -3652,8 +3694,10 @@ for prefix, name in pairs(PROTOCOLS) do
     insisted = ProtoExpert.new(prefix .. ".fault", "A rule is broken", group.MALFORMED, severity.ERROR),
     tolerated = ProtoExpert.new(prefix .. ".odd", "A rule is broken, which receivers tolerate", group.PROTOCOL,
       severity.NOTE),
+    cut = ProtoExpert.new(prefix .. ".cut", "Bytes of the message are missing in the capture", group.UNDECODED,
+      severity.WARN),
   }
-  protos[prefix].experts = { faults[prefix].insisted, faults[prefix].tolerated }
+  protos[prefix].experts = { faults[prefix].insisted, faults[prefix].tolerated, faults[prefix].cut }
 end
 
 local function declare(filter, field)
@@ -3670,9 +3714,10 @@ declare("peerdist.message", ProtoField.new("Message", "peerdist.message", ftypes
   "the document's name for it"))
 declare("peerdist.segment_id", ProtoField.new("Segment", "peerdist.segment_id", ftypes.BYTES, nil, base.NONE, nil,
   "HoHoDk of a segment that the message is about"))
-declare("peerdist.request_in", ProtoField.framenum("peerdist.request_in", "Request in", base.NONE, frametype.REQUEST))
-declare("peerdist.response_in",
-  ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE))
+declare("peerdist.request_in", ProtoField.framenum("peerdist.request_in", "Request in", base.NONE, frametype.REQUEST,
+  nil, "the frame of the request that this answers"))
+declare("peerdist.response_in", ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE,
+  nil, "the frame of the first answer to this"))
 declare("peerdist.time", ProtoField.relative_time("peerdist.time", "Time since the request",
   "from the last frame of the request to the last one of the response"))
 for prefix, list in pairs(lists) do
@@ -3770,6 +3815,9 @@ local function message(root, tree, range, data, pinfo)
     generated(link, "peerdist.response_in", tree.answered.answered)
   end
   show(top, tree.fields, range, items, false)
+  if tree.is_cut then
+    top:add_proto_expert_info(faults[tree.prefix].cut)
+  end
   for _, fault in ipairs(tree.faults) do
     local about = faults[tree.prefix][fault.tolerated and "tolerated" or "insisted"]
     local item = items[fault.offset] or top
@@ -3793,6 +3841,9 @@ function protos.pccrd.dissector(tvb, pinfo, root)
   local text = guarded(root, function()
     local range = tvb:range()
     local tree = exchange.datagram(range:raw(), pinfo)
+    if tree then
+      tree.is_cut = tvb:len() < tvb:reported_len()
+    end
     return tree and message(root, tree, range, range, pinfo)
   end)
   if not text then
@@ -3808,6 +3859,7 @@ DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 -- content.
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
+local of_tls, of_tls_segment = Field.new("tls"), Field.new("tls.segment.data")
 local of_lost = Field.new("tcp.analysis.lost_segment")
 local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
@@ -3817,7 +3869,7 @@ local function show_http(root, tree, range, data, pinfo)
   pinfo.cols.info:append(" | " .. shown_text(text))
 end
 
--- Notes what of a frame Wireshark keeps for later, and what will never be whole.
+-- Notes what of a frame Wireshark keeps for later.
 local function note_segments(pinfo, stream, has_http)
   local segments, payload, sequence = { of_segment() }, of_payload(), of_sequence()
   if payload and sequence then
@@ -3834,6 +3886,20 @@ local function note_segments(pinfo, stream, has_http)
       unfinished.keep(stream, pinfo, sequence.value + size, last.range:raw())
     end
   end
+end
+
+-- The same of what was in TLS. The end of a message, which is among it, does not begin like one.
+local function note_tls_segments(pinfo, stream, has_http)
+  if has_http then
+    unfinished.shown(stream, pinfo.src_port)
+  end
+  for _, segment in ipairs({ of_tls_segment() }) do
+    unfinished.keep_next(stream, pinfo, segment.range:raw())
+  end
+end
+
+-- Notes what will never be whole.
+local function note_end(pinfo, stream)
   local is_reset = of_reset() and of_reset().value
   if is_reset or (of_fin() and of_fin().value) then
     unfinished.finish(stream, pinfo.src_port, pinfo.number)
@@ -3873,6 +3939,9 @@ function protos.peerdist.dissector(_, pinfo, root)
       local s = range:raw()
       local head, data = http.head(s), nil
       if not head then
+        if not pinfo.visited and http.begins_answer(s) then
+          exchange.unread(stream)
+        end
         return
       end
       if bodies[body] and http.owns(head, item.offset, bodies[body].offset) then
@@ -3886,7 +3955,9 @@ function protos.peerdist.dissector(_, pinfo, root)
   if stream ~= "" then
     guarded(root, function()
       if not pinfo.visited then
-        note_segments(pinfo, stream, #items > 0)
+        local note = of_tls() and note_tls_segments or note_segments
+        note(pinfo, stream, #items > 0)
+        note_end(pinfo, stream)
       end
       show_unfinished(root, pinfo, stream)
     end)

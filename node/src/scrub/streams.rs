@@ -9,7 +9,7 @@ use crate::decode::Nanoseconds;
 use crate::pcapng::Wire;
 
 /// What stands for an answer that is not here: a head without a status, which nobody takes for an answer.
-const NO_ANSWER: &[u8] = b"HTTP/1.1 left-out\r\n\r\n";
+const NO_ANSWER: &[u8] = b"HTTP/1.1 left-out\r\nContent-Length: 0\r\n\r\n";
 
 /// The most connections on which requests wait for their answers.
 const MAX_CONNECTIONS: usize = 65_536;

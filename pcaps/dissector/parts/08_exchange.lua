@@ -91,6 +91,7 @@ end
 local function read_body(structure, s, cut)
   local tree = walk.dissect(structure, s)
   if cut then
+    tree.is_cut = true
     tree.faults[#tree.faults + 1] = {
       offset = #s, field = "", rule = "the message is not whole: " .. cut, section = walk.section(structure),
       tolerated = false,
@@ -138,6 +139,15 @@ local function answer(connection)
   end
   local asked = table.remove(connection.asked, 1)
   return asked, not asked
+end
+
+-- An answer came of which nobody can say more.
+function exchange.unread(stream)
+  local connection = connection_of(stream)
+  answer(connection)
+  if connection.outstanding > 0 then
+    lose(connection)
+  end
 end
 
 -- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
