@@ -164,10 +164,7 @@ end
 function protos.pccrd.dissector(tvb, pinfo, root)
   local text = guarded(root, function()
     local range = tvb:range()
-    local tree = exchange.datagram(range:raw(), pinfo)
-    if tree then
-      tree.is_cut = tvb:len() < tvb:reported_len()
-    end
+    local tree = exchange.datagram(range:raw(), tvb:len() < tvb:reported_len(), pinfo)
     return tree and message(root, tree, range, range, pinfo)
   end)
   if not text then
