@@ -2109,6 +2109,12 @@ for _, name in ipairs(facts.datagram_elements) do
   SHOWN[name] = true
 end
 
+-- Whether a datagram to any port is one of WS-Discovery: XML that says so soon.
+function discovery.begins(start)
+  start = start:gsub("^\239\187\191", "", 1)
+  return start:find("^[ \t\n\f\r]*<") ~= nil and start:find(DISCOVERY:sub(1, -2), 1, true) ~= nil
+end
+
 local function once(known, value, element)
   if known ~= nil then
     xml.fail(element .. " stands there twice", element)
@@ -3882,6 +3888,17 @@ function protos.pccrd.dissector(tvb, pinfo, root)
 end
 
 DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
+
+-- How much of a datagram to another port is looked at.
+local LOOKED_AT = 512
+
+protos.pccrd:register_heuristic("udp", function(tvb, pinfo, root)
+  local size = math.min(tvb:len(), LOOKED_AT)
+  if size == 0 or not discovery.begins(tvb:range(0, size):raw()) then
+    return false
+  end
+  return protos.pccrd.dissector(tvb, pinfo, root) > 0
+end)
 
 -- Messages over HTTP are read when the dissectors of TCP, TLS and HTTP are done: on any port, whatever the type of the
 -- content.

@@ -64,8 +64,13 @@ impl Capture {
     }
 
     pub(crate) fn datagram(&mut self, is_answer: bool, payload: &[u8]) {
-        let mut frame = Vec::new();
         let (from, to) = if is_answer { (3702, 50_000) } else { (50_000, 3702) };
+        self.datagram_between([from, to], payload);
+    }
+
+    /// A datagram from one port to another.
+    pub(crate) fn datagram_between(&mut self, [from, to]: [u16; 2], payload: &[u8]) {
+        let mut frame = Vec::new();
         let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([192, 0, 2, 1], [192, 0, 2, 2], 1);
         ip.udp(from, to).write(&mut frame, payload).unwrap();
         self.frame(&frame);

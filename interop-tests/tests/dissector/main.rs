@@ -547,6 +547,20 @@ fn spoilt_messages_never_end_in_an_error_of_lua_and_are_judged_as_the_decoder_ju
 }
 
 #[test]
+fn discovery_is_found_on_every_port() {
+    let probe = read("pccrd/probe_v1.xml");
+    let mut capture = Capture::new();
+    capture.datagram_between([50_001, 13_702], &[b"\xef\xbb\xbf\r\n", &probe[..]].concat());
+    capture.datagram_between([13_702, 50_001], &read("pccrd/probematch_v1.xml"));
+    for other in [&b"PeerDist"[..], b"<PeerDist/>", b"", b"<"] {
+        capture.datagram_between([50_001, 13_702], other);
+    }
+    let shown = dissector::messages(capture.file());
+    let numbers: Vec<_> = shown.iter().map(|shown| (shown.frame, shown.request_in)).collect();
+    assert_eq!(numbers, [(1, None), (2, Some(1))]);
+}
+
+#[test]
 fn every_field_has_a_meaning() {
     let prefixes = ["peerdist.", "pccrr.", "pccrd.", "pchc.", "pccrtp.", "pccrc."];
     let known = dissector::filters();

@@ -166,7 +166,9 @@ fn answers_belong_to_the_requests_of_the_original_and_took_as_long() {
             assert_eq!(before, after, "{}", capture.display());
         }
         for exchange in &after {
-            assert!(before.contains(exchange), "{}: {exchange:?}", capture.display());
+            // One whose answer is left out has none.
+            let has_lost = exchange[3].is_null() && before.iter().any(|known| known[..2] == exchange[..2]);
+            assert!(has_lost || before.contains(exchange), "{}: {exchange:?}", capture.display());
         }
     }
 }

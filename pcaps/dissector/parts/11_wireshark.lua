@@ -176,6 +176,17 @@ end
 
 DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 
+-- How much of a datagram to another port is looked at.
+local LOOKED_AT = 512
+
+protos.pccrd:register_heuristic("udp", function(tvb, pinfo, root)
+  local size = math.min(tvb:len(), LOOKED_AT)
+  if size == 0 or not discovery.begins(tvb:range(0, size):raw()) then
+    return false
+  end
+  return protos.pccrd.dissector(tvb, pinfo, root) > 0
+end)
+
 -- Messages over HTTP are read when the dissectors of TCP, TLS and HTTP are done: on any port, whatever the type of the
 -- content.
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
