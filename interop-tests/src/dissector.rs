@@ -93,15 +93,17 @@ pub fn tshark_alone(capture: &Path, words: &[&str]) -> String {
     printed(&mut command)
 }
 
-/// Every field that filters know when the dissector is there.
+/// Every field that filters know when the dissector is there, and what it means.
 ///
 /// # Panics
 /// If tshark does not start.
 #[track_caller]
-pub fn filters() -> Vec<String> {
+pub fn filters() -> Vec<(String, String)> {
     let mut command = Command::new(programs::find("tshark"));
     let text = printed(command.args(["-G", "fields", "-X", &script_option()]));
-    text.lines().filter_map(|line| line.split('\t').nth(2)).map(str::to_owned).collect()
+    let fields = text.lines().map(|line| line.split('\t').collect::<Vec<_>>());
+    let named = |line: Vec<&str>| Some((line.get(2)?.to_string(), line.get(7).copied().unwrap_or_default().to_owned()));
+    fields.filter_map(named).collect()
 }
 
 /// The dissector as it is installed: one file.

@@ -7,11 +7,13 @@
 //! | addresses | others of the blocks for documentation, the same one always for the same one; groups stay |
 //! | URLs, names of hosts, entity tags, UUIDs, RequestIDs, content tags of no document | numbered ones |
 //! | malformed messages, texts of another form than the documents give, and what answers them | nothing: who knows what is in them |
+//! | an answer that is left out, or was not captured | a head without a status, so that no other answer is taken for it |
 //!
 //! Segment ids stay: without the secret nothing follows from them. So do numbers, and the words of the documents that say
 //! what a message is and asks for.
 
 mod names;
+mod streams;
 mod text;
 
 use std::collections::{HashSet, VecDeque};
@@ -24,11 +26,12 @@ use peerdist_protocol::schema::{
 use thiserror::Error;
 
 use self::names::Names;
+use self::streams::{Part, Streams};
 use crate::craft::send;
 use crate::decode::{Event, Message, Seen};
 use crate::pcapng::Wire;
 
-/// Messages left out whose answers may come.
+/// Requests left out whose answers may come.
 const MAX_LEFT_OUT: usize = 65_536;
 
 /// Fields whose bytes nobody else has to know.
@@ -63,7 +66,7 @@ pub struct Scrubbed {
 /// Takes the decoder's events and writes a capture.
 #[derive(Debug)]
 pub struct Scrubber<W> {
-    wire: Wire<W>,
+    streams: Streams<W>,
     names: Names,
     /// The head of an answer, until it is known whether content information follows.
     head: Option<Head>,
@@ -75,8 +78,11 @@ pub struct Scrubber<W> {
 #[derive(Debug)]
 struct Head {
     seen: Seen,
+    /// The number of the request.
+    answers: Option<u64>,
     fields: Vec<Node<'static>>,
     name: &'static str,
+    is_interim: bool,
 }
 
 impl<W: Write> Scrubber<W> {
@@ -84,7 +90,7 @@ impl<W: Write> Scrubber<W> {
     pub fn new(to: W) -> io::Result<Self> {
         let application = concat!("peerdist scrub ", env!("CARGO_PKG_VERSION"));
         Ok(Self {
-            wire: Wire::new(to, application)?,
+            streams: Streams::new(Wire::new(to, application)?),
             names: Names::default(),
             head: None,
             left_out: HashSet::new(),
@@ -95,7 +101,19 @@ impl<W: Write> Scrubber<W> {
 
     /// Takes an event of the decoder.
     pub fn event(&mut self, event: &Event<'_>) -> Result<(), ScrubError> {
-        let Event::Message(message) = event else { return Ok(()) };
+        let message = match event {
+            Event::Message(message) => message,
+            Event::Unpaired(asked) | Event::Unanswered(asked) => {
+                self.end_head(&[])?;
+                let Some(Seen { source, destination, .. }) = asked.seen else { return Ok(()) };
+                let (from, to) = (self.names.address(source), self.names.address(destination));
+                match event {
+                    Event::Unanswered(_) => self.streams.ended(asked.number, from, to)?,
+                    _ => self.streams.no_answer(asked.number, from, to)?,
+                }
+                return Ok(());
+            }
+        };
         let seen = message.seen.ok_or(ScrubError::NoCapture)?;
         // Content information comes right behind its head.
         let is_body = message.tree.protocol == "MS-PCCRC" && self.head.as_ref().is_some_and(|head| head.seen == seen);
@@ -107,12 +125,11 @@ impl<W: Write> Scrubber<W> {
         let has_no_request = message.tree.name == "HTTP_RESPONSE" && message.answers.is_none();
         let is_good = !message.is_cut && !has_no_request && !is_malformed(&message.tree);
         if !is_good || answers_left_out || message.tree.protocol == "MS-PCCRC" && !is_body {
-            self.leave_out(message);
-            return Ok(());
+            return Ok(self.leave_out(message, seen)?);
         }
         match self.write(message, seen) {
             Ok(()) => self.count.written += 1,
-            Err(WriteError::Compose) => self.leave_out(message),
+            Err(WriteError::Compose) => self.leave_out(message, seen)?,
             Err(WriteError::Io(error)) => return Err(error.into()),
         }
         Ok(())
@@ -121,19 +138,23 @@ impl<W: Write> Scrubber<W> {
     /// There are no more messages. Returns how many there were.
     pub fn finish(mut self) -> Result<Scrubbed, ScrubError> {
         self.end_head(&[])?;
-        self.wire.flush()?;
+        self.streams.finish()?;
         Ok(self.count)
     }
 
-    fn leave_out(&mut self, message: &Message<'_>) {
+    fn leave_out(&mut self, message: &Message<'_>, seen: Seen) -> io::Result<()> {
         self.count.left_out += 1;
         // The head of content information that cannot be shown would tell of something that is not there.
         if self.head.take().is_some() {
             self.count.written -= 1;
             self.count.left_out += 1;
         }
+        if let Some(asked) = &message.answers {
+            let (from, to) = (self.names.address(seen.source), self.names.address(seen.destination));
+            self.streams.no_answer(asked.number, from, to)?;
+        }
         if !message.is_request {
-            return;
+            return Ok(());
         }
         if self.left_out_order.len() == MAX_LEFT_OUT
             && let Some(oldest) = self.left_out_order.pop_front()
@@ -142,13 +163,14 @@ impl<W: Write> Scrubber<W> {
         }
         self.left_out_order.push_back(message.number);
         self.left_out.insert(message.number);
+        Ok(())
     }
 
     fn write(&mut self, message: &Message<'_>, seen: Seen) -> Result<(), WriteError> {
         let tree = &message.tree;
         let mut fields = record(&tree.fields, &mut self.names).ok_or(WriteError::Compose)?;
         let form = Form::by_name(tree.name).ok_or(WriteError::Compose)?;
-        let (from, to) = (self.names.address(seen.source), self.names.address(seen.destination));
+        let answers = message.answers.as_ref().map(|asked| asked.number);
         match form {
             Form::Datagram(_) => {
                 let bytes = form.compose(&fields)?;
@@ -156,31 +178,41 @@ impl<W: Write> Scrubber<W> {
                 if dissect_datagram(&bytes).is_none_or(|tree| is_malformed(&tree)) {
                     return Err(WriteError::Compose);
                 }
-                self.wire.datagram(seen.began, from, to, &bytes)?;
+                let Part { from, to, began, bytes, .. } = self.part(seen, bytes);
+                self.streams.wire.datagram(began, from, to, &bytes)?;
             }
             // Its body, if any, is not of the protocols.
             Form::Headers("request") => {
                 fields.retain(|field| field.name != "Content-Length");
-                let bytes = form.compose(&fields)?;
-                self.wire.stream(seen.began, from, to, &bytes)?;
+                let part = self.part(seen, form.compose(&fields)?);
+                fits(self.streams.request(message.number, part)?)?;
             }
             // What is behind it decides over its length.
             Form::Headers(name) => {
+                let (from, to) = (self.names.address(seen.source), self.names.address(seen.destination));
+                if answers.is_some_and(|number| !self.streams.waits(number, from, to)) {
+                    return Err(WriteError::Compose);
+                }
                 fields.retain(|field| field.name != "Content-Length");
-                self.head = Some(Head { seen, fields, name });
+                let is_interim = tree.integer("Status").is_some_and(|status| (100..200).contains(&status));
+                self.head = Some(Head { seen, answers, fields, name, is_interim });
             }
             Form::Structure(_) if tree.protocol == "MS-PCCRC" => {
                 let bytes = form.compose(&fields)?;
                 self.end_head(&bytes)?;
             }
+            Form::Structure(_) if message.is_request => {
+                let body = form.compose(&fields)?;
+                let mut part = self.part(seen, Vec::new());
+                let request = send::request(form, &body, &part.to.to_string(), None);
+                part.bytes = request.map_err(|_| WriteError::Compose)?;
+                fits(self.streams.request(message.number, part)?)?;
+            }
             Form::Structure(_) => {
                 let body = form.compose(&fields)?;
-                let bytes = match message.is_request {
-                    true => send::request(form, &body, &to.to_string(), None).map_err(|_| WriteError::Compose)?,
-                    false => [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).as_bytes(), &body]
-                        .concat(),
-                };
-                self.wire.stream(seen.began, from, to, &bytes)?;
+                let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len());
+                let part = self.part(seen, [head.as_bytes(), &body].concat());
+                self.answer(answers, &part)?;
             }
         }
         Ok(())
@@ -188,13 +220,30 @@ impl<W: Write> Scrubber<W> {
 
     /// Writes the head that waits, with a body or without one.
     fn end_head(&mut self, body: &[u8]) -> Result<(), WriteError> {
-        let Some(Head { seen, mut fields, name }) = self.head.take() else { return Ok(()) };
+        let Some(Head { seen, answers, mut fields, name, is_interim }) = self.head.take() else { return Ok(()) };
         fields.push(Node::new("Content-Length", Value::Text(body.len().to_string().into())));
-        let (from, to) = (self.names.address(seen.source), self.names.address(seen.destination));
         let head = Form::Headers(name).compose(&fields)?;
-        self.wire.stream(seen.began, from, to, &[&head, body].concat())?;
-        Ok(())
+        let part = self.part(seen, [&head, body].concat());
+        if is_interim { Ok(self.streams.interim(&part)?) } else { self.answer(answers, &part) }
     }
+
+    fn answer(&mut self, answers: Option<u64>, part: &Part) -> Result<(), WriteError> {
+        match answers {
+            Some(number) => fits(self.streams.answer(number, part)?),
+            None => Ok(self.streams.lone_answer(part)?),
+        }
+    }
+
+    /// Bytes on the way that a message took.
+    fn part(&mut self, seen: Seen, bytes: Vec<u8>) -> Part {
+        let (from, to) = (self.names.address(seen.source), self.names.address(seen.destination));
+        Part { from, to, began: seen.began, ended: seen.ended, bytes }
+    }
+}
+
+/// What cannot be written where it belongs is left out.
+fn fits(is_written: bool) -> Result<(), WriteError> {
+    if is_written { Ok(()) } else { Err(WriteError::Compose) }
 }
 
 /// A message of a structure without its secrets, hashes and blocks, in as many bytes; `None` for one that is malformed.

@@ -1086,7 +1086,7 @@ function walk.dissect(structure, s)
   end
   return {
     name = structure.name, prefix = structure.prefix, protocol = structure.protocol, section = structure.section,
-    size = #s, fields = out, faults = self.faults,
+    size = #s, fields = out, faults = self.faults, is_short = self.is_short,
   }
 end
 
@@ -1296,6 +1296,7 @@ end
 
 function Walk:take(size, reader, out)
   if size > left(reader) then
+    self.is_short = true
     self:stop("cut off: " .. basic.counted(size) .. " needed, " .. basic.text(left(reader)) .. " left", reader, out)
     return nil
   end
@@ -2108,6 +2109,12 @@ for _, name in ipairs(facts.datagram_elements) do
   SHOWN[name] = true
 end
 
+-- Whether a datagram to any port is one of WS-Discovery: XML that says so soon.
+function discovery.begins(start)
+  start = start:gsub("^\239\187\191", "", 1)
+  return start:find("^[ \t\n\f\r]*<") ~= nil and start:find(DISCOVERY:sub(1, -2), 1, true) ~= nil
+end
+
 local function once(known, value, element)
   if known ~= nil then
     xml.fail(element .. " stands there twice", element)
@@ -2529,7 +2536,12 @@ local trim = basic.trim_http
 
 -- Whether bytes begin like a message.
 function http.begins(s)
-  return s:find("^HTTP/1%.") ~= nil or METHODS[s:match("^(%u+) ") or ""] == true
+  return http.begins_answer(s) or METHODS[s:match("^(%u+) ") or ""] == true
+end
+
+-- Whether bytes begin like an answer.
+function http.begins_answer(s)
+  return s:find("^HTTP/1%.") ~= nil
 end
 
 -- The head at the start of `s`: { method, target, http_1_1 } or { status }, with lines of { offset, name, value } and
@@ -2974,6 +2986,8 @@ local MAX_PROBES = 4096
 -- The most segment ids that are derived of one content information: here hashing is slow.
 local MAX_DERIVED = 256
 
+local LOST = "bytes of it were not captured"
+
 -- What follows is forgotten with the capture: connections by their number, Probes by their MessageID, and what was
 -- found out about each message when its frame was seen for the first time.
 -- `derived` spares the work of deriving a segment id again.
@@ -2991,10 +3005,9 @@ local function request_at(path, s)
   local message_type = type_of(s, 0)
   if path == RETRIEVAL then
     return REQUESTS[message_type] or RESPONSES[message_type] or T.MSG_NEGO_REQ
-  elseif path == HOSTED_CACHE_1 then
-    return s:sub(3, 4) == "\0\2" and T.SEGMENT_INFO_MESSAGE or T.INITIAL_OFFER_MESSAGE
-  elseif path == HOSTED_CACHE_2 then
-    return T.BATCHED_OFFER_MESSAGE
+  elseif path == HOSTED_CACHE_1 or path == HOSTED_CACHE_2 then
+    local offer = path == HOSTED_CACHE_1 and T.INITIAL_OFFER_MESSAGE or T.BATCHED_OFFER_MESSAGE
+    return s:sub(3, 4) == "\0\2" and T.SEGMENT_INFO_MESSAGE or offer
   end
 end
 
@@ -3045,15 +3058,27 @@ local function recognise(s)
   return found
 end
 
+local function broken(tree, offset, rule, section)
+  tree.faults[#tree.faults + 1] = { offset = offset, field = "", rule = rule, section = section, tolerated = false }
+end
+
+local function not_whole(tree, size, why)
+  tree.is_cut = true
+  broken(tree, size, "the message is not whole: " .. why, walk.section(tree))
+end
+
 local function read_body(structure, s, cut)
   local tree = walk.dissect(structure, s)
   if cut then
-    tree.faults[#tree.faults + 1] = {
-      offset = #s, field = "", rule = "the message is not whole: " .. cut, section = walk.section(structure),
-      tolerated = false,
-    }
+    not_whole(tree, #s, cut)
   end
   return tree
+end
+
+-- The body of a message, as `http.body` has it; why its bytes are not all, Wireshark knows better.
+local function body_of(s, head, data, pinfo)
+  local body, cut, where = http.body(s, head, data)
+  return body, cut and pinfo.caplen < pinfo.len and LOST or cut, where
 end
 
 -- A connection: the requests that wait for their answers, in order, and how many have none. Where one was dropped or
@@ -3095,6 +3120,15 @@ local function answer(connection)
   end
   local asked = table.remove(connection.asked, 1)
   return asked, not asked
+end
+
+-- An answer came of which nobody can say more.
+function exchange.unread(stream)
+  local connection = connection_of(stream)
+  answer(connection)
+  if connection.outstanding > 0 then
+    lose(connection)
+  end
 end
 
 -- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
@@ -3145,9 +3179,13 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
     local path = http.path(head.target)
     local body, cut, where
     if head.method == "POST" and request_at(path, "") then
-      body, cut, where = http.body(s, head, data)
+      body, cut, where = body_of(s, head, data, pinfo)
       body = body:sub(1, MAX_MESSAGE)
-      add(read_body(request_at(path, body), body, cut), body, where)
+      local tree = read_body(request_at(path, body), body, cut)
+      if path == HOSTED_CACHE_2 and tree.name == "SEGMENT_INFO_MESSAGE" then
+        broken(tree, 0, "a message of version 1.0, at the path of version 2.0", "MS-PCHC 2.1")
+      end
+      add(tree, body, where)
     else
       local tree = http.dissect(head)
       if tree then
@@ -3164,7 +3202,7 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
     return out
   end
   local function whole_body(most)
-    local body, cut, where = http.body(s, head, data)
+    local body, cut, where = body_of(s, head, data, pinfo)
     return body:sub(1, most), cut, where
   end
   local has_body = not (asked and asked.method == "HEAD") and head.status ~= 204 and head.status ~= 304
@@ -3203,11 +3241,26 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
   return out
 end
 
--- The message in a datagram of discovery, or nil.
-function exchange.datagram(s, pinfo)
+-- Takes from a datagram without its end what was not read whole; its XML is not what is wrong.
+local function cut_datagram(tree, s)
+  local stop, whole = #basic.trim_xml("." .. s) - 1, {}
+  for _, node in ipairs(tree.fields) do
+    if node.offset + node.size < stop then
+      whole[#whole + 1] = node
+    end
+  end
+  tree.fields, tree.faults = whole, {}
+  not_whole(tree, #s, LOST)
+end
+
+-- The message in a datagram of discovery, or nil. `is_cut` says whether its end was not captured.
+function exchange.datagram(s, is_cut, pinfo)
   local tree = discovery.dissect(s)
   if not tree then
     return nil
+  end
+  if is_cut then
+    cut_datagram(tree, s)
   end
   local frame = known[pinfo.number]
   if not frame and not pinfo.visited then
@@ -3276,7 +3329,7 @@ end
 
 do
 
--- Messages of HTTP over TCP that are never whole: Wireshark waits for the rest of them and shows nothing. What it waits
+-- Messages of HTTP over TCP or TLS that are never whole: Wireshark waits for the rest of them and shows nothing. What it waits
 -- with is kept here until it has the message, or until the connection or the capture ends.
 
 -- The most bytes of a direction that are kept: a head and a body of each kind.
@@ -3317,11 +3370,21 @@ function unfinished.keep(stream, pinfo, sequence, bytes)
     message.most = is_coded and MAX_KEPT_CODED or MAX_KEPT
     waiting[place] = message
   end
-  message.last = pinfo.number
+  message.last, message.next = pinfo.number, sequence + #bytes
   if message.size < message.most then
     message.parts[#message.parts + 1] = { sequence, bytes }
     message.size = message.size + #bytes
   end
+end
+
+-- The same for bytes of TLS, which come in order and without numbers; before them it has shown what was whole.
+function unfinished.shown(stream, port)
+  waiting[key(stream, port)] = nil
+end
+
+function unfinished.keep_next(stream, pinfo, bytes)
+  local message = waiting[key(stream, pinfo.src_port)]
+  unfinished.keep(stream, pinfo, message and message.next or 0, bytes)
 end
 
 -- No more will come in this direction.
@@ -3512,8 +3575,18 @@ WHAT.MSG_GETBLKS, WHAT.MSG_GETBLKLIST, WHAT.MSG_BLKLIST = with_blocks, with_bloc
 WHAT.MSG_GETSEGLIST, WHAT.BATCHED_OFFER_MESSAGE = with_more("SegmentIDs"), with_more("SegmentDescriptors")
 WHAT.Probe, WHAT.ProbeMatches, WHAT.INITIAL_OFFER_MESSAGE = with_more("SegmentIDs"), with_more("SegmentIDs"), segment_of
 
+-- Of a message that is cut off: what is whole of it.
+local function cut_what(tree)
+  local segment, index = segment_of(tree), find(tree.fields, "BlockIndex")
+  local block = index and " block " .. basic.text(index.value) or ""
+  return (segment == "" and "" or segment .. block .. ", ") .. "cut off"
+end
+
 -- What a message is about: segment and blocks, or a URL.
 function summary.what(tree)
+  if tree.is_cut or tree.is_short then
+    return cut_what(tree)
+  end
   return WHAT[tree.name] and WHAT[tree.name](tree) or ""
 end
 
@@ -3531,7 +3604,11 @@ function summary.count(tree, pinfo)
   end
   local frame = frames[pinfo.number] or {}
   frames[pinfo.number] = frame
-  local note = { name = tree.name, protocol = tree.protocol, faults = 0, odd = 0 }
+  local note = { name = tree.name, protocol = tree.protocol, faults = 0, odd = 0, is_cut = tree.is_cut }
+  frame[#frame + 1] = note
+  if tree.is_cut then
+    return
+  end
   for _, fault in ipairs(tree.faults) do
     local kind = fault.tolerated and "odd" or "faults"
     note[kind] = note[kind] + 1
@@ -3539,13 +3616,14 @@ function summary.count(tree, pinfo)
   if tree.answers then
     note.took = pinfo.rel_ts - tree.answers.time
   end
-  if tree.name == "MSG_GETBLKS" then
+  if tree.is_short then
+    return
+  elseif tree.name == "MSG_GETBLKS" then
     note.segment, note.asked = segment_of(tree), (blocks_of(tree))
   elseif tree.name == "MSG_BLK" then
     note.segment, note.size = segment_of(tree), number(tree, "SizeOfBlock")
     note.source = tostring(pinfo.src)
   end
-  frame[#frame + 1] = note
 end
 
 -- The statistics of the frames that are handed to `add`, as text.
@@ -3561,9 +3639,10 @@ function summary.new()
 
   function self.add(pinfo)
     for _, note in ipairs(frames[pinfo.number] or {}) do
-      local fresh = { count = 0, faults = 0, odd = 0, answered = 0, took = 0, most = 0 }
+      local fresh = { count = 0, cut = 0, faults = 0, odd = 0, answered = 0, took = 0, most = 0 }
       local message = entry(self.messages, note.protocol .. " " .. note.name, fresh)
-      message.count, message.odd = message.count + 1, message.odd + note.odd
+      local kind = note.is_cut and "cut" or "count"
+      message[kind], message.odd = message[kind] + 1, message.odd + note.odd
       message.faults = message.faults + note.faults
       if note.took then
         message.answered, message.took = message.answered + 1, message.took + note.took
@@ -3597,12 +3676,12 @@ function summary.new()
     local function line(format, ...)
       out[#out + 1] = (string.format(format, ...):gsub("%s+$", ""))
     end
-    line("%-36s %8s %8s %8s %12s %12s", "message", "count", "faults", "odd", "mean ms", "most ms")
+    line("%-36s %8s %8s %8s %8s %12s %12s", "message", "count", "cut off", "faults", "odd", "mean ms", "most ms")
     for _, name in ipairs(sorted(self.messages)) do
       local m = self.messages[name]
       local mean = m.answered > 0 and string.format("%.3f", 1000 * m.took / m.answered) or ""
       local most = m.answered > 0 and string.format("%.3f", 1000 * m.most) or ""
-      line("%-36s %8.0f %8.0f %8.0f %12s %12s", name, m.count, m.faults, m.odd, mean, most)
+      line("%-36s %8.0f %8.0f %8.0f %8.0f %12s %12s", name, m.count, m.cut, m.faults, m.odd, mean, most)
     end
     line("")
     line("%-36s %8s %8s %8s %12s", "segment", "asked", "blocks", "not held", "bytes")
@@ -3652,8 +3731,10 @@ for prefix, name in pairs(PROTOCOLS) do
     insisted = ProtoExpert.new(prefix .. ".fault", "A rule is broken", group.MALFORMED, severity.ERROR),
     tolerated = ProtoExpert.new(prefix .. ".odd", "A rule is broken, which receivers tolerate", group.PROTOCOL,
       severity.NOTE),
+    cut = ProtoExpert.new(prefix .. ".cut", "Bytes of the message are missing in the capture", group.UNDECODED,
+      severity.WARN),
   }
-  protos[prefix].experts = { faults[prefix].insisted, faults[prefix].tolerated }
+  protos[prefix].experts = { faults[prefix].insisted, faults[prefix].tolerated, faults[prefix].cut }
 end
 
 local function declare(filter, field)
@@ -3670,9 +3751,10 @@ declare("peerdist.message", ProtoField.new("Message", "peerdist.message", ftypes
   "the document's name for it"))
 declare("peerdist.segment_id", ProtoField.new("Segment", "peerdist.segment_id", ftypes.BYTES, nil, base.NONE, nil,
   "HoHoDk of a segment that the message is about"))
-declare("peerdist.request_in", ProtoField.framenum("peerdist.request_in", "Request in", base.NONE, frametype.REQUEST))
-declare("peerdist.response_in",
-  ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE))
+declare("peerdist.request_in", ProtoField.framenum("peerdist.request_in", "Request in", base.NONE, frametype.REQUEST,
+  nil, "the frame of the request that this answers"))
+declare("peerdist.response_in", ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE,
+  nil, "the frame of the first answer to this"))
 declare("peerdist.time", ProtoField.relative_time("peerdist.time", "Time since the request",
   "from the last frame of the request to the last one of the response"))
 for prefix, list in pairs(lists) do
@@ -3770,6 +3852,9 @@ local function message(root, tree, range, data, pinfo)
     generated(link, "peerdist.response_in", tree.answered.answered)
   end
   show(top, tree.fields, range, items, false)
+  if tree.is_cut then
+    top:add_proto_expert_info(faults[tree.prefix].cut)
+  end
   for _, fault in ipairs(tree.faults) do
     local about = faults[tree.prefix][fault.tolerated and "tolerated" or "insisted"]
     local item = items[fault.offset] or top
@@ -3792,7 +3877,7 @@ end
 function protos.pccrd.dissector(tvb, pinfo, root)
   local text = guarded(root, function()
     local range = tvb:range()
-    local tree = exchange.datagram(range:raw(), pinfo)
+    local tree = exchange.datagram(range:raw(), tvb:len() < tvb:reported_len(), pinfo)
     return tree and message(root, tree, range, range, pinfo)
   end)
   if not text then
@@ -3804,10 +3889,22 @@ end
 
 DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 
+-- How much of a datagram to another port is looked at.
+local LOOKED_AT = 512
+
+protos.pccrd:register_heuristic("udp", function(tvb, pinfo, root)
+  local size = math.min(tvb:len(), LOOKED_AT)
+  if size == 0 or not discovery.begins(tvb:range(0, size):raw()) then
+    return false
+  end
+  return protos.pccrd.dissector(tvb, pinfo, root) > 0
+end)
+
 -- Messages over HTTP are read when the dissectors of TCP, TLS and HTTP are done: on any port, whatever the type of the
 -- content.
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
+local of_tls, of_tls_segment = Field.new("tls"), Field.new("tls.segment.data")
 local of_lost = Field.new("tcp.analysis.lost_segment")
 local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
@@ -3817,7 +3914,7 @@ local function show_http(root, tree, range, data, pinfo)
   pinfo.cols.info:append(" | " .. shown_text(text))
 end
 
--- Notes what of a frame Wireshark keeps for later, and what will never be whole.
+-- Notes what of a frame Wireshark keeps for later.
 local function note_segments(pinfo, stream, has_http)
   local segments, payload, sequence = { of_segment() }, of_payload(), of_sequence()
   if payload and sequence then
@@ -3834,6 +3931,20 @@ local function note_segments(pinfo, stream, has_http)
       unfinished.keep(stream, pinfo, sequence.value + size, last.range:raw())
     end
   end
+end
+
+-- The same of what was in TLS. The end of a message, which is among it, does not begin like one.
+local function note_tls_segments(pinfo, stream, has_http)
+  if has_http then
+    unfinished.shown(stream, pinfo.src_port)
+  end
+  for _, segment in ipairs({ of_tls_segment() }) do
+    unfinished.keep_next(stream, pinfo, segment.range:raw())
+  end
+end
+
+-- Notes what will never be whole.
+local function note_end(pinfo, stream)
   local is_reset = of_reset() and of_reset().value
   if is_reset or (of_fin() and of_fin().value) then
     unfinished.finish(stream, pinfo.src_port, pinfo.number)
@@ -3873,6 +3984,9 @@ function protos.peerdist.dissector(_, pinfo, root)
       local s = range:raw()
       local head, data = http.head(s), nil
       if not head then
+        if not pinfo.visited and http.begins_answer(s) then
+          exchange.unread(stream)
+        end
         return
       end
       if bodies[body] and http.owns(head, item.offset, bodies[body].offset) then
@@ -3886,7 +4000,9 @@ function protos.peerdist.dissector(_, pinfo, root)
   if stream ~= "" then
     guarded(root, function()
       if not pinfo.visited then
-        note_segments(pinfo, stream, #items > 0)
+        local note = of_tls() and note_tls_segments or note_segments
+        note(pinfo, stream, #items > 0)
+        note_end(pinfo, stream)
       end
       show_unfinished(root, pinfo, stream)
     end)

@@ -18,6 +18,8 @@ pub(crate) struct Capture {
     interface: InterfaceId,
     now: SystemTime,
     connections: u16,
+    /// How many bytes of a frame are captured.
+    snaplen: usize,
     path: PathBuf,
     /// The file goes with it.
     _folder: TempDir,
@@ -36,7 +38,7 @@ impl Capture {
         let mut writer = Writer::new(BufWriter::new(File::create(&path).unwrap()), "peerdist").unwrap();
         let interface = writer.interface("lan").unwrap();
         let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        Self { writer, interface, now, connections: 0, path, _folder: folder }
+        Self { writer, interface, now, connections: 0, snaplen: usize::MAX, path, _folder: folder }
     }
 
     /// The file with everything in it.
@@ -47,7 +49,13 @@ impl Capture {
 
     fn frame(&mut self, frame: &[u8]) {
         self.now += Duration::from_millis(1);
-        self.writer.packet(self.interface, self.now, Direction::Outbound, frame).unwrap();
+        let kept = frame.get(..self.snaplen).unwrap_or(frame);
+        self.writer.commented(self.interface, self.now, Direction::Outbound, kept, frame.len(), "").unwrap();
+    }
+
+    /// No more than so many bytes of a frame are captured from now on.
+    pub(crate) fn cut_at(&mut self, snaplen: usize) {
+        self.snaplen = snaplen;
     }
 
     /// Nothing happens for a while.
@@ -56,8 +64,13 @@ impl Capture {
     }
 
     pub(crate) fn datagram(&mut self, is_answer: bool, payload: &[u8]) {
-        let mut frame = Vec::new();
         let (from, to) = if is_answer { (3702, 50_000) } else { (50_000, 3702) };
+        self.datagram_between([from, to], payload);
+    }
+
+    /// A datagram from one port to another.
+    pub(crate) fn datagram_between(&mut self, [from, to]: [u16; 2], payload: &[u8]) {
+        let mut frame = Vec::new();
         let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4([192, 0, 2, 1], [192, 0, 2, 2], 1);
         ip.udp(from, to).write(&mut frame, payload).unwrap();
         self.frame(&frame);

@@ -232,6 +232,47 @@ fn what_is_never_whole_is_shown_as_far_as_it_goes() {
 }
 
 #[test]
+fn what_is_cut_off_in_the_capture_says_so_and_is_not_counted() {
+    let probe = read("pccrd/probe_v1.xml");
+    let asked = post(PATH, &read("pccrr/getblks_block0.bin"));
+    let answer = ok("", &read("pccrr/blk_missing.bin"));
+    let mut capture = Capture::new();
+    // Ethernet, IP and TCP have 54 bytes. The message ends in the segment, then in the size of the block.
+    for missing in [50, 14] {
+        let mut connection = capture.connect();
+        capture.ask(&mut connection, &asked);
+        capture.cut_at(54 + answer.len() - missing);
+        capture.answer(&mut connection, &answer);
+        capture.cut_at(usize::MAX);
+    }
+    capture.cut_at(42 + probe.len() / 2);
+    capture.datagram(false, &probe);
+    let words = ["-2", "-Y", "pccrr.cut || pccrd.cut", "-T", "fields", "-e", "_ws.col.Info"];
+    let seen = dissector::tshark(capture.file(), &words);
+    let ends: Vec<_> = seen.lines().map(|line| line.rsplit("| ").next().unwrap()).collect();
+    assert_eq!(ends, ["MSG_BLK cut off", "MSG_BLK segment A0A1A2A3A4A5A6A7 block 9, cut off", "Envelope cut off"]);
+    let statistics = dissector::tshark(capture.file(), &["-q", "-o", "peerdist.statistics:TRUE"]);
+    let line = statistics.lines().find(|line| line.starts_with("MS-PCCRR MSG_BLK ")).unwrap();
+    assert_eq!(line.split_whitespace().collect::<Vec<_>>()[2..], ["0", "2", "0", "0"]);
+    assert!(!statistics.contains("192.0.2.2"), "{statistics}");
+}
+
+#[test]
+fn an_answer_without_a_status_is_nobody_elses() {
+    let asked = post(PATH, &read("pccrr/getblks_block0.bin"));
+    let answer = ok("", &read("pccrr/blk_missing.bin"));
+    let mut capture = Capture::new();
+    let mut connection = capture.connect();
+    capture.ask(&mut connection, &asked);
+    capture.answer(&mut connection, b"HTTP/1.1 left-out\r\nContent-Length: 0\r\n\r\n");
+    capture.ask(&mut connection, &asked);
+    capture.answer(&mut connection, &answer);
+    let shown = dissector::assert_agreement(capture.file());
+    let requests: Vec<_> = shown.iter().map(|shown| shown.request_in).collect();
+    assert_eq!(requests, [None, None, Some(3)]);
+}
+
+#[test]
 fn messages_are_found_however_http_carries_them() {
     let mut capture = Capture::new();
     let (block, get_blks) = (read("pccrr/blk_aes128_65536.bin"), read("pccrr/getblks_block0.bin"));
@@ -295,6 +336,28 @@ fn offers_within_tls_are_shown_with_the_key_log() {
     assert_eq!(lines, ["INITIAL_OFFER_MESSAGE", response[0], "SEGMENT_INFO_MESSAGE", response[1]]);
 }
 
+#[test]
+fn what_is_never_whole_within_tls_is_shown_as_far_as_it_goes() {
+    let offer = post(OFFERS_1, &read("pchc/initial_offer_sha256.bin"));
+    let mut capture = Capture::new();
+    let mut tls = Tls::new(&mut capture);
+    tls.ask(&mut capture, &offer);
+    tls.answer(&mut capture, &ok("", &read("pchc/response_interested.bin")));
+    // A whole one and the begin of the next in one record.
+    tls.ask(&mut capture, &[&offer[..], &offer[..offer.len() - 30]].concat());
+    tls.ask(&mut capture, &offer[offer.len() - 30..offer.len() - 10]);
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    fs::write(&keys, tls.keys()).unwrap();
+    let keys = format!("tls.keylog_file:{}", keys.display());
+    let words = ["-2", "-o", &keys, "-Y", "pchc", "-T", "fields", "-e", "pchc.cut", "-e", "pchc.hash"];
+    let seen = dissector::tshark(capture.file(), &words);
+    let hash = hex::encode(&read("pchc/initial_offer_sha256.bin")[16..]);
+    let whole = format!("\t{hash}");
+    let cut = format!("1\t{}", &hash[..2 * (hash.len() / 2 - 10)]);
+    assert_eq!(seen.lines().collect::<Vec<_>>(), [&whole, "\t", &whole, &cut]);
+}
+
 /// Both passes of tshark, and neither with a tree.
 fn link_and_statistics(capture: &mut Capture) {
     let fields = ["-e", "peerdist.message", "-e", "peerdist.response_in", "-e", "peerdist.request_in"];
@@ -320,8 +383,8 @@ fn link_and_statistics(capture: &mut Capture) {
         let line = statistics.lines().find(|line| line.starts_with(start)).unwrap_or_else(|| panic!("{statistics}"));
         line.split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
-    assert_eq!(line("MS-PCCRR MSG_BLK ")[2..5], ["4", "0", "0"]);
-    assert_eq!(line("MS-PCCRR MSG_NEGO_RESP ")[2..5], ["1", "1", "0"]);
+    assert_eq!(line("MS-PCCRR MSG_BLK ")[2..6], ["4", "0", "0", "0"]);
+    assert_eq!(line("MS-PCCRR MSG_NEGO_RESP ")[2..6], ["1", "0", "1", "0"]);
     assert_eq!(line("segment A0A1A2A3A4A5A6A7")[2..], ["6", "3", "1", "131109"]);
     assert_eq!(line("192.0.2.2")[1..], ["3", "1", "131109"]);
 }
@@ -484,6 +547,33 @@ fn spoilt_messages_never_end_in_an_error_of_lua_and_are_judged_as_the_decoder_ju
 }
 
 #[test]
+fn discovery_is_found_on_every_port() {
+    let probe = read("pccrd/probe_v1.xml");
+    let mut capture = Capture::new();
+    capture.datagram_between([50_001, 13_702], &[b"\xef\xbb\xbf\r\n", &probe[..]].concat());
+    capture.datagram_between([13_702, 50_001], &read("pccrd/probematch_v1.xml"));
+    for other in [&b"PeerDist"[..], b"<PeerDist/>", b"", b"<"] {
+        capture.datagram_between([50_001, 13_702], other);
+    }
+    let shown = dissector::messages(capture.file());
+    let numbers: Vec<_> = shown.iter().map(|shown| (shown.frame, shown.request_in)).collect();
+    assert_eq!(numbers, [(1, None), (2, Some(1))]);
+}
+
+#[test]
+fn every_field_has_a_meaning() {
+    let prefixes = ["peerdist.", "pccrr.", "pccrd.", "pchc.", "pccrtp.", "pccrc."];
+    let known = dissector::filters();
+    let ours: Vec<_> = known.iter().filter(|(name, _)| prefixes.iter().any(|start| name.starts_with(start))).collect();
+    assert!(ours.len() > 100, "{}", ours.len());
+    for (name, meaning) in ours {
+        // Expert information is called by what it means, and has no other text.
+        let is_expert = [".fault", ".odd", ".cut"].iter().any(|end| name.ends_with(end));
+        assert!(is_expert || !meaning.is_empty(), "{name}");
+    }
+}
+
+#[test]
 fn fields_and_commands_of_the_page_work() {
     let page = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/dissector.md")).unwrap();
     let mut capture = Capture::new();
@@ -505,7 +595,7 @@ fn fields_and_commands_of_the_page_work() {
         .collect();
     assert!(filters.len() > 40, "{filters:?}");
     for filter in filters {
-        assert!(known.iter().any(|known| known == filter), "{filter}");
+        assert!(known.iter().any(|(known, _)| known == filter), "{filter}");
     }
     let mut count = 0;
     for line in page.lines().filter_map(|line| line.strip_prefix("tshark -r lan.pcapng ")) {

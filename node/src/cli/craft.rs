@@ -118,7 +118,7 @@ pub(super) fn tls(authority: &str, trusted: Option<&Path>) -> Result<Tls, Failur
 impl From<SendError> for Failure {
     fn from(error: SendError) -> Self {
         let status = match error {
-            SendError::NoRequest(_) | SendError::NoDatagram(_) => ExitStatus::Usage,
+            SendError::NoRequest(_) | SendError::NoDatagram(_) | SendError::NoInterface(_) => ExitStatus::Usage,
             SendError::Io { .. } | SendError::Late { .. } | SendError::Ended { .. } => ExitStatus::NobodyAnswered,
         };
         Self::new(status, error)

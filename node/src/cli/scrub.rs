@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
 
 use super::args::ScrubArguments;
+use super::printable::printable;
 use super::{ExitStatus, Failure, decode};
 use crate::scrub::{ScrubError, Scrubber};
 
@@ -31,7 +32,8 @@ pub fn run(arguments: &ScrubArguments) -> Result<(), Failure> {
         let _ = std::fs::remove_file(path);
     })?;
     decode::note(&arguments.capture, &read);
-    let line = format!("{}: {} messages; {} left out", path.display(), count.written, count.left_out);
+    let shown = path.display().to_string();
+    let line = format!("{}: {} messages; {} left out", printable(&shown), count.written, count.left_out);
     // Nothing is left to do where standard output is gone.
     let _ = writeln!(io::stdout().lock(), "{line}");
     Ok(())

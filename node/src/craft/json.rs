@@ -2,9 +2,11 @@
 
 use std::cell::Cell;
 use std::fmt;
-use std::io::{self, BufRead, ErrorKind, Read};
+use std::io::{self, BufRead, Read};
+use std::rc::Rc;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::de::IoRead;
 
 /// The longest JSON of one message in bytes.
 const MAX_JSON: u64 = 128 << 20;
@@ -110,8 +112,11 @@ impl<'de> Visitor<'de> for AnyJson<'_> {
 }
 
 /// JSON values one after another, however they are laid out in lines.
-pub(super) struct Values<R> {
-    source: R,
+pub(super) struct Values<R: Read> {
+    /// One for all of them: what it says of a line counts from the first.
+    reader: serde_json::Deserializer<IoRead<Bounded<R>>>,
+    /// How many more bytes the value may have.
+    left: Rc<Cell<u64>>,
     ignored: fn(&str) -> bool,
     has_failed: bool,
 }
@@ -119,30 +124,14 @@ pub(super) struct Values<R> {
 impl<R: BufRead> Values<R> {
     /// `ignored` names members of the objects of which the value does not matter.
     pub(super) fn new(source: R, ignored: fn(&str) -> bool) -> Self {
-        Self { source, ignored, has_failed: false }
-    }
-
-    /// Skips white space. Whether there is anything behind it.
-    fn goes_on(&mut self) -> io::Result<bool> {
-        loop {
-            let bytes = match self.source.fill_buf() {
-                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                bytes => bytes?,
-            };
-            let blank = bytes.iter().take_while(|byte| b" \t\r\n".contains(byte)).count();
-            if blank < bytes.len() || bytes.is_empty() {
-                let is_there = !bytes.is_empty();
-                self.source.consume(blank);
-                return Ok(is_there);
-            }
-            self.source.consume(blank);
-        }
+        let left = Rc::new(Cell::new(MAX_JSON));
+        let reader = serde_json::Deserializer::from_reader(Bounded { source, left: Rc::clone(&left) });
+        Self { reader, left, ignored, has_failed: false }
     }
 
     fn value(&mut self) -> serde_json::Result<Json> {
         let left = Cell::new(MAX_VALUES);
-        let bounded = Bounded { source: &mut self.source, left: MAX_JSON };
-        AnyJson { left: &left, ignored: self.ignored }.deserialize(&mut serde_json::Deserializer::from_reader(bounded))
+        AnyJson { left: &left, ignored: self.ignored }.deserialize(&mut self.reader)
     }
 }
 
@@ -153,10 +142,12 @@ impl<R: BufRead> Iterator for Values<R> {
         if self.has_failed {
             return None;
         }
-        let value = match self.goes_on() {
-            Ok(true) => self.value(),
-            Ok(false) => return None,
-            Err(error) => Err(serde_json::Error::io(error)),
+        self.left.set(MAX_JSON);
+        let value = match self.reader.end() {
+            Ok(()) => return None,
+            Err(error) if error.is_io() => Err(error),
+            // Something follows.
+            Err(_) => self.value(),
         };
         self.has_failed = value.is_err();
         Some(value)
@@ -166,15 +157,18 @@ impl<R: BufRead> Iterator for Values<R> {
 /// A source that fails where one value is too long.
 struct Bounded<R> {
     source: R,
-    left: u64,
+    left: Rc<Cell<u64>>,
 }
 
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let size = self.source.read(buffer)?;
-        let left = self.left.checked_sub(size as u64);
-        let too_long = || io::Error::other(format!("a message has more than {MAX_JSON} bytes of JSON"));
-        self.left = left.ok_or_else(too_long)?;
+        let left = self.left.get().checked_sub(size as u64);
+        let too_long = || {
+            let why = "content information of more than some 60 MB cannot be made of it";
+            io::Error::other(format!("a message has more than {MAX_JSON} bytes of JSON: {why}"))
+        };
+        self.left.set(left.ok_or_else(too_long)?);
         Ok(size)
     }
 }
@@ -199,6 +193,13 @@ mod tests {
     }
 
     #[test]
+    fn a_line_is_counted_from_the_begin_of_the_source() {
+        let text = "{\"a\":1}\n\n{\n\"a\":1\n}\n{\n\"a\":1,\n]";
+        let error = values(text).remove(2).unwrap_err();
+        assert_eq!((error.line(), error.column()), (8, 1), "{error}");
+    }
+
+    #[test]
     fn a_message_has_a_limited_number_of_values_but_for_those_that_are_ignored() {
         let numbers = |count: usize| format!("[{}0]", "1,".repeat(count - 1));
         let many = numbers(MAX_VALUES);
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn a_source_fails_behind_its_limit() {
-        let mut bounded = Bounded { source: io::repeat(b'a'), left: 10 };
+        let mut bounded = Bounded { source: io::repeat(b'a'), left: Rc::new(Cell::new(10)) };
         assert_eq!(bounded.read(&mut [0; 10]).unwrap(), 10);
         assert!(bounded.read(&mut [0]).unwrap_err().to_string().contains("more than 134217728 bytes of JSON"));
     }

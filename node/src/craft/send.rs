@@ -27,6 +27,9 @@ pub enum SendError {
     /// Nothing carries it over UDP.
     #[error("{0} is no datagram")]
     NoDatagram(&'static str),
+    /// Every link has such an address (RFC 4007), and nobody said which is meant.
+    #[error("{0} is an address on every interface: give the number of one, as in [{ip}%2]:{port}", ip = .0.ip(), port = .0.port())]
+    NoInterface(SocketAddr),
     /// It could not be sent, or its answer not received.
     #[error("{doing} {address}: {source}")]
     Io {
@@ -125,6 +128,9 @@ pub fn datagram(
     if !matches!(form, Form::Datagram(_)) {
         return Err(SendError::NoDatagram(form.name()));
     }
+    if lacks_interface(address) {
+        return Err(SendError::NoInterface(address));
+    }
     let failed = |doing| move |source| failure(doing, address, source);
     let socket = socket(address, from).map_err(failed("cannot send to"))?;
     let own = socket.local_addr().map_err(failed("cannot send to"))?;
@@ -156,6 +162,15 @@ pub fn datagram(
         });
     }
     if answered || !asks { Ok(()) } else { Err(SendError::Late { address }) }
+}
+
+/// Whether an address of IPv6 is one of a link, or a group on it, without the number of an interface.
+fn lacks_interface(address: SocketAddr) -> bool {
+    let SocketAddr::V6(address) = address else { return false };
+    let ip = address.ip();
+    // The scopes of groups: interface and link (RFC 4291, 2.7).
+    let is_group_of_link = ip.is_multicast() && matches!(ip.octets()[1] & 0xf, 1 | 2);
+    address.scope_id() == 0 && (is_group_of_link || ip.is_unicast_link_local())
 }
 
 fn socket(to: SocketAddr, from: Option<IpAddr>) -> io::Result<UdpSocket> {

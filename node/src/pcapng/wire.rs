@@ -19,6 +19,8 @@ pub struct Wire<W> {
     interface: InterfaceId,
     /// What both sides of a connection have sent so far, by the lower and the higher end.
     connections: HashMap<[SocketAddr; 2], [u32; 2]>,
+    /// With what sequence number connections begin: another one than those that were before them on the same ports.
+    first: u32,
 }
 
 impl<W: Write> Wire<W> {
@@ -26,7 +28,7 @@ impl<W: Write> Wire<W> {
     pub fn new(to: W, application: &str) -> io::Result<Self> {
         let mut writer = Writer::new(to, application)?;
         let interface = writer.interface("messages")?;
-        Ok(Self { writer, interface, connections: HashMap::new() })
+        Ok(Self { writer, interface, connections: HashMap::new(), first: 0 })
     }
 
     /// Writes a datagram. Times are nanoseconds since 1970.
@@ -37,19 +39,21 @@ impl<W: Write> Wire<W> {
 
     /// Writes bytes that one end of a connection sends; the first ones begin it.
     pub fn stream(&mut self, at: u64, from: SocketAddr, to: SocketAddr, bytes: &[u8]) -> io::Result<()> {
-        let ends = if from <= to { [from, to] } else { [to, from] };
+        let ends = ordered(from, to);
         let side = usize::from(ends[0] != from);
         if !self.connections.contains_key(&ends) {
             if self.connections.len() >= MAX_CONNECTIONS {
                 self.connections.clear();
+                self.first = self.first.wrapping_add(1);
             }
-            self.segment(at, [from, to], [0, 0], Flags::Syn, &[])?;
-            self.segment(at, [to, from], [0, 1], Flags::SynAck, &[])?;
-            self.segment(at, [from, to], [1, 1], Flags::Ack, &[])?;
-            self.connections.insert(ends, [1, 1]);
+            let (first, next) = (self.first, self.first.wrapping_add(1));
+            self.segment(at, [from, to], [first, 0], Flags::Syn, &[])?;
+            self.segment(at, [to, from], [first, next], Flags::SynAck, &[])?;
+            self.segment(at, [from, to], [next, next], Flags::Ack, &[])?;
+            self.connections.insert(ends, [next, next]);
         }
         for piece in bytes.chunks(SEGMENT) {
-            let sent = self.connections.get(&ends).copied().unwrap_or([1, 1]);
+            let sent = self.connections.get(&ends).copied().unwrap_or_default();
             let (own, other) = if side == 0 { (sent[0], sent[1]) } else { (sent[1], sent[0]) };
             self.segment(at, [from, to], [own, other], Flags::Ack, piece)?;
             if let Some(sent) = self.connections.get_mut(&ends) {
@@ -59,6 +63,13 @@ impl<W: Write> Wire<W> {
             }
         }
         Ok(())
+    }
+
+    /// What follows between these ends is another connection.
+    pub fn end(&mut self, one: SocketAddr, other: SocketAddr) {
+        if self.connections.remove(&ordered(one, other)).is_some() {
+            self.first = self.first.wrapping_add(1);
+        }
     }
 
     /// Hands everything on to whoever reads.
@@ -81,4 +92,9 @@ impl<W: Write> Wire<W> {
     fn packet(&mut self, at: u64, packet: &[u8]) -> io::Result<()> {
         self.writer.packet(self.interface, UNIX_EPOCH + Duration::from_nanos(at), Direction::Outbound, packet)
     }
+}
+
+/// Both ends of a connection, the lower one first.
+fn ordered(one: SocketAddr, other: SocketAddr) -> [SocketAddr; 2] {
+    if one <= other { [one, other] } else { [other, one] }
 }

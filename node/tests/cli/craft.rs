@@ -265,6 +265,9 @@ fn what_makes_no_message_is_named_with_its_path() {
     }
     assert!(craft("", &[]).error(8).contains("there is no message"));
     assert!(craft("{", &[]).error(8).contains("the JSON cannot be read"));
+    let response = json!({ "message": "RESPONSE_MESSAGE", "fields": { "ResponseCode": 1 } });
+    let said = craft(&format!("{response}\n\n{{\n\"message\": }}"), &["--hex"]);
+    assert!(said.stderr.contains("message 2 of -") && said.stderr.contains("at line 4 column 12"), "{}", said.stderr);
 }
 
 #[test]
@@ -359,6 +362,10 @@ fn who_does_not_answer_has_its_own_exit_status_and_what_cannot_be_sent_is_told()
     let cut = Canned::http(vec![b"HTTP/1.1 200 OK\r\nContent-Le".to_vec()]);
     let said = craft(nego, &["--send", &format!("http://{}", cut.address)]).error(9);
     assert!(said.contains("without an answer"), "{said}");
+    for to in ["udp://[ff02::c]:3702", "udp://[fe80::1]:3702"] {
+        let said = craft(&probe, &["--send", to]).error(2);
+        assert!(said.contains("give the number of one") && said.contains("%2]:3702"), "{said}");
+    }
     for bad in ["x:80", "udp://x", "http://", "https://", "ftp://x"] {
         assert!(craft(nego, &["--send", bad]).error(2).contains("udp://HOST:PORT"), "{bad}");
     }

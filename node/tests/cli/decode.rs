@@ -197,6 +197,13 @@ fn standard_input_may_be_hexadecimal_digits() {
         assert_eq!((status, text.as_str()), (Some(8), ""), "{error}");
         assert!(error.contains("none of the formats") && error.contains("help:"), "{error}");
     }
+    let get = b"GET / HTTP/1.1\r\nAccept-Encoding: peerdist\r\n\r\n";
+    for name in ["response", "HTTP_RESPONSE"] {
+        let (status, _, error) = run(get, &["--as", name]);
+        assert!(status == Some(8) && error.contains("it is the head of a request, and no answer"), "{error}");
+    }
+    let (status, _, error) = run(b"HTTP/1.1 200 OK\r\n\r\n", &["--as", "request"]);
+    assert!(status == Some(8) && error.contains("it is the head of an answer, and no request"), "{error}");
     let (status, _, error) = run(b"00", &["--as", "nonsense"]);
     assert_eq!(status, Some(2));
     assert!(error.contains("MSG_GETBLKS"), "{error}");

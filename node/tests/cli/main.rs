@@ -25,6 +25,7 @@ mod replay;
 mod run;
 mod schema;
 mod scrub;
+mod scrub_pairs;
 mod scrub_private;
 mod show;
 mod watch;

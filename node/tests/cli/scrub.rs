@@ -123,6 +123,13 @@ fn malformed_messages_and_their_answers_are_counted_and_left_out() {
 }
 
 #[test]
+fn a_name_with_signs_for_the_terminal_is_told_without_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = run(&["scrub"], &[&captures()[0], &folder.path().join("a\x1b[31m\nb")]).stdout();
+    assert!(said.contains("a\\u{1b}[31m\\u{a}b: ") && said.lines().count() == 1, "{said:?}");
+}
+
+#[test]
 fn no_file_is_overwritten_and_none_is_left_where_there_is_no_capture() {
     let folder = tempfile::tempdir().unwrap();
     let [bare, output] = ["bare", "out.pcapng"].map(|name| folder.path().join(name));
@@ -133,4 +140,36 @@ fn no_file_is_overwritten_and_none_is_left_where_there_is_no_capture() {
     let capture = &captures()[0];
     run(&["scrub"], &[capture, &output]).error(1);
     assert_eq!(fs::read_to_string(&output).unwrap(), "mine");
+}
+
+/// Exchanges: when the request began, what it is, what the answer is, and how long it took.
+fn exchanges(capture: &Path) -> Vec<[Value; 4]> {
+    let lines = run(&["decode", "--json", "--summary"], &[capture]).stdout();
+    let lines = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let exchanges = lines.filter(|line| line["hosts"].is_null());
+    exchanges
+        .map(|line| {
+            let answer = if line["answer"].is_null() { &line["result"] } else { &line["answer"] };
+            [line["time"].clone(), line["request"].clone(), answer.clone(), line["took"].clone()]
+        })
+        .collect()
+}
+
+#[test]
+fn answers_belong_to_the_requests_of_the_original_and_took_as_long() {
+    let folder = tempfile::tempdir().unwrap();
+    for capture in captures() {
+        let scrubbed = folder.path().join(capture.file_name().unwrap());
+        let said = run(&["scrub"], &[&capture, &scrubbed]).stdout();
+        let (before, after) = (exchanges(&capture), exchanges(&scrubbed));
+        if said.ends_with(" 0 left out\n") {
+            assert_eq!(before, after, "{}", capture.display());
+        }
+        for exchange in &after {
+            // One whose answer is left out has none, and the copy of a Probe that is left out stands for it.
+            let is_known = exchange[1] == "Probe" || before.iter().any(|known| known[..2] == exchange[..2]);
+            let has_lost = exchange[3].is_null() && is_known;
+            assert!(has_lost || before.contains(exchange), "{}: {exchange:?}", capture.display());
+        }
+    }
 }

@@ -42,7 +42,7 @@ function walk.dissect(structure, s)
   end
   return {
     name = structure.name, prefix = structure.prefix, protocol = structure.protocol, section = structure.section,
-    size = #s, fields = out, faults = self.faults,
+    size = #s, fields = out, faults = self.faults, is_short = self.is_short,
   }
 end
 
@@ -252,6 +252,7 @@ end
 
 function Walk:take(size, reader, out)
   if size > left(reader) then
+    self.is_short = true
     self:stop("cut off: " .. basic.counted(size) .. " needed, " .. basic.text(left(reader)) .. " left", reader, out)
     return nil
   end

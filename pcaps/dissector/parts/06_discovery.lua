@@ -15,6 +15,12 @@ for _, name in ipairs(facts.datagram_elements) do
   SHOWN[name] = true
 end
 
+-- Whether a datagram to any port is one of WS-Discovery: XML that says so soon.
+function discovery.begins(start)
+  start = start:gsub("^\239\187\191", "", 1)
+  return start:find("^[ \t\n\f\r]*<") ~= nil and start:find(DISCOVERY:sub(1, -2), 1, true) ~= nil
+end
+
 local function once(known, value, element)
   if known ~= nil then
     xml.fail(element .. " stands there twice", element)

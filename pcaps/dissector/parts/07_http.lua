@@ -12,7 +12,12 @@ local trim = basic.trim_http
 
 -- Whether bytes begin like a message.
 function http.begins(s)
-  return s:find("^HTTP/1%.") ~= nil or METHODS[s:match("^(%u+) ") or ""] == true
+  return http.begins_answer(s) or METHODS[s:match("^(%u+) ") or ""] == true
+end
+
+-- Whether bytes begin like an answer.
+function http.begins_answer(s)
+  return s:find("^HTTP/1%.") ~= nil
 end
 
 -- The head at the start of `s`: { method, target, http_1_1 } or { status }, with lines of { offset, name, value } and

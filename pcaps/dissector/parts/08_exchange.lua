@@ -17,6 +17,8 @@ local MAX_PROBES = 4096
 -- The most segment ids that are derived of one content information: here hashing is slow.
 local MAX_DERIVED = 256
 
+local LOST = "bytes of it were not captured"
+
 -- What follows is forgotten with the capture: connections by their number, Probes by their MessageID, and what was
 -- found out about each message when its frame was seen for the first time.
 -- `derived` spares the work of deriving a segment id again.
@@ -34,10 +36,9 @@ local function request_at(path, s)
   local message_type = type_of(s, 0)
   if path == RETRIEVAL then
     return REQUESTS[message_type] or RESPONSES[message_type] or T.MSG_NEGO_REQ
-  elseif path == HOSTED_CACHE_1 then
-    return s:sub(3, 4) == "\0\2" and T.SEGMENT_INFO_MESSAGE or T.INITIAL_OFFER_MESSAGE
-  elseif path == HOSTED_CACHE_2 then
-    return T.BATCHED_OFFER_MESSAGE
+  elseif path == HOSTED_CACHE_1 or path == HOSTED_CACHE_2 then
+    local offer = path == HOSTED_CACHE_1 and T.INITIAL_OFFER_MESSAGE or T.BATCHED_OFFER_MESSAGE
+    return s:sub(3, 4) == "\0\2" and T.SEGMENT_INFO_MESSAGE or offer
   end
 end
 
@@ -88,15 +89,27 @@ local function recognise(s)
   return found
 end
 
+local function broken(tree, offset, rule, section)
+  tree.faults[#tree.faults + 1] = { offset = offset, field = "", rule = rule, section = section, tolerated = false }
+end
+
+local function not_whole(tree, size, why)
+  tree.is_cut = true
+  broken(tree, size, "the message is not whole: " .. why, walk.section(tree))
+end
+
 local function read_body(structure, s, cut)
   local tree = walk.dissect(structure, s)
   if cut then
-    tree.faults[#tree.faults + 1] = {
-      offset = #s, field = "", rule = "the message is not whole: " .. cut, section = walk.section(structure),
-      tolerated = false,
-    }
+    not_whole(tree, #s, cut)
   end
   return tree
+end
+
+-- The body of a message, as `http.body` has it; why its bytes are not all, Wireshark knows better.
+local function body_of(s, head, data, pinfo)
+  local body, cut, where = http.body(s, head, data)
+  return body, cut and pinfo.caplen < pinfo.len and LOST or cut, where
 end
 
 -- A connection: the requests that wait for their answers, in order, and how many have none. Where one was dropped or
@@ -138,6 +151,15 @@ local function answer(connection)
   end
   local asked = table.remove(connection.asked, 1)
   return asked, not asked
+end
+
+-- An answer came of which nobody can say more.
+function exchange.unread(stream)
+  local connection = connection_of(stream)
+  answer(connection)
+  if connection.outstanding > 0 then
+    lose(connection)
+  end
 end
 
 -- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
@@ -188,9 +210,13 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
     local path = http.path(head.target)
     local body, cut, where
     if head.method == "POST" and request_at(path, "") then
-      body, cut, where = http.body(s, head, data)
+      body, cut, where = body_of(s, head, data, pinfo)
       body = body:sub(1, MAX_MESSAGE)
-      add(read_body(request_at(path, body), body, cut), body, where)
+      local tree = read_body(request_at(path, body), body, cut)
+      if path == HOSTED_CACHE_2 and tree.name == "SEGMENT_INFO_MESSAGE" then
+        broken(tree, 0, "a message of version 1.0, at the path of version 2.0", "MS-PCHC 2.1")
+      end
+      add(tree, body, where)
     else
       local tree = http.dissect(head)
       if tree then
@@ -207,7 +233,7 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
     return out
   end
   local function whole_body(most)
-    local body, cut, where = http.body(s, head, data)
+    local body, cut, where = body_of(s, head, data, pinfo)
     return body:sub(1, most), cut, where
   end
   local has_body = not (asked and asked.method == "HEAD") and head.status ~= 204 and head.status ~= 304
@@ -246,11 +272,26 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
   return out
 end
 
--- The message in a datagram of discovery, or nil.
-function exchange.datagram(s, pinfo)
+-- Takes from a datagram without its end what was not read whole; its XML is not what is wrong.
+local function cut_datagram(tree, s)
+  local stop, whole = #basic.trim_xml("." .. s) - 1, {}
+  for _, node in ipairs(tree.fields) do
+    if node.offset + node.size < stop then
+      whole[#whole + 1] = node
+    end
+  end
+  tree.fields, tree.faults = whole, {}
+  not_whole(tree, #s, LOST)
+end
+
+-- The message in a datagram of discovery, or nil. `is_cut` says whether its end was not captured.
+function exchange.datagram(s, is_cut, pinfo)
   local tree = discovery.dissect(s)
   if not tree then
     return nil
+  end
+  if is_cut then
+    cut_datagram(tree, s)
   end
   local frame = known[pinfo.number]
   if not frame and not pinfo.visited then

@@ -1,4 +1,4 @@
--- Messages of HTTP over TCP that are never whole: Wireshark waits for the rest of them and shows nothing. What it waits
+-- Messages of HTTP over TCP or TLS that are never whole: Wireshark waits for the rest of them and shows nothing. What it waits
 -- with is kept here until it has the message, or until the connection or the capture ends.
 
 -- The most bytes of a direction that are kept: a head and a body of each kind.
@@ -39,11 +39,21 @@ function unfinished.keep(stream, pinfo, sequence, bytes)
     message.most = is_coded and MAX_KEPT_CODED or MAX_KEPT
     waiting[place] = message
   end
-  message.last = pinfo.number
+  message.last, message.next = pinfo.number, sequence + #bytes
   if message.size < message.most then
     message.parts[#message.parts + 1] = { sequence, bytes }
     message.size = message.size + #bytes
   end
+end
+
+-- The same for bytes of TLS, which come in order and without numbers; before them it has shown what was whole.
+function unfinished.shown(stream, port)
+  waiting[key(stream, port)] = nil
+end
+
+function unfinished.keep_next(stream, pinfo, bytes)
+  local message = waiting[key(stream, pinfo.src_port)]
+  unfinished.keep(stream, pinfo, message and message.next or 0, bytes)
 end
 
 -- No more will come in this direction.

@@ -117,8 +117,18 @@ WHAT.MSG_GETBLKS, WHAT.MSG_GETBLKLIST, WHAT.MSG_BLKLIST = with_blocks, with_bloc
 WHAT.MSG_GETSEGLIST, WHAT.BATCHED_OFFER_MESSAGE = with_more("SegmentIDs"), with_more("SegmentDescriptors")
 WHAT.Probe, WHAT.ProbeMatches, WHAT.INITIAL_OFFER_MESSAGE = with_more("SegmentIDs"), with_more("SegmentIDs"), segment_of
 
+-- Of a message that is cut off: what is whole of it.
+local function cut_what(tree)
+  local segment, index = segment_of(tree), find(tree.fields, "BlockIndex")
+  local block = index and " block " .. basic.text(index.value) or ""
+  return (segment == "" and "" or segment .. block .. ", ") .. "cut off"
+end
+
 -- What a message is about: segment and blocks, or a URL.
 function summary.what(tree)
+  if tree.is_cut or tree.is_short then
+    return cut_what(tree)
+  end
   return WHAT[tree.name] and WHAT[tree.name](tree) or ""
 end
 
@@ -136,7 +146,11 @@ function summary.count(tree, pinfo)
   end
   local frame = frames[pinfo.number] or {}
   frames[pinfo.number] = frame
-  local note = { name = tree.name, protocol = tree.protocol, faults = 0, odd = 0 }
+  local note = { name = tree.name, protocol = tree.protocol, faults = 0, odd = 0, is_cut = tree.is_cut }
+  frame[#frame + 1] = note
+  if tree.is_cut then
+    return
+  end
   for _, fault in ipairs(tree.faults) do
     local kind = fault.tolerated and "odd" or "faults"
     note[kind] = note[kind] + 1
@@ -144,13 +158,14 @@ function summary.count(tree, pinfo)
   if tree.answers then
     note.took = pinfo.rel_ts - tree.answers.time
   end
-  if tree.name == "MSG_GETBLKS" then
+  if tree.is_short then
+    return
+  elseif tree.name == "MSG_GETBLKS" then
     note.segment, note.asked = segment_of(tree), (blocks_of(tree))
   elseif tree.name == "MSG_BLK" then
     note.segment, note.size = segment_of(tree), number(tree, "SizeOfBlock")
     note.source = tostring(pinfo.src)
   end
-  frame[#frame + 1] = note
 end
 
 -- The statistics of the frames that are handed to `add`, as text.
@@ -166,9 +181,10 @@ function summary.new()
 
   function self.add(pinfo)
     for _, note in ipairs(frames[pinfo.number] or {}) do
-      local fresh = { count = 0, faults = 0, odd = 0, answered = 0, took = 0, most = 0 }
+      local fresh = { count = 0, cut = 0, faults = 0, odd = 0, answered = 0, took = 0, most = 0 }
       local message = entry(self.messages, note.protocol .. " " .. note.name, fresh)
-      message.count, message.odd = message.count + 1, message.odd + note.odd
+      local kind = note.is_cut and "cut" or "count"
+      message[kind], message.odd = message[kind] + 1, message.odd + note.odd
       message.faults = message.faults + note.faults
       if note.took then
         message.answered, message.took = message.answered + 1, message.took + note.took
@@ -202,12 +218,12 @@ function summary.new()
     local function line(format, ...)
       out[#out + 1] = (string.format(format, ...):gsub("%s+$", ""))
     end
-    line("%-36s %8s %8s %8s %12s %12s", "message", "count", "faults", "odd", "mean ms", "most ms")
+    line("%-36s %8s %8s %8s %8s %12s %12s", "message", "count", "cut off", "faults", "odd", "mean ms", "most ms")
     for _, name in ipairs(sorted(self.messages)) do
       local m = self.messages[name]
       local mean = m.answered > 0 and string.format("%.3f", 1000 * m.took / m.answered) or ""
       local most = m.answered > 0 and string.format("%.3f", 1000 * m.most) or ""
-      line("%-36s %8.0f %8.0f %8.0f %12s %12s", name, m.count, m.faults, m.odd, mean, most)
+      line("%-36s %8.0f %8.0f %8.0f %8.0f %12s %12s", name, m.count, m.cut, m.faults, m.odd, mean, most)
     end
     line("")
     line("%-36s %8s %8s %8s %12s", "segment", "asked", "blocks", "not held", "bytes")

@@ -18,8 +18,10 @@ for prefix, name in pairs(PROTOCOLS) do
     insisted = ProtoExpert.new(prefix .. ".fault", "A rule is broken", group.MALFORMED, severity.ERROR),
     tolerated = ProtoExpert.new(prefix .. ".odd", "A rule is broken, which receivers tolerate", group.PROTOCOL,
       severity.NOTE),
+    cut = ProtoExpert.new(prefix .. ".cut", "Bytes of the message are missing in the capture", group.UNDECODED,
+      severity.WARN),
   }
-  protos[prefix].experts = { faults[prefix].insisted, faults[prefix].tolerated }
+  protos[prefix].experts = { faults[prefix].insisted, faults[prefix].tolerated, faults[prefix].cut }
 end
 
 local function declare(filter, field)
@@ -36,9 +38,10 @@ declare("peerdist.message", ProtoField.new("Message", "peerdist.message", ftypes
   "the document's name for it"))
 declare("peerdist.segment_id", ProtoField.new("Segment", "peerdist.segment_id", ftypes.BYTES, nil, base.NONE, nil,
   "HoHoDk of a segment that the message is about"))
-declare("peerdist.request_in", ProtoField.framenum("peerdist.request_in", "Request in", base.NONE, frametype.REQUEST))
-declare("peerdist.response_in",
-  ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE))
+declare("peerdist.request_in", ProtoField.framenum("peerdist.request_in", "Request in", base.NONE, frametype.REQUEST,
+  nil, "the frame of the request that this answers"))
+declare("peerdist.response_in", ProtoField.framenum("peerdist.response_in", "Response in", base.NONE, frametype.RESPONSE,
+  nil, "the frame of the first answer to this"))
 declare("peerdist.time", ProtoField.relative_time("peerdist.time", "Time since the request",
   "from the last frame of the request to the last one of the response"))
 for prefix, list in pairs(lists) do
@@ -136,6 +139,9 @@ local function message(root, tree, range, data, pinfo)
     generated(link, "peerdist.response_in", tree.answered.answered)
   end
   show(top, tree.fields, range, items, false)
+  if tree.is_cut then
+    top:add_proto_expert_info(faults[tree.prefix].cut)
+  end
   for _, fault in ipairs(tree.faults) do
     local about = faults[tree.prefix][fault.tolerated and "tolerated" or "insisted"]
     local item = items[fault.offset] or top
@@ -158,7 +164,7 @@ end
 function protos.pccrd.dissector(tvb, pinfo, root)
   local text = guarded(root, function()
     local range = tvb:range()
-    local tree = exchange.datagram(range:raw(), pinfo)
+    local tree = exchange.datagram(range:raw(), tvb:len() < tvb:reported_len(), pinfo)
     return tree and message(root, tree, range, range, pinfo)
   end)
   if not text then
@@ -170,10 +176,22 @@ end
 
 DissectorTable.get("udp.port"):add(facts.discovery_port, protos.pccrd)
 
+-- How much of a datagram to another port is looked at.
+local LOOKED_AT = 512
+
+protos.pccrd:register_heuristic("udp", function(tvb, pinfo, root)
+  local size = math.min(tvb:len(), LOOKED_AT)
+  if size == 0 or not discovery.begins(tvb:range(0, size):raw()) then
+    return false
+  end
+  return protos.pccrd.dissector(tvb, pinfo, root) > 0
+end)
+
 -- Messages over HTTP are read when the dissectors of TCP, TLS and HTTP are done: on any port, whatever the type of the
 -- content.
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
+local of_tls, of_tls_segment = Field.new("tls"), Field.new("tls.segment.data")
 local of_lost = Field.new("tcp.analysis.lost_segment")
 local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
@@ -183,7 +201,7 @@ local function show_http(root, tree, range, data, pinfo)
   pinfo.cols.info:append(" | " .. shown_text(text))
 end
 
--- Notes what of a frame Wireshark keeps for later, and what will never be whole.
+-- Notes what of a frame Wireshark keeps for later.
 local function note_segments(pinfo, stream, has_http)
   local segments, payload, sequence = { of_segment() }, of_payload(), of_sequence()
   if payload and sequence then
@@ -200,6 +218,20 @@ local function note_segments(pinfo, stream, has_http)
       unfinished.keep(stream, pinfo, sequence.value + size, last.range:raw())
     end
   end
+end
+
+-- The same of what was in TLS. The end of a message, which is among it, does not begin like one.
+local function note_tls_segments(pinfo, stream, has_http)
+  if has_http then
+    unfinished.shown(stream, pinfo.src_port)
+  end
+  for _, segment in ipairs({ of_tls_segment() }) do
+    unfinished.keep_next(stream, pinfo, segment.range:raw())
+  end
+end
+
+-- Notes what will never be whole.
+local function note_end(pinfo, stream)
   local is_reset = of_reset() and of_reset().value
   if is_reset or (of_fin() and of_fin().value) then
     unfinished.finish(stream, pinfo.src_port, pinfo.number)
@@ -239,6 +271,9 @@ function protos.peerdist.dissector(_, pinfo, root)
       local s = range:raw()
       local head, data = http.head(s), nil
       if not head then
+        if not pinfo.visited and http.begins_answer(s) then
+          exchange.unread(stream)
+        end
         return
       end
       if bodies[body] and http.owns(head, item.offset, bodies[body].offset) then
@@ -252,7 +287,9 @@ function protos.peerdist.dissector(_, pinfo, root)
   if stream ~= "" then
     guarded(root, function()
       if not pinfo.visited then
-        note_segments(pinfo, stream, #items > 0)
+        local note = of_tls() and note_tls_segments or note_segments
+        note(pinfo, stream, #items > 0)
+        note_end(pinfo, stream)
       end
       show_unfinished(root, pinfo, stream)
     end)

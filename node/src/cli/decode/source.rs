@@ -115,6 +115,13 @@ fn bare(
             None => return Err(unreadable(path, "its first bytes are those of none")),
         },
     };
+    if let DecodedForm::Message(Form::Headers(name)) = form
+        && is_http(bytes)
+        && (name == "request") == bytes.starts_with(b"HTTP/")
+    {
+        let is = if name == "request" { "an answer, and no request" } else { "a request, and no answer" };
+        return Err(unreadable(path, &format!("it is the head of {is}")));
+    }
     let mut count = 0;
     let mut decoder = Decoder::new();
     let mut counted = |event: Event<'_>| {
