@@ -396,6 +396,7 @@ mod tests {
         assert_eq!(cache.standing(s(1)), Standing::Ready);
         end(&mut cache, s(1), Outcome::BadHash);
         assert_eq!(cache.standing(s(1)), Standing::Out { until: s(61), cause: OutCause::BadHash });
+        assert!(cache.is_on_probation());
         let mut mixed = hosted_cache();
         for _ in 0..100 {
             end(&mut mixed, s(1), Outcome::BadHash);
@@ -504,6 +505,12 @@ mod tests {
             assert_eq!(host.standing(s(17)), out(s(77)));
             host.was_waited_for(s(70), s(17));
             assert_eq!(host.standing(s(77)), Standing::Ready, "while it is out nothing counts");
+            end(&mut host, s(77), Outcome::Listed { took: s(0) });
+            assert!(host.is_on_probation(), "a list is no block");
+            host.was_waited_for(s(81), s(77));
+            assert_eq!(host.standing(s(81)), out(s(141)), "half of the time is left");
+            end(&mut host, s(141), Outcome::Delivered { took: s(0) });
+            assert!(!host.is_on_probation());
         }
     }
 

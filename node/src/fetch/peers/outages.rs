@@ -71,12 +71,12 @@ impl Budget {
         self.spent = self.spent.saturating_sub(self.per_block);
     }
 
-    /// Returns whether that was more than is tolerated; then it begins anew.
+    /// Returns whether that was more than is tolerated; then half of it is left.
     fn spend(&mut self, time: Duration) -> bool {
         self.spent = self.spent.saturating_add(time);
         let is_spent = self.spent > self.tolerance;
         if is_spent {
-            self.spent = Duration::ZERO;
+            self.spent = self.tolerance / 2;
         }
         is_spent
     }
@@ -92,6 +92,8 @@ pub(super) struct Outages {
     failed: u32,
     bad_blocks: u32,
     kept_waiting: u32,
+    /// Whether it was out for wrong blocks, or because it cost too much time, and has not delivered a block since.
+    has_to_deliver: bool,
     /// Waits that began before this do not count.
     waits_count_from: Moment,
     busy: Budget,
@@ -113,6 +115,7 @@ impl Outages {
             failed: 0,
             bad_blocks: 0,
             kept_waiting: 0,
+            has_to_deliver: false,
             waits_count_from: Moment::ZERO,
             busy: Budget::new(BUSY_TOLERANCE, BUSY_PER_BLOCK),
             slow: Budget::new(SLOW_TOLERANCE, slow_per_block),
@@ -127,7 +130,7 @@ impl Outages {
 
     /// Whether it was out and has not delivered anything since: a block, where it was out for want of blocks.
     pub(super) fn is_on_probation(&self) -> bool {
-        self.failed > 0 || self.kept_waiting >= VAIN_WAITS
+        self.failed > 0 || self.kept_waiting >= VAIN_WAITS || self.has_to_deliver
     }
 
     /// Whether it was out because it failed, and has not answered since.
@@ -146,6 +149,7 @@ impl Outages {
         self.slow.block_came();
         self.bad_blocks = self.bad_blocks.saturating_sub(1);
         self.kept_waiting = 0;
+        self.has_to_deliver = false;
         self.waits_count_from = now;
     }
 
@@ -186,6 +190,7 @@ impl Outages {
         } else {
             self.out = Some((now + BAD_HASH_OUTAGE, OutCause::BadHash));
         }
+        self.has_to_deliver = true;
     }
 
     /// A reader waited since then for a block that the host says it holds: in vain, and it was the host's turn. A wait
@@ -206,7 +211,7 @@ impl Outages {
     /// It said that it is busy, and is not asked for so long. Peers are many: others take the place of one that is busy.
     pub(super) fn was_busy(&mut self, now: Moment, time: Duration) {
         if self.kind == Kind::HostedCache && !self.is_out(now) && self.busy.spend(time) {
-            self.out = Some((now + SPENT_OUTAGE, OutCause::KeptWaiting));
+            self.has_cost_too_much(now);
         }
     }
 
@@ -215,8 +220,13 @@ impl Outages {
         let waited = now.saturating_sub(since.max(self.slow_until));
         self.slow_until = now;
         if !self.is_out(now) && self.slow.spend(waited) {
-            self.out = Some((now + SPENT_OUTAGE, OutCause::KeptWaiting));
+            self.has_cost_too_much(now);
         }
+    }
+
+    fn has_cost_too_much(&mut self, now: Moment) {
+        self.out = Some((now + SPENT_OUTAGE, OutCause::KeptWaiting));
+        self.has_to_deliver = true;
     }
 
     fn is_out(&self, now: Moment) -> bool {
