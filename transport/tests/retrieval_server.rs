@@ -381,6 +381,23 @@ mod limits {
         }
     }
 
+    #[tokio::test]
+    async fn idle_connections_make_room_for_others_where_few_are_left() {
+        let running = with_short(|limits| limits.connections = 8).await;
+        let mut idle = Vec::new();
+        for _ in 0..8 {
+            let mut raw = running.connect().await;
+            ask(&mut raw, &get_block(1, 0)).await;
+            idle.push(raw);
+        }
+        assert!(running.connect().await.is_closed().await);
+        // Those that were the last ones go, the others may stay.
+        running.until(|counters| counters.open_connections == 6).await;
+        let mut other = running.connect().await;
+        assert!(matches!(ask(&mut other, &get_block(1, 0)).await, Answer::Block(..)));
+        assert!(matches!(ask(&mut idle[0], &get_block(1, 0)).await, Answer::Block(..)));
+    }
+
     /// A server with one short limit, the others out of reach.
     async fn with_short(change: impl Fn(&mut ServerLimits)) -> Running {
         let mut limits = ServerLimits {

@@ -31,8 +31,8 @@ impl HostedClient {
         if self.retrieval_port == node.port {
             notes.extend(self.servers.iter().filter(|server| is_this_host(server)).map(|server| {
                 format!(
-                    "hosted_client.servers names {server}, which is this host: it would ask itself. On the hosted cache \
-                     node.mode is \"hosted-cache\""
+                    "hosted_client.servers names {server}, an address of this host: without another program there it asks \
+                     itself. On the hosted cache node.mode is \"hosted-cache\""
                 )
             }));
         }

@@ -241,8 +241,8 @@ fn what_works_but_is_surely_not_meant_is_noted() {
         (client("https_port = 8443"), "https_port is not used: hosted_client.version is \"2.0\""),
         (client("version = \"1.0\"\nhttp_port = 8080"), "http_port is not used: hosted_client.version is \"1.0\""),
         (client("fallback = \"distributed\"\n[discovery]\nipv4 = false\nipv6 = false"), "no peer is looked for"),
-        (notes("hosted-client", "[hosted_client]\nservers = [\"127.0.0.1\"]"), "127.0.0.1, which is this host"),
-        (notes("hosted-client", "[hosted_client]\nservers = [\"LocalHost.\"]"), "LocalHost., which is this host"),
+        (notes("hosted-client", "[hosted_client]\nservers = [\"127.0.0.1\"]"), "127.0.0.1, an address of this host"),
+        (notes("hosted-client", "[hosted_client]\nservers = [\"LocalHost.\"]"), "LocalHost., an address of this host"),
     ] {
         assert!(matches!(&notes[..], [note] if note.contains(told)), "{told}: {notes:?}");
     }

@@ -30,7 +30,8 @@ pub struct DecodeArguments {
     /// A key log of TLS (SSLKEYLOGFILE), for captures that do not have it inside. May be repeated.
     #[arg(long, value_name = "FILE")]
     pub tls_keys: Vec<PathBuf>,
-    /// What the file is, where its bytes do not say: a message's name in its document, `datagram` or `http`.
+    /// What the file is, where its bytes do not say: a message's name in its document, `request`, `response`,
+    /// `datagram` or `http`.
     #[arg(long = "as", value_name = "NAME", value_parser = parse_form)]
     pub form: Option<DecodedForm>,
     /// What is shown.

@@ -443,6 +443,7 @@ impl Shared {
             }
             None => Err(Answer::Local),
         };
+        self.tell_hosted_cache(peer, result.as_ref().map_or_else(|answer| *answer, |_| Answer::Empty), None);
         let mut state = lock(&self.state);
         state.exchanges.remove(&id);
         state.plan.listed(self.node.now(), &mut self.node.book(), id, result);

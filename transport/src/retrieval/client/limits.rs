@@ -34,7 +34,8 @@ impl Default for ClientLimits {
             exchange_time: Duration::from_secs(30),
             idle_per_peer: 8,
             idle_connections: 128,
-            idle_time: Duration::from_secs(30),
+            // A hosted cache has many clients, and each of them some.
+            idle_time: Duration::from_secs(10),
         }
     }
 }

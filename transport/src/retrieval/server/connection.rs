@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
-use super::limits::Slot;
+use super::limits::{CROWDED_IDLE_TIME, Slot, Slots};
 use super::listener::Visit;
 use super::{BlockSource, ServerLimits, Shared, service};
 
@@ -33,7 +33,8 @@ pub(super) async fn serve<S: BlockSource>(
     visit: Visit,
     stop: CancellationToken,
 ) {
-    let progress = Arc::new(Progress::new(&shared.limits, line));
+    let slots = if visit.paths.has_retrieval() { &shared.slots } else { &shared.offer_slots };
+    let progress = Arc::new(Progress::new(&shared.limits, Arc::clone(slots), line));
     let io = TokioIo::new(Observed { stream, progress: Arc::clone(&progress) });
     let service = service_fn(|request| service::answer(Arc::clone(&shared), Arc::clone(&progress), visit, request));
     let connection = http1::Builder::new()
@@ -121,6 +122,8 @@ pub(super) struct Progress {
     body_time: Duration,
     upload_time: Duration,
     idle_time: Duration,
+    /// What the connection has one of.
+    slots: Arc<Slots>,
     /// Where it is told what is decided.
     line: Line,
     state: Mutex<State>,
@@ -135,11 +138,11 @@ struct State {
 }
 
 impl Progress {
-    fn new(limits: &ServerLimits, line: Line) -> Self {
+    fn new(limits: &ServerLimits, slots: Arc<Slots>, line: Line) -> Self {
         let ServerLimits { header_time, body_time, upload_time, idle_time, .. } = *limits;
         let deadline = Instant::now() + header_time;
         let state = State { phase: Phase::Header, deadline, refused: false, upload: None };
-        Self { header_time, body_time, upload_time, idle_time, line, state: Mutex::new(state) }
+        Self { header_time, body_time, upload_time, idle_time, slots, line, state: Mutex::new(state) }
     }
 
     /// The connection, as captures see it.
@@ -183,7 +186,8 @@ impl Progress {
         let mut state = self.lock();
         if state.phase == Phase::Sending {
             state.upload = None;
-            state.enter(Phase::Idle, self.idle_time);
+            let most = if self.slots.are_scarce() { CROWDED_IDLE_TIME } else { Duration::MAX };
+            state.enter(Phase::Idle, self.idle_time.min(most));
         }
     }
 

@@ -39,11 +39,15 @@ pub struct ServerLimits {
     pub body_time: Duration,
     /// The Upload Timer ([MS-PCCRR] 3.2.2): from the end of the request until the answer is written.
     pub upload_time: Duration,
-    /// How long a connection is kept without a request.
+    /// How long a connection is kept without a request: at most 2 s from when on three quarters of the connections
+    /// are open, so that those who only keep theirs do not shut others out.
     pub idle_time: Duration,
     /// How long requests under way may take once the server has to stop.
     pub shutdown_time: Duration,
 }
+
+/// How long a connection is kept without a request where connections are scarce.
+pub(super) const CROWDED_IDLE_TIME: Duration = Duration::from_secs(2);
 
 impl Default for ServerLimits {
     fn default() -> Self {
@@ -119,6 +123,11 @@ impl Slots {
         }
         taken.all += 1;
         Ok(Slot { slots: Arc::clone(slots), source })
+    }
+
+    /// Whether less than a quarter is free.
+    pub(super) fn are_scarce(&self) -> bool {
+        self.taken() > self.most - self.most / 4
     }
 
     pub(super) fn taken(&self) -> usize {
