@@ -41,6 +41,8 @@ pub(super) struct Connection {
     early: Option<Early>,
     /// Whether answers wait for their requests.
     waits: bool,
+    /// Whether packets were lost, changed places, or came before the capture: the order of messages may be another one.
+    is_doubtful: bool,
     /// What was taken from the budget for heads and requests.
     taken: usize,
     has_begun: bool,
@@ -94,6 +96,7 @@ impl Connection {
             ahead: Ahead::default(),
             early: None,
             waits: true,
+            is_doubtful: false,
             taken: 0,
             has_begun: false,
             start: Vec::new(),
@@ -131,10 +134,20 @@ impl Connection {
         segment.acknowledged.is_some_and(lacks)
     }
 
+    /// Takes note of a packet that is taken next: what it says of the order of messages.
+    pub(super) fn note(&mut self, side: usize, segment: &Segment<'_>) {
+        let is_in_order = self.sides.get(side).is_some_and(|side| side.direction.is_due(segment));
+        self.is_doubtful |= !segment.payload.is_empty() && !is_in_order;
+    }
+
     /// Lets a packet wait for bytes that it acknowledges. Returns whether it does.
     pub(super) fn hold(&mut self, side: usize, segment: &Segment<'_>, comment: &str, around: &mut Around<'_>) -> bool {
         let waits = !segment.payload.is_empty() && (self.ahead.is_of(side) || self.is_ahead(side, segment));
-        waits && !self.ahead.is_over(around.now) && self.ahead.hold(side, segment, comment, around.now, around.budget)
+        let held = waits
+            && !self.ahead.is_over(around.now)
+            && self.ahead.hold(side, segment, comment, around.now, around.budget);
+        self.is_doubtful |= held;
+        held
     }
 
     /// A packet that waits no longer: what it waits for is there, or not to be waited for any more when this packet of a
@@ -219,6 +232,7 @@ impl Connection {
         around: &mut Around<'_>,
         hand_on: &mut impl FnMut(Found<'_>) -> u64,
     ) {
+        self.is_doubtful |= matches!(piece, Piece::Gap(_));
         let mut rest = *piece;
         let losses = self.losses(side);
         while let Some(reader) = self.sides.get_mut(side).map(|side| &mut side.reader)
@@ -353,12 +367,19 @@ impl Connection {
             }
             Context::Answer(asked) => {
                 let Start::Response { status } = head.start else { return };
-                let answers = asked.as_ref().and_then(|asked| asked.shown.clone());
+                let mut answers = asked.as_ref().and_then(|asked| asked.shown.clone());
                 let path = asked.as_ref().and_then(|asked| asked.path.as_deref());
                 let ours = path.and_then(|path| response_at(path, &body));
                 match ours {
                     Some(structure) if status == 200 => {
                         let tree = read_body(structure, &body, &whole);
+                        // On a connection of which all was seen, in order, it is a wrong answer.
+                        let is_of_another = |answers: &mut Answered| self.is_doubtful && !answers.asks.fits(&tree);
+                        if answers.take_if(is_of_another).is_some()
+                            && let Some(asked) = asked
+                        {
+                            self.pending.reject(asked);
+                        }
                         hand_on(Found { tree, seen, answers, is_request: false, is_cut });
                     }
                     Some(structure) => {

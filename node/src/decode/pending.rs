@@ -79,6 +79,12 @@ impl Pending {
         self.unpaired.extend(shown);
     }
 
+    /// What came for a request does not answer it: something was lost that was not seen.
+    pub(super) fn reject(&mut self, asked: Asked) {
+        self.give_up(asked);
+        self.go_astray();
+    }
+
     /// An answer begins: the request that it belongs to, where that is certain.
     pub(super) fn answer(&mut self) -> Option<Asked> {
         if let Some(outstanding) = self.astray {
@@ -127,13 +133,13 @@ impl Pending {
     /// The memory that it takes.
     pub(super) fn held(&self) -> usize {
         let overtaken = self.overtaken.iter().filter_map(|(_, shown)| shown.as_ref());
-        self.asked.iter().map(Asked::held).sum::<usize>() + overtaken.map(|shown| shown.what.capacity()).sum::<usize>()
+        self.asked.iter().map(Asked::held).sum::<usize>() + overtaken.map(Answered::held).sum::<usize>()
     }
 }
 
 impl Asked {
     fn held(&self) -> usize {
         let text = self.path.as_ref().map_or(0, |path| path.len());
-        size_of::<Self>() + text + self.shown.as_ref().map_or(0, |shown| shown.what.capacity())
+        size_of::<Self>() + text + self.shown.as_ref().map_or(0, Answered::held)
     }
 }

@@ -79,6 +79,13 @@ impl Direction {
         self.first.is_some_and(|first| first != sequence.wrapping_add(1))
     }
 
+    /// Whether a segment begins where bytes are due, or before, and the beginning of this direction was seen.
+    pub(super) fn is_due(&self, segment: &Segment<'_>) -> bool {
+        let sequence = segment.sequence.wrapping_add(u32::from(segment.syn));
+        let is_ahead = |next: u64| sequence.wrapping_sub(next as u32) as i32 > 0;
+        segment.syn || self.next.is_some_and(|next| !is_ahead(next))
+    }
+
     /// Takes a segment; what can be handed on goes to `out`. Without a SYN, the first segment that is seen is taken
     /// for the first one.
     pub(super) fn segment(&mut self, segment: &Segment<'_>, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {

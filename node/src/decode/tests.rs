@@ -1,6 +1,7 @@
 //! The decoder on packets that are made here.
 
 use super::*;
+use peerdist_protocol::retrieval::PATH;
 use proptest::prelude::*;
 
 /// Packets of a few connections, of which the headers mostly make sense.
@@ -355,4 +356,51 @@ fn answers_are_not_paired_after_a_request_that_cannot_be_read() {
     assert_eq!(said.messages.last(), Some(&(7, "response", Some(6))));
     said.finish();
     assert_eq!(said.decoder.counters().unread_heads, 1);
+}
+
+/// A request for a block, and an answer with one.
+fn exchange(asked: u32, told: u32) -> [Vec<u8>; 2] {
+    let id = [&[0, 0, 0, 32][..], &[7; 32]].concat();
+    let message = |kind: u8, parts: &[&[u8]]| {
+        let body = [&id[..], &parts.concat()].concat();
+        [&[0, 0, 0, 1, 0, 0, 0, kind][..], &(16 + body.len() as u32).to_be_bytes(), &[0, 0, 0, 1], &body].concat()
+    };
+    let request = message(3, &[&[0, 0, 0, 1], &asked.to_be_bytes(), &[0, 0, 0, 1], &[0; 4]]);
+    let block = message(5, &[&told.to_be_bytes(), &[0, 0, 0, 0, 0, 0, 0, 16], &[1; 16], &[0; 8]]);
+    let answer = [&(block.len() as u32).to_be_bytes()[..], &block].concat();
+    [
+        [format!("POST {PATH} HTTP/1.1\r\nContent-Length: {}\r\n\r\n", request.len()).into_bytes(), request].concat(),
+        [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len()).into_bytes(), answer].concat(),
+    ]
+}
+
+/// The packets of a connection: its handshake, and exchanges one after the other, each of a request and its answer.
+fn packets_of(exchanges: impl IntoIterator<Item = [Vec<u8>; 2]>) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let [mut asks, mut answers] = Sender::pair(0);
+    let handshake = vec![asks.at(0, b"", "S"), answers.at(0, b"", "SA")];
+    let mut packets = Vec::new();
+    for [request, answer] in exchanges {
+        packets.push(asks.say(&request));
+        answers.acknowledged = asks.next;
+        packets.push(answers.say(&answer));
+        asks.acknowledged = answers.next;
+    }
+    (handshake, packets)
+}
+
+#[test]
+fn an_answer_that_cannot_be_to_a_request_is_paired_with_it_only_where_nothing_was_lost() {
+    let (handshake, packets) = packets_of([exchange(1, 2)]);
+    for (handshake, pairs, unpaired) in [(&handshake[..], Some(1), &[][..]), (&[], None, &[1])] {
+        let mut said = Said::default();
+        handshake.iter().chain(&packets).for_each(|packet| said.packet(packet));
+        assert_eq!(said.messages, [(1, "MSG_GETBLKS", None), (2, "MSG_BLK", pairs)]);
+        said.finish();
+        assert_eq!((&said.unpaired[..], said.unanswered.len()), (unpaired, 0));
+        assert!(said.decoder.budget == Budget::new(MAX_HELD));
+    }
+    let (_, packets) = packets_of([exchange(1, 1)]);
+    let mut said = Said::default();
+    packets.iter().for_each(|packet| said.packet(packet));
+    assert_eq!(said.messages.last(), Some(&(2, "MSG_BLK", Some(1))));
 }
