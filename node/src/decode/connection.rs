@@ -36,7 +36,6 @@ pub(super) struct Connection {
     ends: Option<[SocketAddr; 2]>,
     sides: [Side; 2],
     pending: Pending,
-    ahead: Ahead,
     /// A whole answer to a request that is not whole: it is handed on behind it.
     early: Option<Early>,
     /// Whether answers wait for their requests.
@@ -57,6 +56,7 @@ pub(super) struct Connection {
 #[derive(Debug, Default)]
 struct Side {
     pub(super) direction: Direction,
+    ahead: Ahead,
     reader: Reader<Context>,
 }
 
@@ -93,7 +93,6 @@ impl Connection {
             ends,
             sides: [Side::default(), Side::default()],
             pending: Pending::new(),
-            ahead: Ahead::default(),
             early: None,
             waits: true,
             is_doubtful: false,
@@ -142,10 +141,10 @@ impl Connection {
 
     /// Lets a packet wait for bytes that it acknowledges. Returns whether it does.
     pub(super) fn hold(&mut self, side: usize, segment: &Segment<'_>, comment: &str, around: &mut Around<'_>) -> bool {
-        let waits = !segment.payload.is_empty() && (self.ahead.is_of(side) || self.is_ahead(side, segment));
-        let held = waits
-            && !self.ahead.is_over(around.now)
-            && self.ahead.hold(side, segment, comment, around.now, around.budget);
+        let is_ahead = self.is_ahead(side, segment);
+        let Some(ahead) = self.sides.get_mut(side).map(|side| &mut side.ahead) else { return false };
+        let waits = !segment.payload.is_empty() && (is_ahead || ahead.is_before(segment));
+        let held = waits && !ahead.is_over(around.now) && ahead.hold(segment, comment, around.now, around.budget);
         self.is_doubtful |= held;
         held
     }
@@ -158,14 +157,29 @@ impl Connection {
         now: Nanoseconds,
         budget: &mut Budget,
     ) -> Option<(usize, Held)> {
-        let (of, first) = self.ahead.first()?;
-        // Who goes on with what waits will not say again what it asked before.
-        let has_had = |segment: &Segment<'_>| {
-            let behind = segment.acknowledged.map(|sequence| sequence.wrapping_sub(first.sequence) as i32);
-            !segment.payload.is_empty() && behind.is_some_and(|behind| behind > 0)
+        let first = |of: usize| self.sides.get(of).and_then(|side| side.ahead.first());
+        let is_ready = |of: &usize| first(*of).is_some_and(|segment| !self.is_ahead(*of, segment));
+        let is_over = |of: &usize| {
+            first(*of)
+                .is_some_and(|segment| next.is_none_or(|next| self.is_waited_for_no_more(*of, segment, next, now)))
         };
-        let is_over = |(side, segment)| self.ahead.is_over(now) || side != of && has_had(segment);
-        if next.is_none_or(is_over) || !self.is_ahead(of, first) { self.ahead.pop(budget) } else { None }
+        let of = (0..2).find(is_ready).or_else(|| (0..2).find(is_over))?;
+        let held = self.sides.get_mut(of)?.ahead.pop(budget)?;
+        Some((of, held))
+    }
+
+    /// Whether the first packet of a side has waited long enough when this packet comes.
+    fn is_waited_for_no_more(
+        &self,
+        of: usize,
+        first: &Segment<'_>,
+        (side, segment): (usize, &Segment<'_>),
+        now: Nanoseconds,
+    ) -> bool {
+        // Who goes on with what waits will not say again what it asked before.
+        let behind = segment.acknowledged.map(|sequence| sequence.wrapping_sub(first.sequence) as i32);
+        let has_had = !segment.payload.is_empty() && behind.is_some_and(|behind| behind > 0);
+        self.sides.get(of).is_some_and(|of| of.ahead.is_over(now)) || side != of && has_had
     }
 
     /// Takes a piece of a side's bytes and hands on the messages that are whole with it. `hand_on` gives the number

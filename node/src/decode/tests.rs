@@ -404,3 +404,37 @@ fn an_answer_that_cannot_be_to_a_request_is_paired_with_it_only_where_nothing_wa
     packets.iter().for_each(|packet| said.packet(packet));
     assert_eq!(said.messages.last(), Some(&(2, "MSG_BLK", Some(1))));
 }
+
+/// Which block every answer has that was paired, and which one was asked for.
+fn pairs(packets: &[Vec<u8>]) -> (Vec<(u64, u64)>, Said) {
+    let (mut said, mut blocks, mut pairs) = (Said::default(), HashMap::new(), Vec::new());
+    let mut note = |event: Event<'_>| {
+        let Event::Message(message) = event else { return };
+        let asked =
+            message.tree.find("ReqBlockRanges").and_then(|ranges| ranges.children()[0].child("Index")?.integer());
+        if let Some(block) = asked.or(message.tree.integer("BlockIndex")) {
+            blocks.insert(message.number, block);
+            pairs.extend(message.answers.map(|request| (blocks[&request.number], block)));
+        }
+    };
+    for data in packets {
+        said.decoder.packet(&Packet { number: 1, time: 0, link: 101, data, comment: "" }, &mut note);
+    }
+    said.decoder.finish(&mut note);
+    assert!(said.decoder.budget == Budget::new(MAX_HELD));
+    (pairs, said)
+}
+
+#[test]
+fn packets_that_changed_places_in_both_directions_wait_for_each_other() {
+    let (handshake, packets) = packets_of((1..=8).map(|block| exchange(block, block)));
+    for order in [[3, 2, 1, 0], [1, 3, 0, 2], [3, 1, 0, 2]] {
+        let mut changed = [&handshake[..], &packets].concat();
+        for (place, from) in (8..).zip(order) {
+            changed[place].clone_from(&packets[6 + from]);
+        }
+        let (pairs, said) = pairs(&changed);
+        assert_eq!(pairs, (1..=8).map(|block| (block, block)).collect::<Vec<_>>(), "{order:?}");
+        assert_eq!(said.decoder.counters().lost_bytes, 0, "{order:?}");
+    }
+}
