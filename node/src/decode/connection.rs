@@ -136,7 +136,17 @@ impl Connection {
     /// Takes note of a packet that is taken next: what it says of the order of messages.
     pub(super) fn note(&mut self, side: usize, segment: &Segment<'_>) {
         let is_in_order = self.sides.get(side).is_some_and(|side| side.direction.is_due(segment));
-        self.is_doubtful |= !segment.payload.is_empty() && !is_in_order;
+        if !segment.payload.is_empty() {
+            self.is_doubtful |= !is_in_order;
+            let has_had_all =
+                |sequence| self.sides.get(1 - side).is_none_or(|other| !other.direction.is_beyond(sequence));
+            let has_had_all = segment.acknowledged.is_none_or(has_had_all);
+            let is_late = self.sides.get(side).is_some_and(|side| side.direction.is_late(segment));
+            self.pending.says(side, has_had_all, is_late);
+            if let (Some(sequence), Some(other)) = (segment.acknowledged, self.sides.get_mut(1 - side)) {
+                other.direction.note_acknowledged(sequence);
+            }
+        }
     }
 
     /// Lets a packet wait for bytes that it acknowledges. Returns whether it does.
@@ -261,7 +271,8 @@ impl Connection {
         // A capture may begin in the middle of a message: what follows is in order.
         let may_lose = matches!(piece, Piece::Gap(_)) || self.pending.has_begun();
         if may_lose && self.losses(side) > losses {
-            self.pending.lose(side);
+            let lost = if let Piece::Gap(size) = piece { *size } else { 0 };
+            self.pending.lose(side, lost);
         }
         self.settle(around.budget);
     }
@@ -472,7 +483,7 @@ fn wish(head: &Head, side: usize, pending: &mut Pending) -> Wish<Context> {
         Start::Request { method, target, .. } => {
             let path = Some(path(target)).filter(|path| method == "POST" && request_at(path, &[]).is_some());
             let keep = if path.is_some() { MAX_MESSAGE } else { 0 };
-            let id = pending.request(side, method == "HEAD", path);
+            let id = pending.request(side, head.bytes().len() as u64, method == "HEAD", path);
             Wish { has_body: true, keep, context: Context::Request(id) }
         }
         // An interim answer is none.

@@ -233,6 +233,7 @@ fn answers_to_more_requests_than_are_kept_are_not_paired_until_all_have_come() {
     assert_eq!(said.messages.len(), 2 * count);
     assert!(said.messages.iter().all(|(.., answers)| answers.is_none()));
     assert_eq!(said.unpaired, (1..=count as u64).collect::<Vec<_>>());
+    asks.acknowledged = answers.next;
     said.packet(&asks.say(GET));
     said.packet(&answers.say(HEAD));
     let asked = 2 * count as u64 + 1;
@@ -351,6 +352,7 @@ fn answers_are_not_paired_after_a_request_that_cannot_be_read() {
     said.packet(&asks.say(&[GET, b"GET /\r\n\r\n", GET].concat()));
     (0..3).for_each(|_| said.packet(&answers.say(HEAD)));
     assert!(said.messages.iter().all(|(.., answers)| answers.is_none()), "{:?}", said.messages);
+    asks.acknowledged = answers.next;
     said.packet(&asks.say(GET));
     said.packet(&answers.say(HEAD));
     assert_eq!(said.messages.last(), Some(&(7, "response", Some(6))));
@@ -437,4 +439,47 @@ fn packets_that_changed_places_in_both_directions_wait_for_each_other() {
         assert_eq!(pairs, (1..=8).map(|block| (block, block)).collect::<Vec<_>>(), "{order:?}");
         assert_eq!(said.decoder.counters().lost_bytes, 0, "{order:?}");
     }
+}
+
+#[test]
+fn where_a_capture_begins_with_answers_before_their_requests_none_is_paired_with_another_one() {
+    let packets = packets_of([(); 6].map(|()| [GET.to_vec(), HEAD.to_vec()])).1;
+    let requests: Vec<_> = packets.iter().step_by(2).collect();
+    let answers: Vec<_> = packets.iter().skip(1).step_by(2).collect();
+    for late in 1..4 {
+        let mut said = Said::default();
+        answers[..late].iter().for_each(|answer| said.packet(answer));
+        for (request, answer) in requests.iter().zip(&answers[late..]) {
+            said.packet(request);
+            said.packet(answer);
+        }
+        said.finish();
+        let of = |wanted| said.messages.iter().filter(move |(_, name, _)| *name == wanted);
+        let mut pairs = of("request").zip(of("response"));
+        assert!(pairs.all(|(asked, told)| told.2.is_none_or(|to| to == asked.0)), "{late}: {:?}", said.messages);
+    }
+    // One whose request came before the capture.
+    let mut said = Said::default();
+    packets[1..4].iter().for_each(|packet| said.packet(packet));
+    assert_eq!(said.messages, [(1, "response", None), (2, "request", None), (3, "response", Some(2))]);
+}
+
+#[test]
+fn a_request_that_was_not_captured_among_several_shifts_no_answers() {
+    let (mut said, [mut asks, mut answers]) = (Said::default(), Sender::pair(0));
+    said.packet(&asks.at(0, b"", "S"));
+    said.packet(&answers.at(0, b"", "SA"));
+    said.packet(&asks.say(GET));
+    let _lost = asks.say(GET);
+    said.packet(&asks.say(GET));
+    answers.acknowledged = asks.next;
+    (0..2).for_each(|_| said.packet(&answers.say(HEAD)));
+    asks.acknowledged = answers.next;
+    said.packet(&asks.say(GET));
+    (0..2).for_each(|_| said.packet(&answers.say(HEAD)));
+    assert!(said.messages.iter().all(|(.., answers)| answers.is_none()), "{:?}", said.messages);
+    asks.acknowledged = answers.next;
+    said.packet(&asks.say(GET));
+    said.packet(&answers.say(HEAD));
+    assert_eq!(said.messages.last(), Some(&(9, "response", Some(8))));
 }
