@@ -26,7 +26,7 @@ const MAX_CONTENT_INFORMATION: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) enum Context {
     Request(u64),
-    Answer(Option<Asked>),
+    Answer(Option<Box<Asked>>),
 }
 
 /// A TCP connection that speaks HTTP, or does not.
@@ -291,7 +291,7 @@ impl Connection {
         } else {
             for side in &mut self.sides {
                 if let Some(Context::Answer(Some(asked))) = side.reader.give_up(budget) {
-                    self.pending.give_up(asked);
+                    self.pending.give_up(*asked);
                 }
             }
             self.pending.go_astray();
@@ -403,7 +403,7 @@ impl Connection {
                         if answers.take_if(is_of_another).is_some()
                             && let Some(asked) = asked
                         {
-                            self.pending.reject(asked);
+                            self.pending.reject(*asked);
                         }
                         hand_on(Found { tree, seen, answers, is_request: false, is_cut });
                     }
@@ -496,7 +496,11 @@ fn wish(head: &Head, side: usize, pending: &mut Pending) -> Wish<Context> {
                 Some(asked) if asked.path.is_none() => 0,
                 _ => MAX_MESSAGE,
             };
-            Wish { has_body: !is_head && !matches!(status, 204 | 304), keep, context: Context::Answer(asked) }
+            Wish {
+                has_body: !is_head && !matches!(status, 204 | 304),
+                keep,
+                context: Context::Answer(asked.map(Box::new)),
+            }
         }
     }
 }
