@@ -13,10 +13,10 @@ const MAX_WAIT: Nanoseconds = 100_000_000;
 /// What a packet that waits takes beside its bytes.
 const PER_PACKET: usize = size_of::<Held>();
 
-/// The packets of one side that acknowledge bytes which the capture has not had yet, and those behind them.
+/// The packets of one side that acknowledge bytes which the capture has not had yet.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
-    /// In the order of their sequence numbers.
+    side: usize,
     packets: VecDeque<Held>,
 }
 
@@ -31,25 +31,26 @@ pub(super) struct Held {
 }
 
 impl Ahead {
-    /// Whether packets wait that stand before this one.
-    pub(super) fn is_before(&self, segment: &Segment<'_>) -> bool {
-        self.first().is_some_and(|first| !is_later(first, segment))
+    /// Whether packets of this side wait.
+    pub(super) fn is_of(&self, side: usize) -> bool {
+        self.side == side && !self.packets.is_empty()
     }
 
     /// Whether no more may wait, or those that do have waited long enough.
     pub(super) fn is_over(&self, now: Nanoseconds) -> bool {
-        let is_old = |held: &Held| now.saturating_sub(held.time) > MAX_WAIT;
-        self.packets.len() >= MAX_PACKETS || self.packets.iter().any(is_old)
+        let oldest = self.packets.front();
+        self.packets.len() >= MAX_PACKETS || oldest.is_some_and(|held| now.saturating_sub(held.time) > MAX_WAIT)
     }
 
-    /// What the first one says, without its payload.
-    pub(super) fn first(&self) -> Option<&Segment<'static>> {
-        self.packets.front().map(|held| &held.segment)
+    /// What the first one acknowledges, with the side that it is of.
+    pub(super) fn first(&self) -> Option<(usize, &Segment<'static>)> {
+        self.packets.front().map(|held| (self.side, &held.segment))
     }
 
-    /// Lets a packet wait, if there is memory for it.
+    /// Lets a packet wait, if there is memory for it and none of the other side waits.
     pub(super) fn hold(
         &mut self,
+        side: usize,
         segment: &Segment<'_>,
         comment: &str,
         time: Nanoseconds,
@@ -57,25 +58,20 @@ impl Ahead {
     ) -> bool {
         let (comment, payload) = (Box::from(comment), Box::from(segment.payload));
         let held = Held { time, comment, payload, segment: Segment { payload: &[], ..*segment } };
-        let may = budget.take(held.cost());
+        let may = (self.packets.is_empty() || self.side == side) && budget.take(held.cost());
         if may {
-            let place = self.packets.iter().position(|held| is_later(&held.segment, segment));
-            self.packets.insert(place.unwrap_or(self.packets.len()), held);
+            self.side = side;
+            self.packets.push_back(held);
         }
         may
     }
 
-    /// The first one, which waits no longer.
-    pub(super) fn pop(&mut self, budget: &mut Budget) -> Option<Held> {
+    /// The first one, which waits no longer, with the side that it is of.
+    pub(super) fn pop(&mut self, budget: &mut Budget) -> Option<(usize, Held)> {
         let held = self.packets.pop_front()?;
         budget.give_back(held.cost());
-        Some(held)
+        Some((self.side, held))
     }
-}
-
-/// Whether a segment begins behind another one.
-fn is_later(segment: &Segment<'_>, other: &Segment<'_>) -> bool {
-    segment.sequence.wrapping_sub(other.sequence) as i32 > 0
 }
 
 impl Held {

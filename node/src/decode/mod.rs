@@ -10,7 +10,6 @@
 //! ```
 
 mod ahead;
-mod asks;
 mod connection;
 mod conversation;
 mod file;
