@@ -13,10 +13,10 @@ const MAX_WAIT: Nanoseconds = 100_000_000;
 /// What a packet that waits takes beside its bytes.
 const PER_PACKET: usize = size_of::<Held>();
 
-/// The packets of one side that acknowledge bytes which the capture has not had yet.
+/// The packets of one side that acknowledge bytes which the capture has not had yet, and those behind them.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
-    side: usize,
+    /// In the order of their sequence numbers.
     packets: VecDeque<Held>,
 }
 
@@ -31,26 +31,25 @@ pub(super) struct Held {
 }
 
 impl Ahead {
-    /// Whether packets of this side wait.
-    pub(super) fn is_of(&self, side: usize) -> bool {
-        self.side == side && !self.packets.is_empty()
+    /// Whether packets wait that stand before this one.
+    pub(super) fn is_before(&self, segment: &Segment<'_>) -> bool {
+        self.first().is_some_and(|first| !is_later(first, segment))
     }
 
     /// Whether no more may wait, or those that do have waited long enough.
     pub(super) fn is_over(&self, now: Nanoseconds) -> bool {
-        let oldest = self.packets.front();
-        self.packets.len() >= MAX_PACKETS || oldest.is_some_and(|held| now.saturating_sub(held.time) > MAX_WAIT)
+        let is_old = |held: &Held| now.saturating_sub(held.time) > MAX_WAIT;
+        self.packets.len() >= MAX_PACKETS || self.packets.iter().any(is_old)
     }
 
-    /// What the first one acknowledges, with the side that it is of.
-    pub(super) fn first(&self) -> Option<(usize, &Segment<'static>)> {
-        self.packets.front().map(|held| (self.side, &held.segment))
+    /// What the first one says, without its payload.
+    pub(super) fn first(&self) -> Option<&Segment<'static>> {
+        self.packets.front().map(|held| &held.segment)
     }
 
-    /// Lets a packet wait, if there is memory for it and none of the other side waits.
+    /// Lets a packet wait, if there is memory for it.
     pub(super) fn hold(
         &mut self,
-        side: usize,
         segment: &Segment<'_>,
         comment: &str,
         time: Nanoseconds,
@@ -58,20 +57,25 @@ impl Ahead {
     ) -> bool {
         let (comment, payload) = (Box::from(comment), Box::from(segment.payload));
         let held = Held { time, comment, payload, segment: Segment { payload: &[], ..*segment } };
-        let may = (self.packets.is_empty() || self.side == side) && budget.take(held.cost());
+        let may = budget.take(held.cost());
         if may {
-            self.side = side;
-            self.packets.push_back(held);
+            let place = self.packets.iter().position(|held| is_later(&held.segment, segment));
+            self.packets.insert(place.unwrap_or(self.packets.len()), held);
         }
         may
     }
 
-    /// The first one, which waits no longer, with the side that it is of.
-    pub(super) fn pop(&mut self, budget: &mut Budget) -> Option<(usize, Held)> {
+    /// The first one, which waits no longer.
+    pub(super) fn pop(&mut self, budget: &mut Budget) -> Option<Held> {
         let held = self.packets.pop_front()?;
         budget.give_back(held.cost());
-        Some((self.side, held))
+        Some(held)
     }
+}
+
+/// Whether a segment begins behind another one.
+fn is_later(segment: &Segment<'_>, other: &Segment<'_>) -> bool {
+    segment.sequence.wrapping_sub(other.sequence) as i32 > 0
 }
 
 impl Held {

@@ -26,7 +26,7 @@ const MAX_CONTENT_INFORMATION: usize = 16 << 20;
 #[derive(Debug)]
 pub(super) enum Context {
     Request(u64),
-    Answer(Option<Asked>),
+    Answer(Option<Box<Asked>>),
 }
 
 /// A TCP connection that speaks HTTP, or does not.
@@ -36,11 +36,12 @@ pub(super) struct Connection {
     ends: Option<[SocketAddr; 2]>,
     sides: [Side; 2],
     pending: Pending,
-    ahead: Ahead,
     /// A whole answer to a request that is not whole: it is handed on behind it.
     early: Option<Early>,
     /// Whether answers wait for their requests.
     waits: bool,
+    /// Whether packets were lost, changed places, or came before the capture: the order of messages may be another one.
+    is_doubtful: bool,
     /// What was taken from the budget for heads and requests.
     taken: usize,
     has_begun: bool,
@@ -55,6 +56,7 @@ pub(super) struct Connection {
 #[derive(Debug, Default)]
 struct Side {
     pub(super) direction: Direction,
+    ahead: Ahead,
     reader: Reader<Context>,
 }
 
@@ -91,9 +93,9 @@ impl Connection {
             ends,
             sides: [Side::default(), Side::default()],
             pending: Pending::new(),
-            ahead: Ahead::default(),
             early: None,
             waits: true,
+            is_doubtful: false,
             taken: 0,
             has_begun: false,
             start: Vec::new(),
@@ -131,10 +133,30 @@ impl Connection {
         segment.acknowledged.is_some_and(lacks)
     }
 
+    /// Takes note of a packet that is taken next: what it says of the order of messages.
+    pub(super) fn note(&mut self, side: usize, segment: &Segment<'_>) {
+        let is_in_order = self.sides.get(side).is_some_and(|side| side.direction.is_due(segment));
+        if !segment.payload.is_empty() {
+            self.is_doubtful |= !is_in_order;
+            let has_had_all =
+                |sequence| self.sides.get(1 - side).is_none_or(|other| !other.direction.is_beyond(sequence));
+            let has_had_all = segment.acknowledged.is_none_or(has_had_all);
+            let is_late = self.sides.get(side).is_some_and(|side| side.direction.is_late(segment));
+            self.pending.says(side, has_had_all, is_late);
+            if let (Some(sequence), Some(other)) = (segment.acknowledged, self.sides.get_mut(1 - side)) {
+                other.direction.note_acknowledged(sequence);
+            }
+        }
+    }
+
     /// Lets a packet wait for bytes that it acknowledges. Returns whether it does.
     pub(super) fn hold(&mut self, side: usize, segment: &Segment<'_>, comment: &str, around: &mut Around<'_>) -> bool {
-        let waits = !segment.payload.is_empty() && (self.ahead.is_of(side) || self.is_ahead(side, segment));
-        waits && !self.ahead.is_over(around.now) && self.ahead.hold(side, segment, comment, around.now, around.budget)
+        let is_ahead = self.is_ahead(side, segment);
+        let Some(ahead) = self.sides.get_mut(side).map(|side| &mut side.ahead) else { return false };
+        let waits = !segment.payload.is_empty() && (is_ahead || ahead.is_before(segment));
+        let held = waits && !ahead.is_over(around.now) && ahead.hold(segment, comment, around.now, around.budget);
+        self.is_doubtful |= held;
+        held
     }
 
     /// A packet that waits no longer: what it waits for is there, or not to be waited for any more when this packet of a
@@ -145,14 +167,29 @@ impl Connection {
         now: Nanoseconds,
         budget: &mut Budget,
     ) -> Option<(usize, Held)> {
-        let (of, first) = self.ahead.first()?;
-        // Who goes on with what waits will not say again what it asked before.
-        let has_had = |segment: &Segment<'_>| {
-            let behind = segment.acknowledged.map(|sequence| sequence.wrapping_sub(first.sequence) as i32);
-            !segment.payload.is_empty() && behind.is_some_and(|behind| behind > 0)
+        let first = |of: usize| self.sides.get(of).and_then(|side| side.ahead.first());
+        let is_ready = |of: &usize| first(*of).is_some_and(|segment| !self.is_ahead(*of, segment));
+        let is_over = |of: &usize| {
+            first(*of)
+                .is_some_and(|segment| next.is_none_or(|next| self.is_waited_for_no_more(*of, segment, next, now)))
         };
-        let is_over = |(side, segment)| self.ahead.is_over(now) || side != of && has_had(segment);
-        if next.is_none_or(is_over) || !self.is_ahead(of, first) { self.ahead.pop(budget) } else { None }
+        let of = (0..2).find(is_ready).or_else(|| (0..2).find(is_over))?;
+        let held = self.sides.get_mut(of)?.ahead.pop(budget)?;
+        Some((of, held))
+    }
+
+    /// Whether the first packet of a side has waited long enough when this packet comes.
+    fn is_waited_for_no_more(
+        &self,
+        of: usize,
+        first: &Segment<'_>,
+        (side, segment): (usize, &Segment<'_>),
+        now: Nanoseconds,
+    ) -> bool {
+        // Who goes on with what waits will not say again what it asked before.
+        let behind = segment.acknowledged.map(|sequence| sequence.wrapping_sub(first.sequence) as i32);
+        let has_had = !segment.payload.is_empty() && behind.is_some_and(|behind| behind > 0);
+        self.sides.get(of).is_some_and(|of| of.ahead.is_over(now)) || side != of && has_had
     }
 
     /// Takes a piece of a side's bytes and hands on the messages that are whole with it. `hand_on` gives the number
@@ -219,6 +256,7 @@ impl Connection {
         around: &mut Around<'_>,
         hand_on: &mut impl FnMut(Found<'_>) -> u64,
     ) {
+        self.is_doubtful |= matches!(piece, Piece::Gap(_));
         let mut rest = *piece;
         let losses = self.losses(side);
         while let Some(reader) = self.sides.get_mut(side).map(|side| &mut side.reader)
@@ -233,7 +271,8 @@ impl Connection {
         // A capture may begin in the middle of a message: what follows is in order.
         let may_lose = matches!(piece, Piece::Gap(_)) || self.pending.has_begun();
         if may_lose && self.losses(side) > losses {
-            self.pending.lose(side);
+            let lost = if let Piece::Gap(size) = piece { *size } else { 0 };
+            self.pending.lose(side, lost);
         }
         self.settle(around.budget);
     }
@@ -252,7 +291,7 @@ impl Connection {
         } else {
             for side in &mut self.sides {
                 if let Some(Context::Answer(Some(asked))) = side.reader.give_up(budget) {
-                    self.pending.give_up(asked);
+                    self.pending.give_up(*asked);
                 }
             }
             self.pending.go_astray();
@@ -353,12 +392,19 @@ impl Connection {
             }
             Context::Answer(asked) => {
                 let Start::Response { status } = head.start else { return };
-                let answers = asked.as_ref().and_then(|asked| asked.shown.clone());
+                let mut answers = asked.as_ref().and_then(|asked| asked.shown.clone());
                 let path = asked.as_ref().and_then(|asked| asked.path.as_deref());
                 let ours = path.and_then(|path| response_at(path, &body));
                 match ours {
                     Some(structure) if status == 200 => {
                         let tree = read_body(structure, &body, &whole);
+                        // On a connection of which all was seen, in order, it is a wrong answer.
+                        let is_of_another = |answers: &mut Answered| self.is_doubtful && !answers.asks.fits(&tree);
+                        if answers.take_if(is_of_another).is_some()
+                            && let Some(asked) = asked
+                        {
+                            self.pending.reject(*asked);
+                        }
                         hand_on(Found { tree, seen, answers, is_request: false, is_cut });
                     }
                     Some(structure) => {
@@ -437,7 +483,7 @@ fn wish(head: &Head, side: usize, pending: &mut Pending) -> Wish<Context> {
         Start::Request { method, target, .. } => {
             let path = Some(path(target)).filter(|path| method == "POST" && request_at(path, &[]).is_some());
             let keep = if path.is_some() { MAX_MESSAGE } else { 0 };
-            let id = pending.request(side, method == "HEAD", path);
+            let id = pending.request(side, head.bytes().len() as u64, method == "HEAD", path);
             Wish { has_body: true, keep, context: Context::Request(id) }
         }
         // An interim answer is none.
@@ -450,7 +496,11 @@ fn wish(head: &Head, side: usize, pending: &mut Pending) -> Wish<Context> {
                 Some(asked) if asked.path.is_none() => 0,
                 _ => MAX_MESSAGE,
             };
-            Wish { has_body: !is_head && !matches!(status, 204 | 304), keep, context: Context::Answer(asked) }
+            Wish {
+                has_body: !is_head && !matches!(status, 204 | 304),
+                keep,
+                context: Context::Answer(asked.map(Box::new)),
+            }
         }
     }
 }

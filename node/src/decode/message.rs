@@ -6,6 +6,7 @@ use peerdist_protocol::content::{SegmentHashOfData, SegmentId, SegmentSecret};
 use peerdist_protocol::crypto::HashAlgorithm;
 use peerdist_protocol::schema::{Node, REST, Tree, version_text};
 
+use super::asks::Asks;
 use super::file::Nanoseconds;
 
 /// The most bytes that are kept of what a request asks for.
@@ -79,6 +80,7 @@ pub struct Answered {
     pub what: String,
     /// Where it was seen.
     pub seen: Option<Seen>,
+    pub(super) asks: Asks,
 }
 
 impl Answered {
@@ -89,7 +91,12 @@ impl Answered {
             what.push_str("..");
         }
         what.shrink_to_fit();
-        Self { number, name: tree.name, what, seen }
+        Self { number, name: tree.name, what, seen, asks: Asks::new(tree) }
+    }
+
+    /// The memory that it takes beside itself.
+    pub(super) fn held(&self) -> usize {
+        self.what.capacity() + self.asks.held()
     }
 }
 
@@ -172,7 +179,7 @@ fn plural(count: usize, what: &str) -> String {
 }
 
 /// The items of a list; none where it was not read whole.
-fn list<'t, 'a>(tree: &'t Tree<'a>, name: &str) -> Option<&'t [Node<'a>]> {
+pub(super) fn list<'t, 'a>(tree: &'t Tree<'a>, name: &str) -> Option<&'t [Node<'a>]> {
     fn is_cut(node: &Node<'_>) -> bool {
         node.name == REST || node.children().iter().any(is_cut)
     }

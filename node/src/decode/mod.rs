@@ -10,6 +10,7 @@
 //! ```
 
 mod ahead;
+mod asks;
 mod connection;
 mod conversation;
 mod file;

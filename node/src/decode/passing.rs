@@ -38,6 +38,7 @@ pub(super) fn take(
     counters: &mut Counters,
     hand_on: &mut impl FnMut(Found<'_>, &str) -> u64,
 ) {
+    connection.note(side, segment);
     if let Some(acknowledged) = segment.acknowledged.filter(|_| !segment.payload.is_empty()) {
         let step = Step::Acknowledged(acknowledged);
         reassemble(connection, 1 - side, &step, around, counters, &mut |found| hand_on(found, ""));

@@ -57,6 +57,8 @@ pub(super) enum Piece<'a> {
 /// A direction of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Direction {
+    /// What the other side acknowledged before anything of this one was seen.
+    acknowledged_first: Option<u32>,
     /// The sequence number of the first byte.
     first: Option<u32>,
     /// The position of the byte that is due. Its lower half is the sequence number.
@@ -77,6 +79,13 @@ impl Direction {
     /// Whether a SYN with this sequence number is not the one that this direction began with.
     pub(super) fn is_begun_by_another(&self, sequence: u32) -> bool {
         self.first.is_some_and(|first| first != sequence.wrapping_add(1))
+    }
+
+    /// Whether a segment begins where bytes are due, or before, and the beginning of this direction was seen.
+    pub(super) fn is_due(&self, segment: &Segment<'_>) -> bool {
+        let sequence = segment.sequence.wrapping_add(u32::from(segment.syn));
+        let is_ahead = |next: u64| sequence.wrapping_sub(next as u32) as i32 > 0;
+        segment.syn || self.next.is_some_and(|next| !is_ahead(next))
     }
 
     /// Takes a segment; what can be handed on goes to `out`. Without a SYN, the first segment that is seen is taken
@@ -114,6 +123,24 @@ impl Direction {
     pub(super) fn lacks(&self, sequence: u32) -> bool {
         let distance = |next: u64| sequence.wrapping_sub(next as u32) as i32;
         self.next.is_some_and(|next| !self.ended && (1..MAX_LOST).contains(&distance(next)))
+    }
+
+    /// Takes note of what the other side acknowledges, as long as nothing of this one was seen.
+    pub(super) fn note_acknowledged(&mut self, sequence: u32) {
+        if self.next.is_none() {
+            self.acknowledged_first = Some(sequence);
+        }
+    }
+
+    /// Whether a segment was acknowledged before anything of this direction was seen.
+    pub(super) fn is_late(&self, segment: &Segment<'_>) -> bool {
+        let end = segment.sequence.wrapping_add(segment.payload.len() as u32);
+        self.acknowledged_first.is_some_and(|first| !(first.wrapping_sub(end) as i32).is_negative())
+    }
+
+    /// Whether bytes from `sequence` on have been there.
+    pub(super) fn is_beyond(&self, sequence: u32) -> bool {
+        self.next.is_some_and(|next| (sequence.wrapping_sub(next as u32) as i32).is_negative())
     }
 
     /// The receiver has had every byte before `sequence`: what is not there by now was not captured.

@@ -1,6 +1,7 @@
 //! The decoder on packets that are made here.
 
 use super::*;
+use peerdist_protocol::retrieval::PATH;
 use proptest::prelude::*;
 
 /// Packets of a few connections, of which the headers mostly make sense.
@@ -232,6 +233,7 @@ fn answers_to_more_requests_than_are_kept_are_not_paired_until_all_have_come() {
     assert_eq!(said.messages.len(), 2 * count);
     assert!(said.messages.iter().all(|(.., answers)| answers.is_none()));
     assert_eq!(said.unpaired, (1..=count as u64).collect::<Vec<_>>());
+    asks.acknowledged = answers.next;
     said.packet(&asks.say(GET));
     said.packet(&answers.say(HEAD));
     let asked = 2 * count as u64 + 1;
@@ -350,9 +352,134 @@ fn answers_are_not_paired_after_a_request_that_cannot_be_read() {
     said.packet(&asks.say(&[GET, b"GET /\r\n\r\n", GET].concat()));
     (0..3).for_each(|_| said.packet(&answers.say(HEAD)));
     assert!(said.messages.iter().all(|(.., answers)| answers.is_none()), "{:?}", said.messages);
+    asks.acknowledged = answers.next;
     said.packet(&asks.say(GET));
     said.packet(&answers.say(HEAD));
     assert_eq!(said.messages.last(), Some(&(7, "response", Some(6))));
     said.finish();
     assert_eq!(said.decoder.counters().unread_heads, 1);
+}
+
+/// A request for a block, and an answer with one.
+fn exchange(asked: u32, told: u32) -> [Vec<u8>; 2] {
+    let id = [&[0, 0, 0, 32][..], &[7; 32]].concat();
+    let message = |kind: u8, parts: &[&[u8]]| {
+        let body = [&id[..], &parts.concat()].concat();
+        [&[0, 0, 0, 1, 0, 0, 0, kind][..], &(16 + body.len() as u32).to_be_bytes(), &[0, 0, 0, 1], &body].concat()
+    };
+    let request = message(3, &[&[0, 0, 0, 1], &asked.to_be_bytes(), &[0, 0, 0, 1], &[0; 4]]);
+    let block = message(5, &[&told.to_be_bytes(), &[0, 0, 0, 0, 0, 0, 0, 16], &[1; 16], &[0; 8]]);
+    let answer = [&(block.len() as u32).to_be_bytes()[..], &block].concat();
+    [
+        [format!("POST {PATH} HTTP/1.1\r\nContent-Length: {}\r\n\r\n", request.len()).into_bytes(), request].concat(),
+        [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", answer.len()).into_bytes(), answer].concat(),
+    ]
+}
+
+/// The packets of a connection: its handshake, and exchanges one after the other, each of a request and its answer.
+fn packets_of(exchanges: impl IntoIterator<Item = [Vec<u8>; 2]>) -> (Vec<Vec<u8>>, Vec<Vec<u8>>) {
+    let [mut asks, mut answers] = Sender::pair(0);
+    let handshake = vec![asks.at(0, b"", "S"), answers.at(0, b"", "SA")];
+    let mut packets = Vec::new();
+    for [request, answer] in exchanges {
+        packets.push(asks.say(&request));
+        answers.acknowledged = asks.next;
+        packets.push(answers.say(&answer));
+        asks.acknowledged = answers.next;
+    }
+    (handshake, packets)
+}
+
+#[test]
+fn an_answer_that_cannot_be_to_a_request_is_paired_with_it_only_where_nothing_was_lost() {
+    let (handshake, packets) = packets_of([exchange(1, 2)]);
+    for (handshake, pairs, unpaired) in [(&handshake[..], Some(1), &[][..]), (&[], None, &[1])] {
+        let mut said = Said::default();
+        handshake.iter().chain(&packets).for_each(|packet| said.packet(packet));
+        assert_eq!(said.messages, [(1, "MSG_GETBLKS", None), (2, "MSG_BLK", pairs)]);
+        said.finish();
+        assert_eq!((&said.unpaired[..], said.unanswered.len()), (unpaired, 0));
+        assert!(said.decoder.budget == Budget::new(MAX_HELD));
+    }
+    let (_, packets) = packets_of([exchange(1, 1)]);
+    let mut said = Said::default();
+    packets.iter().for_each(|packet| said.packet(packet));
+    assert_eq!(said.messages.last(), Some(&(2, "MSG_BLK", Some(1))));
+}
+
+/// Which block every answer has that was paired, and which one was asked for.
+fn pairs(packets: &[Vec<u8>]) -> (Vec<(u64, u64)>, Said) {
+    let (mut said, mut blocks, mut pairs) = (Said::default(), HashMap::new(), Vec::new());
+    let mut note = |event: Event<'_>| {
+        let Event::Message(message) = event else { return };
+        let asked =
+            message.tree.find("ReqBlockRanges").and_then(|ranges| ranges.children()[0].child("Index")?.integer());
+        if let Some(block) = asked.or(message.tree.integer("BlockIndex")) {
+            blocks.insert(message.number, block);
+            pairs.extend(message.answers.map(|request| (blocks[&request.number], block)));
+        }
+    };
+    for data in packets {
+        said.decoder.packet(&Packet { number: 1, time: 0, link: 101, data, comment: "" }, &mut note);
+    }
+    said.decoder.finish(&mut note);
+    assert!(said.decoder.budget == Budget::new(MAX_HELD));
+    (pairs, said)
+}
+
+#[test]
+fn packets_that_changed_places_in_both_directions_wait_for_each_other() {
+    let (handshake, packets) = packets_of((1..=8).map(|block| exchange(block, block)));
+    for order in [[3, 2, 1, 0], [1, 3, 0, 2], [3, 1, 0, 2]] {
+        let mut changed = [&handshake[..], &packets].concat();
+        for (place, from) in (8..).zip(order) {
+            changed[place].clone_from(&packets[6 + from]);
+        }
+        let (pairs, said) = pairs(&changed);
+        assert_eq!(pairs, (1..=8).map(|block| (block, block)).collect::<Vec<_>>(), "{order:?}");
+        assert_eq!(said.decoder.counters().lost_bytes, 0, "{order:?}");
+    }
+}
+
+#[test]
+fn where_a_capture_begins_with_answers_before_their_requests_none_is_paired_with_another_one() {
+    let packets = packets_of([(); 6].map(|()| [GET.to_vec(), HEAD.to_vec()])).1;
+    let requests: Vec<_> = packets.iter().step_by(2).collect();
+    let answers: Vec<_> = packets.iter().skip(1).step_by(2).collect();
+    for late in 1..4 {
+        let mut said = Said::default();
+        answers[..late].iter().for_each(|answer| said.packet(answer));
+        for (request, answer) in requests.iter().zip(&answers[late..]) {
+            said.packet(request);
+            said.packet(answer);
+        }
+        said.finish();
+        let of = |wanted| said.messages.iter().filter(move |(_, name, _)| *name == wanted);
+        let mut pairs = of("request").zip(of("response"));
+        assert!(pairs.all(|(asked, told)| told.2.is_none_or(|to| to == asked.0)), "{late}: {:?}", said.messages);
+    }
+    // One whose request came before the capture.
+    let mut said = Said::default();
+    packets[1..4].iter().for_each(|packet| said.packet(packet));
+    assert_eq!(said.messages, [(1, "response", None), (2, "request", None), (3, "response", Some(2))]);
+}
+
+#[test]
+fn a_request_that_was_not_captured_among_several_shifts_no_answers() {
+    let (mut said, [mut asks, mut answers]) = (Said::default(), Sender::pair(0));
+    said.packet(&asks.at(0, b"", "S"));
+    said.packet(&answers.at(0, b"", "SA"));
+    said.packet(&asks.say(GET));
+    let _lost = asks.say(GET);
+    said.packet(&asks.say(GET));
+    answers.acknowledged = asks.next;
+    (0..2).for_each(|_| said.packet(&answers.say(HEAD)));
+    asks.acknowledged = answers.next;
+    said.packet(&asks.say(GET));
+    (0..2).for_each(|_| said.packet(&answers.say(HEAD)));
+    assert!(said.messages.iter().all(|(.., answers)| answers.is_none()), "{:?}", said.messages);
+    asks.acknowledged = answers.next;
+    said.packet(&asks.say(GET));
+    said.packet(&answers.say(HEAD));
+    assert_eq!(said.messages.last(), Some(&(9, "response", Some(8))));
 }
