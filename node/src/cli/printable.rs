@@ -8,10 +8,13 @@ use serde_json::ser::{CompactFormatter, Formatter};
 
 /// Whether a letter moves the cursor, turns the direction of the text around it, or takes no place.
 fn is_hidden(letter: char) -> bool {
+    // The line separators, the marks of annotations, and all that Unicode calls Default_Ignorable_Code_Point.
     let is_format = matches!(
         letter,
-        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}'
+        '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
+            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{3164}'
+            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0000}'..='\u{e0fff}'
     );
     letter.is_control() || is_format
 }
@@ -70,7 +73,7 @@ mod tests {
 
     use super::*;
 
-    const HIDDEN: &str = "a\u{1b}[2J\u{7f}\u{85}\u{9b}31m\u{2028}\u{202e}\u{200b}\u{feff}\u{e0041}b";
+    const HIDDEN: &str = "a\u{1b}[2J\u{7f}\u{85}\u{9b}31m\u{2028}\u{202e}\u{200b}\u{feff}\u{e0041}\u{3164}\u{fe0f}b";
 
     fn json_of(text: &str) -> String {
         let mut bytes = Vec::new();
@@ -80,9 +83,11 @@ mod tests {
 
     #[test]
     fn what_a_terminal_obeys_or_nobody_sees_is_escaped() {
-        let expected = "a\\u{1b}[2J\\u{7f}\\u{85}\\u{9b}31m\\u{2028}\\u{202e}\\u{200b}\\u{feff}\\u{e0041}b";
+        let expected =
+            "a\\u{1b}[2J\\u{7f}\\u{85}\\u{9b}31m\\u{2028}\\u{202e}\\u{200b}\\u{feff}\\u{e0041}\\u{3164}\\u{fe0f}b";
         assert_eq!(printable(HIDDEN), expected);
-        let expected = "[\"a\\u001b[2J\\u007f\\u0085\\u009b31m\\u2028\\u202e\\u200b\\ufeff\\udb40\\udc41b\"]";
+        let expected =
+            "[\"a\\u001b[2J\\u007f\\u0085\\u009b31m\\u2028\\u202e\\u200b\\ufeff\\udb40\\udc41\\u3164\\ufe0fb\"]";
         assert_eq!(json_of(HIDDEN), expected);
         let others = "Überraschung, 日本語, e\u{301}, 🦀";
         assert_eq!((printable(others), json_of(others)), (others.to_owned(), format!("[\"{others}\"]")));
