@@ -77,7 +77,7 @@ queued     5
         assert_eq!(parts(&status), json!({"mode": status["mode"], "hosted_cache": status["hosted_cache"]}));
         let client = json!({"mode": "hosted-client", "hosted_client": {
             "version": "2.0", "fallback": "origin", "lists": 0, "segments_listed": 0, "blocks": 0, "bytes": 0,
-            "offers": {"waiting": 0, "sent": 0, "answered": 0, "segments": 0, "offers_failed": {}, "dropped": 0,
+            "offers": {"waiting": 0, "sent": 0, "answered": 0, "segments": 0, "failed": {}, "dropped": 0,
                        "given_up": 0, "not_expressible": 0},
             "servers": [],
         }});

@@ -106,7 +106,7 @@ uptime seconds  5
     #[test]
     fn hosted_caches_of_a_client_are_told_in_words() {
         let offers = serde_json::json!({
-            "waiting": 0, "sent": 0, "answered": 0, "segments": 0, "offers_failed": {}, "dropped": 0, "given_up": 0,
+            "waiting": 0, "sent": 0, "answered": 0, "segments": 0, "failed": {}, "dropped": 0, "given_up": 0,
             "not_expressible": 0,
         });
         let server = serde_json::json!({
@@ -126,7 +126,7 @@ uptime seconds  5
 hosted client
   while no hosted cache can be reached, everything comes from the origin
 
-  cache-1 (not looked up yet)
+  cache-1 (address not known yet)
     not asked yet
     gave 0 B in 0 blocks
     said 0 times which segments it has: 0 in all

@@ -14,10 +14,11 @@ use serde_json::{Map, Value};
 pub(super) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Objects whose members are reasons or outcomes of one thing that is counted.
-const BY_REASON: [&str; 12] = [
+const BY_REASON: [&str; 13] = [
     "answers_dropped",
     "discarded",
     "exchanges",
+    "failed",
     "ignored",
     "missing",
     "offers_discarded",
@@ -172,7 +173,8 @@ peerdist_discovery_server_probes_total 3
             Value::Object(server)
         };
         let servers = [server("cache-1", "in_use", 1), server("2001:db8::1", "left_alone", 2)];
-        let text = text(&serde_json::json!({"hosted_client": {"bytes": 3, "servers": servers}}));
+        let offers = serde_json::json!({"failed": {"timed_out": 3}});
+        let text = text(&serde_json::json!({"hosted_client": {"bytes": 3, "offers": offers, "servers": servers}}));
         let expected = [
             "# TYPE peerdist_hosted_client_bytes_total counter\npeerdist_hosted_client_bytes_total 3\n",
             "# TYPE peerdist_hosted_client_server_bytes_total counter\n\
@@ -180,6 +182,7 @@ peerdist_discovery_server_probes_total 3
              peerdist_hosted_client_server_bytes_total{server=\"2001:db8::1\"} 2\n",
             "# TYPE peerdist_hosted_client_server_waiting gauge\n\
              peerdist_hosted_client_server_waiting{server=\"cache-1\"} 1\n",
+            "peerdist_hosted_client_offers_failed_total{reason=\"timed_out\"} 3\n",
             "peerdist_hosted_client_server_offers_failed_total{server=\"2001:db8::1\",reason=\"timed_out\"} 2\n",
             "# TYPE peerdist_hosted_client_server_in_use gauge\n\
              peerdist_hosted_client_server_in_use{server=\"cache-1\"} 1\n\

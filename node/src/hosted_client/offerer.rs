@@ -128,7 +128,7 @@ impl Offerer {
             status.answered += counters.answered;
             status.segments += counters.segments;
             for (reason, count) in counters.failed {
-                *status.offers_failed.entry(reason.to_owned()).or_default() += count;
+                *status.failed.entry(reason.to_owned()).or_default() += count;
             }
         }
         status

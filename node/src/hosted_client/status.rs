@@ -45,7 +45,7 @@ pub struct OffersStatus {
     /// Segments in them.
     pub segments: u64,
     /// Messages without a good answer, by reason.
-    pub offers_failed: BTreeMap<String, u64>,
+    pub failed: BTreeMap<String, u64>,
     /// Segments that were not offered because too many waited.
     pub dropped: u64,
     /// Segments that were not offered because each attempt failed.
@@ -211,7 +211,7 @@ impl fmt::Display for ServerStatus {
         match &self.lookup_error {
             Some(error) if self.addresses.is_empty() => writeln!(f, " (name not found: {error})")?,
             Some(error) => writeln!(f, " (name not found any more: {error})")?,
-            None if self.addresses.is_empty() => writeln!(f, " (not looked up yet)")?,
+            None if self.addresses.is_empty() => writeln!(f, " (address not known yet)")?,
             None => writeln!(f)?,
         }
         match self.state {
@@ -365,7 +365,7 @@ offers, of version 2.0, in all
     fn what_is_not_known_yet_is_not_said() {
         let text = |server: ServerStatus| server.to_string().lines().take(2).collect::<Vec<_>>().join("|");
         let fresh = ServerStatus { addresses: Vec::new(), state: ServerState::NotAsked, ..server() };
-        assert_eq!(text(fresh), "cache-1 (not looked up yet)|  not asked yet");
+        assert_eq!(text(fresh), "cache-1 (address not known yet)|  not asked yet");
         let tried = ServerStatus {
             addresses: vec!["192.0.2.1:80".parse().unwrap()],
             lookup_error: Some("timed out".to_owned()),

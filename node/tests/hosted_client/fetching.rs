@@ -194,7 +194,7 @@ async fn a_name_that_leads_nowhere_is_a_hosted_cache_that_is_down() {
     let user = User::new(&config);
     let fresh = user.status();
     assert_eq!((fresh.servers[0].state, fresh.servers[0].asked), (ServerState::NotAsked, 0));
-    assert!(fresh.to_string().contains("no-such-host.invalid (not looked up yet)\n  not asked yet\n"), "{fresh}");
+    assert!(fresh.to_string().contains("no-such-host.invalid (address not known yet)\n  not asked yet\n"), "{fresh}");
     let reading = user.read(&sample.v2, &sample).await;
     assert_eq!(reading.sources.origin, 1_000_000);
     assert_eq!(notes(&reading), BTreeSet::from([ServerNote::NotFound]));

@@ -182,7 +182,7 @@ async fn a_401_is_said_to_be_the_wish_for_windows_authentication_and_disturbs_no
     let user = User::new(&offers_only(port));
     let reading = user.read(&sample.v2, &sample).await;
     assert_eq!(reading.sources.origin, 1_000_000);
-    until(|| user.status().offers.offers_failed.contains_key("unauthorized")).await;
+    until(|| user.status().offers.failed.contains_key("unauthorized")).await;
     let status = user.status();
     let error = status.servers[0].last_offer_error.clone().unwrap();
     assert!(error.contains("Negotiate") && error.contains("Set-BCAuthentication -Mode None"), "{error}");
@@ -201,8 +201,8 @@ async fn a_malformed_response_is_dropped_and_counted() {
         let (port, requests) = scripted(answer).await;
         let user = User::new(&offers_only(port));
         user.read(&sample.v2, &sample).await;
-        until(|| !user.status().offers.offers_failed.is_empty()).await;
-        assert_eq!(user.status().offers.offers_failed["response"], 1);
+        until(|| !user.status().offers.failed.is_empty()).await;
+        assert_eq!(user.status().offers.failed["response"], 1);
         let requests = requests.lock().unwrap();
         assert!(requests[0].starts_with("POST /0131501b-d67f-491b-9a40-c4bf27bcb4d4/ HTTP/1.1\r\n"), "{requests:?}");
     }
@@ -229,7 +229,7 @@ async fn an_offer_without_an_answer_expires_and_is_offered_again_for_15_minutes(
     content.add_data(0, sample.bytes.clone()).await.unwrap();
     let segments = sample.v2.segments().len() as u64;
     // The clock is the test's own: it takes 1 s to gather, 15 s to expire, 30 s to rest, then 60 and 120.
-    until(|| user.status().offers.offers_failed.get("timed_out") == Some(&1)).await;
+    until(|| user.status().offers.failed.get("timed_out") == Some(&1)).await;
     assert_eq!((user.status().offers.waiting, user.status().offers.given_up), (segments, 0));
     while user.status().offers.given_up == 0 {
         assert!(begun.elapsed() < MAX_AGE + 5 * REST_TIME);
@@ -238,7 +238,7 @@ async fn an_offer_without_an_answer_expires_and_is_offered_again_for_15_minutes(
     assert!(begun.elapsed() >= MAX_AGE, "{:?}", begun.elapsed());
     let status = user.status().offers;
     assert_eq!((status.waiting, status.given_up), (0, segments));
-    assert_eq!(status.offers_failed.get("timed_out"), Some(&status.sent));
+    assert_eq!(status.failed.get("timed_out"), Some(&status.sent));
     assert!((5..12).contains(&status.sent), "{} offers", status.sent);
     assert_eq!(requests.lock().unwrap().len() as u64, status.sent);
 }
@@ -258,7 +258,7 @@ async fn a_hosted_cache_that_is_away_for_some_minutes_loses_no_offer() {
     };
     rest(1).await;
     rest(2).await;
-    until(|| user.status().offers.offers_failed["unreachable"] == 3).await;
+    until(|| user.status().offers.failed["unreachable"] == 3).await;
     drop(down);
     let back = Cache::start(1, port, Blocks::default()).await;
     rest(3).await;
@@ -345,8 +345,8 @@ async fn a_certificate_that_is_not_trusted_is_a_reason_of_its_own() {
     config.trust.clone_from(&other.trust);
     let user = User::new(&config);
     add(&user, &sample).await;
-    until(|| !user.status().offers.offers_failed.is_empty()).await;
-    assert_eq!(user.status().offers.offers_failed.keys().collect::<Vec<_>>(), ["tls_not_trusted"]);
+    until(|| !user.status().offers.failed.is_empty()).await;
+    assert_eq!(user.status().offers.failed.keys().collect::<Vec<_>>(), ["tls_not_trusted"]);
     let error = user.status().servers[0].last_offer_error.clone().unwrap();
     assert!(error.contains("hosted_client.trust"), "{error}");
 }

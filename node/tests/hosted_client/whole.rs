@@ -122,7 +122,7 @@ async fn without_hosted_caches_it_is_a_host_of_distributed_mode_if_it_may_be() {
     assert_eq!(sources.peers.get(&peer.address()), Some(&end), "{missing:?}\n{story}");
     // What peers gave is new to the hosted cache.
     let offers = || host.node.status().hosted_client.unwrap().offers;
-    until(|| offers().offers_failed.contains_key("unreachable")).await;
+    until(|| offers().failed.contains_key("unreachable")).await;
     assert_eq!(offers().waiting, sample.v2.segments().len() as u64);
 
     // It serves peers meanwhile.
