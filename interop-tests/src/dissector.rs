@@ -40,8 +40,10 @@ pub struct Shown {
 /// A message as `peerdist decode --json` prints it.
 #[derive(Debug, Deserialize)]
 pub struct Decoded {
-    number: u64,
-    answers: Option<u64>,
+    /// Its number in the capture.
+    pub number: u64,
+    /// That of the request that it answers.
+    pub answers: Option<u64>,
     took: Option<String>,
     time: String,
     ended: String,
@@ -284,8 +286,28 @@ impl Shown {
 }
 
 impl Decoded {
+    /// The number in the field of this name, wherever it is.
+    #[must_use]
+    pub fn integer(&self, name: &str) -> Option<u64> {
+        self.fields.find(name)?.parse().ok()
+    }
+
     fn is_cut(&self) -> bool {
         self.faults.iter().any(|fault| fault.rule.contains(CUT))
+    }
+}
+
+impl Json {
+    /// The text of the leaf of this name, wherever it is.
+    fn find(&self, name: &str) -> Option<&str> {
+        match self {
+            Json::Leaf(..) => None,
+            Json::List(items) => items.iter().find_map(|item| item.find(name)),
+            Json::Object(fields) => fields.iter().find_map(|(key, value)| match value {
+                Json::Leaf(text, _) if key == name => Some(text.as_str()),
+                _ => value.find(name),
+            }),
+        }
     }
 }
 

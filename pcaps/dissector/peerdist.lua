@@ -12,6 +12,7 @@ local check = {}
 local xml = {}
 local discovery = {}
 local http = {}
+local pairing = {}
 local exchange = {}
 local unfinished = {}
 local summary = {}
@@ -1397,6 +1398,26 @@ function Walk:broken(offset, field, rule, tolerated)
   end
 end
 
+-- The first node of this name, wherever it is.
+function walk.find(nodes, name)
+  for _, node in ipairs(nodes) do
+    if node.name == name then
+      return node
+    end
+    local inside = node.inside or ((node.kind == "record" or node.kind == "list") and node.value)
+    local found = inside and walk.find(inside, name)
+    if found then
+      return found
+    end
+  end
+end
+
+-- The number in the field of this name, or nil.
+function walk.integer(nodes, name)
+  local node = walk.find(nodes, name)
+  return node and node.kind == "integer" and node.value or nil
+end
+
 end
 
 ------ 04_check.lua
@@ -2639,6 +2660,11 @@ local function content_length(head)
   return length and tonumber((trim(length):match("^%+?(%d+)$")))
 end
 
+-- The size of a message, as far as its head says it.
+function http.size(head)
+  return head.size + (content_length(head) or 0)
+end
+
 -- The body behind a head: its bytes, why they are not all, and where they stand: "behind" the head in `s`, in
 -- "data", which is what Wireshark has taken for the body, or nowhere as they are.
 function http.body(s, head, data)
@@ -2963,11 +2989,201 @@ end
 
 end
 
------- 08_exchange.lua
+------ 08_pairing.lua
 
 do
 
--- Which message bytes are, and which answer belongs to which request.
+-- Which answer belongs to which request: HTTP says so by the order alone. Where packets are missing or changed places,
+-- nobody knows it until no request is outstanding and the client asks again, having had all answers.
+
+-- The most requests of one connection that wait for their answers.
+local MAX_ASKED = 64
+-- The most ranges of a request that are kept, and the longest segment id.
+local MAX_RANGES, MAX_ID = 16, 64
+
+local ANSWERS = {
+  MSG_NEGO_REQ = "MSG_NEGO_RESP", MSG_GETBLKLIST = "MSG_BLKLIST", MSG_GETBLKS = "MSG_BLK", MSG_GETSEGLIST = "MSG_SEGLIST",
+}
+
+-- By number.
+local connections = {}
+
+function pairing.forget()
+  connections = {}
+end
+
+-- A connection: the requests that wait for their answers, in order, and how many have none; by port, whether its begin
+-- was seen, where what was seen of it ends, and what was acknowledged of it before anything was seen.
+local function connection_of(stream)
+  local found = connections[stream] or {
+    asked = {}, outstanding = 0, is_unsure = false, is_doubtful = false, smallest = math.huge, begun = {}, ends = {},
+    first = {}, has_had_all = true, is_late = false,
+  }
+  connections[stream] = found
+  return found
+end
+
+local function lose(connection)
+  connection.asked, connection.is_unsure = {}, true
+end
+
+-- Takes note of a packet: `packet` has its ports, where it begins and ends in the bytes of its sender, what it
+-- acknowledges, whether it is the first of its sender, whether it changed places with others, whether it acknowledges what
+-- was not seen yet, and whether bytes before it are lost.
+function pairing.packet(stream, packet)
+  local connection = connection_of(stream)
+  if packet.is_first then
+    connection.begun[packet.from] = true
+  end
+  if packet.size == 0 then
+    return
+  end
+  -- Bytes before those that Wireshark counts from have numbers below zero.
+  local at = packet.at < 2 ^ 31 and packet.at or packet.at - 2 ^ 32
+  local before, stop = connection.ends[packet.from], at + packet.size
+  local others = connection.ends[packet.to]
+  if not others then
+    connection.first[packet.to] = connection.first[packet.to] or packet.acknowledged
+    others = connection.first[packet.to]
+  end
+  local is_ahead = packet.is_ahead or packet.acknowledged > others
+  connection.is_doubtful = connection.is_doubtful or packet.is_odd or is_ahead or not connection.begun[packet.from]
+  connection.has_had_all = packet.acknowledged == others and not is_ahead
+  connection.is_late = stop <= (connection.first[packet.from] or -math.huge)
+  connection.ends[packet.from] = math.max(before or connection.first[packet.from] or stop, stop)
+  if is_ahead then
+    -- Wireshark may leave out what comes behind its acknowledgement.
+    lose(connection)
+  end
+  if not packet.is_lost then
+    return
+  end
+  -- There may be requests among what was lost, or answers.
+  lose(connection)
+  if not connection.client or connection.client == packet.from then
+    local bytes = before and math.max(at - before, 0) or 0
+    connection.outstanding = connection.outstanding + math.max(math.ceil(bytes / connection.smallest), 1)
+  elseif connection.outstanding == 1 then
+    connection.outstanding = 0
+  end
+end
+
+-- A request comes, with head and body of this size.
+function pairing.ask(stream, port, size, request)
+  local connection = connection_of(stream)
+  connection.client, connection.smallest = port, math.min(connection.smallest, size)
+  if connection.outstanding == 0 and connection.has_had_all then
+    connection.is_unsure = false
+  end
+  connection.outstanding = connection.outstanding + 1
+  if connection.outstanding > MAX_ASKED then
+    lose(connection)
+  elseif not connection.is_unsure then
+    connection.asked[#connection.asked + 1] = request
+  end
+end
+
+-- The request that is answered now, and whether it is known that there is none.
+function pairing.answer(stream)
+  local connection = connection_of(stream)
+  if connection.is_late then
+    -- Its request came before the capture.
+    return nil, false
+  end
+  connection.outstanding = math.max(connection.outstanding - 1, 0)
+  if connection.is_unsure then
+    return nil, false
+  end
+  local asked = table.remove(connection.asked, 1)
+  return asked, not asked
+end
+
+-- The answer to no request that was seen: its request may be behind it.
+function pairing.unasked(stream)
+  lose(connection_of(stream))
+end
+
+-- An answer came of which nobody can say more.
+function pairing.unread(stream)
+  pairing.answer(stream)
+  local connection = connection_of(stream)
+  if connection.outstanding > 0 then
+    lose(connection)
+  end
+end
+
+local function id_of(tree, name)
+  local node = walk.find(tree.fields, name)
+  return node and node.kind == "bytes" and node.value or nil
+end
+
+local function is_whole(nodes)
+  for _, node in ipairs(nodes) do
+    local is_structure = node.kind == "record" or node.kind == "list"
+    if node.name == "_rest" or is_structure and not is_whole(node.value) then
+      return false
+    end
+  end
+  return true
+end
+
+-- What of a request tells answers to it from others; what was not read whole does not.
+function pairing.asks(tree)
+  local asks, id, list = { name = tree.name }, id_of(tree, "SegmentID"), walk.find(tree.fields, "ReqBlockRanges")
+  asks.segment = id and #id <= MAX_ID and id or nil
+  if list and list.kind == "list" and #list.value <= MAX_RANGES and is_whole(list.value) then
+    asks.ranges = {}
+    for index, range in ipairs(list.value) do
+      asks.ranges[index] = { walk.integer(range.value, "Index") or 0, walk.integer(range.value, "Count") or 0 }
+    end
+  end
+  return asks
+end
+
+local function has_block(asks, tree)
+  local index = walk.integer(tree.fields, "BlockIndex")
+  -- A block that is not held may have the index 0.
+  if not asks.ranges or not index or (index == 0 and (walk.integer(tree.fields, "SizeOfBlock") or 0) == 0) then
+    return true
+  end
+  for _, range in ipairs(asks.ranges) do
+    if index >= range[1] and index - range[1] < range[2] then
+      return true
+    end
+  end
+  return false
+end
+
+-- Whether an answer may be to a request, right or wrong. Any request may be answered with the versions.
+local function fits(asks, tree)
+  local expected = ANSWERS[asks.name]
+  if not expected then
+    return true
+  elseif tree.name ~= expected then
+    return tree.name == "MSG_NEGO_RESP"
+  end
+  local id = id_of(tree, "SegmentId")
+  return (not asks.segment or not id or asks.segment == id) and has_block(asks, tree)
+end
+
+-- Whether an answer cannot be to the request that its place says: something was lost that was not seen. On a connection
+-- of which all was seen, in order, it is a wrong answer.
+function pairing.is_of_another(stream, asks, tree)
+  local connection = connection_of(stream)
+  if not asks or not connection.is_doubtful or fits(asks, tree) then
+    return false
+  end
+  lose(connection)
+  return true
+end
+
+end
+
+------ 09_exchange.lua
+
+do
+
+-- Which message bytes are, and what they answer.
 
 local T = tables.by_name
 local REQUESTS = { [0] = T.MSG_NEGO_REQ, [2] = T.MSG_GETBLKLIST, [3] = T.MSG_GETBLKS, [6] = T.MSG_GETSEGLIST }
@@ -2978,8 +3194,6 @@ local HOSTED_CACHE_1, HOSTED_CACHE_2 = http.path(facts.hosted_cache_path_1), htt
 
 -- The most bytes of a message that are looked at, and of content information.
 local MAX_MESSAGE, MAX_CONTENT_INFORMATION = 400 * 1024, 16 * 1024 * 1024
--- The most requests of one connection that wait for their answers.
-local MAX_ASKED = 64
 -- The most Probes whose answers may still come.
 local MAX_PROBES = 4096
 
@@ -2988,13 +3202,13 @@ local MAX_DERIVED = 256
 
 local LOST = "bytes of it were not captured"
 
--- What follows is forgotten with the capture: connections by their number, Probes by their MessageID, and what was
--- found out about each message when its frame was seen for the first time.
+-- What follows is forgotten with the capture: Probes by their MessageID, and what was found out about each message when
+-- its frame was seen for the first time.
 -- `derived` spares the work of deriving a segment id again.
-local connections, probes, probe_order, known, derived = {}, {}, {}, {}, {}
+local probes, probe_order, known, derived = {}, {}, {}, {}
 
 function exchange.forget()
-  connections, probes, probe_order, known, derived = {}, {}, {}, {}, {}
+  probes, probe_order, known, derived = {}, {}, {}, {}
 end
 
 local function type_of(s, at)
@@ -3081,56 +3295,6 @@ local function body_of(s, head, data, pinfo)
   return body, cut and pinfo.caplen < pinfo.len and LOST or cut, where
 end
 
--- A connection: the requests that wait for their answers, in order, and how many have none. Where one was dropped or
--- lost, nobody knows which answer is whose, until all have theirs.
-local function connection_of(stream)
-  local found = connections[stream] or { asked = {}, outstanding = 0, is_unsure = false }
-  connections[stream] = found
-  return found
-end
-
-local function lose(connection)
-  connection.asked, connection.is_unsure = {}, true
-end
-
--- Bytes from this port were not captured, behind the last whole message of it: there may be requests among them.
-function exchange.lose(stream, port)
-  local connection = connection_of(stream)
-  if not connection.client or connection.client == port then
-    lose(connection)
-  end
-end
-
-local function ask(connection, port, request)
-  connection.client = port
-  connection.outstanding = connection.outstanding + 1
-  if connection.outstanding > MAX_ASKED then
-    lose(connection)
-  elseif not connection.is_unsure then
-    connection.asked[#connection.asked + 1] = request
-  end
-end
-
--- The request that is answered now, and whether it is known that there is none.
-local function answer(connection)
-  connection.outstanding = math.max(connection.outstanding - 1, 0)
-  if connection.is_unsure then
-    connection.is_unsure = connection.outstanding > 0
-    return nil, false
-  end
-  local asked = table.remove(connection.asked, 1)
-  return asked, not asked
-end
-
--- An answer came of which nobody can say more.
-function exchange.unread(stream)
-  local connection = connection_of(stream)
-  answer(connection)
-  if connection.outstanding > 0 then
-    lose(connection)
-  end
-end
-
 -- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
 -- is never whole, which may be found when all frames were seen.
 local function pair(head, pinfo, stream, index, cut)
@@ -3139,7 +3303,7 @@ local function pair(head, pinfo, stream, index, cut)
   if frame[index] or (pinfo.visited and not cut) then
     return frame[index] or {}
   end
-  local connection, found = connection_of(stream), {}
+  local found = {}
   if head.method then
     found.request = { method = head.method, path = http.path(head.target) }
     local is_answered = cut and cut.is_taken
@@ -3147,14 +3311,16 @@ local function pair(head, pinfo, stream, index, cut)
       is_answered = unfinished.is_taken(stream, pinfo.src_port)
     end
     if not is_answered then
-      ask(connection, cut and cut.port or pinfo.src_port, found.request)
+      pairing.ask(stream, cut and cut.port or pinfo.src_port, http.size(head), found.request)
     end
   elseif head.status >= 200 then
     local has_none
-    found.asked, has_none = answer(connection)
+    found.asked, has_none = pairing.answer(stream)
     local early = has_none and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
     if early then
       found.asked = { method = early.method, path = http.path(early.target) }
+    elseif has_none then
+      pairing.unasked(stream)
     end
     if found.asked and found.asked.shown then
       found.asked.answered = found.asked.answered or pinfo.number
@@ -3164,13 +3330,25 @@ local function pair(head, pinfo, stream, index, cut)
   return found
 end
 
+-- Takes an answer away from the request that it cannot be to; once, since its frame may be shown again.
+local function reject(found, tree, stream, pinfo)
+  local shown = found.asked.shown
+  if found.is_judged or not shown then
+    return
+  end
+  found.is_judged, found.is_rejected = true, pairing.is_of_another(stream, shown.asks, tree)
+  if found.is_rejected and found.asked.answered == pinfo.number then
+    found.asked.answered = nil
+  end
+end
+
 -- The messages in one of HTTP: trees, each with the bytes that it is of, where they stand, and what it answers. `cut` as
 -- above.
 function exchange.http(head, s, data, pinfo, stream, index, cut)
   local found = pair(head, pinfo, stream, index, cut)
   local out = {}
   local function add(tree, body, where)
-    tree.answers = found.asked and found.asked.shown
+    tree.answers = found.asked and not found.is_rejected and found.asked.shown
     tree.answered = found.request
     tree.bytes, tree.where, tree.behind = body, where, head.size
     out[#out + 1] = tree
@@ -3193,7 +3371,9 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
       end
     end
     if out[1] and found.request and not found.request.shown then
-      found.request.shown = { frame = pinfo.number, time = pinfo.rel_ts, name = out[1].name }
+      found.request.shown = {
+        frame = pinfo.number, time = pinfo.rel_ts, name = out[1].name, asks = pairing.asks(out[1]),
+      }
     end
     return out
   end
@@ -3209,7 +3389,9 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
   if asked and asked.method == "POST" and response_at(asked.path, "") then
     if head.status == 200 then
       local body, cut, where = whole_body(MAX_MESSAGE)
-      add(read_body(response_at(asked.path, body), body, cut), body, where)
+      local tree = read_body(response_at(asked.path, body), body, cut)
+      reject(found, tree, stream, pinfo)
+      add(tree, body, where)
     else
       local structure = response_at(asked.path, has_body and whole_body(MAX_MESSAGE) or "")
       add(http.plain_answer(structure.protocol, structure.section, head))
@@ -3325,7 +3507,7 @@ end
 
 end
 
------- 09_unfinished.lua
+------ 10_unfinished.lua
 
 do
 
@@ -3452,32 +3634,18 @@ end
 
 end
 
------- 10_summary.lua
+------ 11_summary.lua
 
 do
 
 -- Messages in a few words, and how many there were of what.
 
-local function find(nodes, name)
-  for _, node in ipairs(nodes) do
-    if node.name == name then
-      return node
-    end
-    local inside = node.inside or ((node.kind == "record" or node.kind == "list") and node.value)
-    local found = inside and find(inside, name)
-    if found then
-      return found
-    end
-  end
-end
-
 local function number(tree, name)
-  local node = find(tree.fields, name)
-  return node and node.kind == "integer" and node.value or 0
+  return walk.integer(tree.fields, name) or 0
 end
 
 local function counted(tree, name)
-  local node = find(tree.fields, name)
+  local node = walk.find(tree.fields, name)
   return node and node.kind == "list" and #node.value or 0
 end
 
@@ -3488,7 +3656,7 @@ end
 local function blocks_of(tree)
   local list
   for _, name in ipairs({ "ReqBlockRanges", "NeededBlockRanges", "BlockRanges" }) do
-    list = list or find(tree.fields, name)
+    list = list or walk.find(tree.fields, name)
   end
   local total, first = 0, nil
   for _, range in ipairs(list and list.value or {}) do
@@ -3536,18 +3704,18 @@ local WHAT = {
   end,
   SEGMENT_INFO_MESSAGE = function(tree) return basic.text(number(tree, "cbSegment")) .. " bytes" end,
   RESPONSE_MESSAGE = function(tree)
-    local code = find(tree.fields, "ResponseCode")
+    local code = walk.find(tree.fields, "ResponseCode")
     return code and ({ [0] = "OK", [1] = "INTERESTED" })[code.value] or ""
   end,
   request = function(tree)
-    local range = find(tree.fields, "Range")
-    return find(tree.fields, "Method").value .. " " .. find(tree.fields, "Target").value
+    local range = walk.find(tree.fields, "Range")
+    return walk.find(tree.fields, "Method").value .. " " .. walk.find(tree.fields, "Target").value
       .. (range and ", " .. range.value or "")
   end,
   HTTP_RESPONSE = function(tree) return "status " .. basic.text(number(tree, "Status")) end,
   ["CONTENT_INFORMATION_1.0"] = function(tree) return plural(counted(tree, "segments"), "segment") end,
   ["CONTENT_INFORMATION_2.0"] = function(tree)
-    local chunks, count = find(tree.fields, "chunks"), 0
+    local chunks, count = walk.find(tree.fields, "chunks"), 0
     for _, chunk in ipairs(chunks and chunks.value or {}) do
       count = count + counted({ fields = chunk.value }, "segments")
     end
@@ -3577,7 +3745,7 @@ WHAT.Probe, WHAT.ProbeMatches, WHAT.INITIAL_OFFER_MESSAGE = with_more("SegmentID
 
 -- Of a message that is cut off: what is whole of it.
 local function cut_what(tree)
-  local segment, index = segment_of(tree), find(tree.fields, "BlockIndex")
+  local segment, index = segment_of(tree), walk.find(tree.fields, "BlockIndex")
   local block = index and " block " .. basic.text(index.value) or ""
   return (segment == "" and "" or segment .. block .. ", ") .. "cut off"
 end
@@ -3707,7 +3875,7 @@ end
 
 end
 
------- 11_wireshark.lua
+------ 12_wireshark.lua
 
 do
 
@@ -3905,8 +4073,10 @@ end)
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
 local of_tls, of_tls_segment = Field.new("tls"), Field.new("tls.segment.data")
-local of_lost = Field.new("tcp.analysis.lost_segment")
-local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
+local of_lost, of_late = Field.new("tcp.analysis.lost_segment"), Field.new("tcp.analysis.out_of_order")
+local of_unseen = Field.new("tcp.analysis.ack_lost_segment")
+local of_acknowledged, of_length = Field.new("tcp.ack"), Field.new("tcp.len")
+local of_syn, of_fin, of_reset = Field.new("tcp.flags.syn"), Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
 local function show_http(root, tree, range, data, pinfo)
   local text = message(root, tree, range, data, pinfo)
@@ -3943,10 +4113,27 @@ local function note_tls_segments(pinfo, stream, has_http)
   end
 end
 
+local function is_set(field)
+  local found = field()
+  return found ~= nil and found.value
+end
+
+-- Notes what a frame says of the order of messages.
+local function note_order(pinfo, stream)
+  local sequence, acknowledged, length = of_sequence(), of_acknowledged(), of_length()
+  pairing.packet(stream, {
+    from = pinfo.src_port, to = pinfo.dst_port, is_first = is_set(of_syn),
+    at = sequence and sequence.value or 0, size = length and length.value or 0,
+    acknowledged = acknowledged and acknowledged.value or 0,
+    is_odd = (of_lost() or of_late() or of_unseen()) ~= nil, is_ahead = of_unseen() ~= nil,
+    is_lost = of_lost() ~= nil and not unfinished.has(stream, pinfo.src_port),
+  })
+end
+
 -- Notes what will never be whole.
 local function note_end(pinfo, stream)
-  local is_reset = of_reset() and of_reset().value
-  if is_reset or (of_fin() and of_fin().value) then
+  local is_reset = is_set(of_reset)
+  if is_reset or is_set(of_fin) then
     unfinished.finish(stream, pinfo.src_port, pinfo.number)
   end
   if is_reset then
@@ -3974,8 +4161,8 @@ function protos.peerdist.dissector(_, pinfo, root)
   end
   local bodies, body = { of_data() }, 1
   stream = stream and tostring(stream.value) or ""
-  if stream ~= "" and not pinfo.visited and of_lost() and not unfinished.has(stream, pinfo.src_port) then
-    exchange.lose(stream, pinfo.src_port)
+  if stream ~= "" and not pinfo.visited then
+    guarded(root, function() note_order(pinfo, stream) end)
   end
   for index, item in ipairs(items) do
     guarded(root, function()
@@ -3985,7 +4172,7 @@ function protos.peerdist.dissector(_, pinfo, root)
       local head, data = http.head(s), nil
       if not head then
         if not pinfo.visited and http.begins_answer(s) then
-          exchange.unread(stream)
+          pairing.unread(stream)
         end
         return
       end
@@ -4011,6 +4198,7 @@ end
 
 function protos.peerdist.init()
   exchange.forget()
+  pairing.forget()
   unfinished.forget()
   summary.forget()
 end

@@ -21,6 +21,8 @@ pub(crate) struct Capture {
     /// How many bytes of a frame are captured.
     snaplen: usize,
     path: PathBuf,
+    /// Frames that are not written yet, where they are held back.
+    held: Option<Vec<Vec<u8>>>,
     /// The file goes with it.
     _folder: TempDir,
 }
@@ -38,7 +40,7 @@ impl Capture {
         let mut writer = Writer::new(BufWriter::new(File::create(&path).unwrap()), "peerdist").unwrap();
         let interface = writer.interface("lan").unwrap();
         let now = UNIX_EPOCH + Duration::from_secs(1_700_000_000);
-        Self { writer, interface, now, connections: 0, snaplen: usize::MAX, path, _folder: folder }
+        Self { writer, interface, now, connections: 0, snaplen: usize::MAX, path, held: None, _folder: folder }
     }
 
     /// The file with everything in it.
@@ -47,7 +49,20 @@ impl Capture {
         &self.path
     }
 
-    fn frame(&mut self, frame: &[u8]) {
+    /// Frames are held back from now on, until [`Capture::held`].
+    pub(crate) fn hold(&mut self) {
+        self.held = Some(Vec::new());
+    }
+
+    /// The frames that were held back.
+    pub(crate) fn held(&mut self) -> Vec<Vec<u8>> {
+        self.held.take().unwrap_or_default()
+    }
+
+    pub(crate) fn frame(&mut self, frame: &[u8]) {
+        if let Some(held) = &mut self.held {
+            return held.push(frame.to_vec());
+        }
         self.now += Duration::from_millis(1);
         let kept = frame.get(..self.snaplen).unwrap_or(frame);
         self.writer.commented(self.interface, self.now, Direction::Outbound, kept, frame.len(), "").unwrap();
@@ -76,7 +91,18 @@ impl Capture {
         self.frame(&frame);
     }
 
+    /// A connection from its first packet on.
     pub(crate) fn connect(&mut self) -> Connection {
+        let mut connection = self.begun();
+        self.segment(&mut connection, 0, b"", |tcp, _| tcp.syn());
+        connection.next[0] += 1;
+        self.segment(&mut connection, 1, b"", |tcp, seen| tcp.syn().ack(seen));
+        connection.next[1] += 1;
+        connection
+    }
+
+    /// A connection that had begun before the capture did.
+    pub(crate) fn begun(&mut self) -> Connection {
         self.connections += 1;
         Connection { port: 20_000 + self.connections, next: [1000, 5000] }
     }
@@ -98,18 +124,18 @@ impl Capture {
 
     /// The client of a connection ends it.
     pub(crate) fn end(&mut self, connection: &mut Connection) {
-        self.segment(connection, 0, b"", |tcp| tcp.fin());
+        self.segment(connection, 0, b"", |tcp, seen| tcp.fin().ack(seen));
         connection.next[0] += 1;
     }
 
     /// The server breaks it off.
     pub(crate) fn break_off(&mut self, connection: &mut Connection) {
-        self.segment(connection, 1, b"", |tcp| tcp.rst());
+        self.segment(connection, 1, b"", |tcp, seen| tcp.rst().ack(seen));
     }
 
     fn say(&mut self, connection: &mut Connection, side: usize, bytes: &[u8]) {
         for payload in bytes.chunks(SEGMENT) {
-            self.segment(connection, side, payload, |tcp| tcp.psh());
+            self.segment(connection, side, payload, |tcp, seen| tcp.psh().ack(seen));
         }
     }
 
@@ -118,14 +144,14 @@ impl Capture {
         connection: &mut Connection,
         side: usize,
         payload: &[u8],
-        flag: fn(PacketBuilderStep<TcpHeader>) -> PacketBuilderStep<TcpHeader>,
+        flags: fn(PacketBuilderStep<TcpHeader>, u32) -> PacketBuilderStep<TcpHeader>,
     ) {
         let ends = [([192, 0, 2, 1], connection.port), ([192, 0, 2, 2], 8008)];
         let ((from, from_port), (to, to_port)) = (ends[side], ends[1 - side]);
         let ip = PacketBuilder::ethernet2([2; 6], [4; 6]).ipv4(from, to, 64);
-        let tcp = ip.tcp(from_port, to_port, connection.next[side], 65_535).ack(connection.next[1 - side]);
+        let tcp = ip.tcp(from_port, to_port, connection.next[side], 65_535);
         let mut frame = Vec::new();
-        flag(tcp).write(&mut frame, payload).unwrap();
+        flags(tcp, connection.next[1 - side]).write(&mut frame, payload).unwrap();
         self.frame(&frame);
         connection.next[side] = connection.next[side].wrapping_add(payload.len() as u32);
     }

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use peerdist_interop_tests::dissector;
 
 use crate::capture::{Capture, Connection};
-use crate::{PATH, ok, post, read};
+use crate::displaced::exchange;
+use crate::{ok, read};
 
 const POST: &str = "POST /116B50EB-ECE2-41ac-8429-9F9E963361B7/ HTTP/1.1\r\n";
 /// The most requests of a connection that wait for their answers.
@@ -80,9 +81,9 @@ fn a_carriage_return_alone_makes_no_head_and_no_error_of_lua() {
 
 /// Asks or answers so many times.
 fn times(capture: &mut Capture, connection: &mut Connection, asked: usize, answered: usize) {
-    let request = post(PATH, &read("pccrr/getblks_block0.bin"));
+    let [request, answer] = exchange(9);
     (0..asked).for_each(|_| capture.ask(connection, &request));
-    (0..answered).for_each(|_| capture.answer(connection, &ok("", &read("pccrr/blk_missing.bin"))));
+    (0..answered).for_each(|_| capture.answer(connection, &answer));
 }
 
 /// Which of the answers have a request.
@@ -104,7 +105,7 @@ fn after_too_many_requests_no_answer_is_paired_until_all_have_theirs() {
 
 #[test]
 fn after_a_request_that_was_not_captured_no_answer_is_paired_until_all_have_theirs() {
-    let request = post(PATH, &read("pccrr/getblks_block0.bin"));
+    let [request, _] = exchange(9);
     for before in [0, 1] {
         let mut capture = Capture::new();
         let mut connection = capture.connect();

@@ -483,7 +483,8 @@ fn wish(head: &Head, side: usize, pending: &mut Pending) -> Wish<Context> {
         Start::Request { method, target, .. } => {
             let path = Some(path(target)).filter(|path| method == "POST" && request_at(path, &[]).is_some());
             let keep = if path.is_some() { MAX_MESSAGE } else { 0 };
-            let id = pending.request(side, head.bytes().len() as u64, method == "HEAD", path);
+            let size = (head.bytes().len() as u64).saturating_add(head.content_length().unwrap_or(0));
+            let id = pending.request(side, size, method == "HEAD", path);
             Wish { has_body: true, keep, context: Context::Request(id) }
         }
         // An interim answer is none.

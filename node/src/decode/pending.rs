@@ -37,7 +37,7 @@ pub(super) struct Pending {
     unasked: u64,
     /// Whether what is said now had been acknowledged by then.
     is_late: bool,
-    /// The size of the smallest head of a request.
+    /// The size of the smallest request.
     smallest: u64,
     /// A request whose answer began before it was whole: which one, and what was handed on of it since.
     overtaken: Option<(u64, Option<Answered>)>,
@@ -68,7 +68,7 @@ impl Pending {
         self.has_had_all = std::array::from_fn(|of| of == side && has_had_all);
     }
 
-    /// A side asks, with a head of this size. Returns the number of the request in this connection.
+    /// A side asks, with head and body of this size. Returns the number of the request in this connection.
     pub(super) fn request(&mut self, side: usize, size: u64, is_head: bool, path: Option<&str>) -> u64 {
         self.requests += 1;
         self.side = Some(side);
@@ -119,6 +119,10 @@ impl Pending {
 
     /// An answer begins: the request that it belongs to, where that is certain.
     pub(super) fn answer(&mut self) -> Option<Asked> {
+        if self.is_late && self.requests > 0 {
+            // Its request came before those that were seen: the first of them acknowledges it.
+            return None;
+        }
         self.unasked += u64::from(self.requests == 0);
         if let Some(outstanding) = &mut self.astray {
             *outstanding = outstanding.saturating_sub(1);

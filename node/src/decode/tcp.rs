@@ -57,7 +57,7 @@ pub(super) enum Piece<'a> {
 /// A direction of a connection.
 #[derive(Debug, Default)]
 pub(super) struct Direction {
-    /// What the other side acknowledged before anything of this one was seen.
+    /// What the other side acknowledged first, before anything of this one was seen.
     acknowledged_first: Option<u32>,
     /// The sequence number of the first byte.
     first: Option<u32>,
@@ -122,13 +122,18 @@ impl Direction {
     /// Whether bytes before `sequence` have not been there yet.
     pub(super) fn lacks(&self, sequence: u32) -> bool {
         let distance = |next: u64| sequence.wrapping_sub(next as u32) as i32;
-        self.next.is_some_and(|next| !self.ended && (1..MAX_LOST).contains(&distance(next)))
+        self.due().is_some_and(|next| !self.ended && (1..MAX_LOST).contains(&distance(next)))
+    }
+
+    /// The position of the byte that is due: before anything was seen, the one behind what had been acknowledged.
+    fn due(&self) -> Option<u64> {
+        self.next.or(self.acknowledged_first.map(|sequence| 1 << 32 | u64::from(sequence)))
     }
 
     /// Takes note of what the other side acknowledges, as long as nothing of this one was seen.
     pub(super) fn note_acknowledged(&mut self, sequence: u32) {
         if self.next.is_none() {
-            self.acknowledged_first = Some(sequence);
+            self.acknowledged_first.get_or_insert(sequence);
         }
     }
 
@@ -145,7 +150,8 @@ impl Direction {
 
     /// The receiver has had every byte before `sequence`: what is not there by now was not captured.
     pub(super) fn acknowledged(&mut self, sequence: u32, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
-        let Some(next) = self.next.filter(|_| self.lacks(sequence)) else { return };
+        let Some(next) = self.due().filter(|_| self.lacks(sequence)) else { return };
+        self.next = Some(next);
         let distance = sequence.wrapping_sub(next as u32) as i32;
         let due = next.saturating_add_signed(distance.into());
         while self.waiting.first_key_value().is_some_and(|(start, _)| *start < due) {

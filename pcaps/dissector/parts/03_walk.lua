@@ -352,3 +352,23 @@ function Walk:broken(offset, field, rule, tolerated)
     fault.field = (fault.field == "" or field == "") and fault.field .. field or fault.field .. "." .. field
   end
 end
+
+-- The first node of this name, wherever it is.
+function walk.find(nodes, name)
+  for _, node in ipairs(nodes) do
+    if node.name == name then
+      return node
+    end
+    local inside = node.inside or ((node.kind == "record" or node.kind == "list") and node.value)
+    local found = inside and walk.find(inside, name)
+    if found then
+      return found
+    end
+  end
+end
+
+-- The number in the field of this name, or nil.
+function walk.integer(nodes, name)
+  local node = walk.find(nodes, name)
+  return node and node.kind == "integer" and node.value or nil
+end

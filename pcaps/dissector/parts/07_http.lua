@@ -115,6 +115,11 @@ local function content_length(head)
   return length and tonumber((trim(length):match("^%+?(%d+)$")))
 end
 
+-- The size of a message, as far as its head says it.
+function http.size(head)
+  return head.size + (content_length(head) or 0)
+end
+
 -- The body behind a head: its bytes, why they are not all, and where they stand: "behind" the head in `s`, in
 -- "data", which is what Wireshark has taken for the body, or nowhere as they are.
 function http.body(s, head, data)

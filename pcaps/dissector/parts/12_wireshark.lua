@@ -192,8 +192,10 @@ end)
 local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data"), Field.new("tcp.stream")
 local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
 local of_tls, of_tls_segment = Field.new("tls"), Field.new("tls.segment.data")
-local of_lost = Field.new("tcp.analysis.lost_segment")
-local of_fin, of_reset = Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
+local of_lost, of_late = Field.new("tcp.analysis.lost_segment"), Field.new("tcp.analysis.out_of_order")
+local of_unseen = Field.new("tcp.analysis.ack_lost_segment")
+local of_acknowledged, of_length = Field.new("tcp.ack"), Field.new("tcp.len")
+local of_syn, of_fin, of_reset = Field.new("tcp.flags.syn"), Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
 local function show_http(root, tree, range, data, pinfo)
   local text = message(root, tree, range, data, pinfo)
@@ -230,10 +232,27 @@ local function note_tls_segments(pinfo, stream, has_http)
   end
 end
 
+local function is_set(field)
+  local found = field()
+  return found ~= nil and found.value
+end
+
+-- Notes what a frame says of the order of messages.
+local function note_order(pinfo, stream)
+  local sequence, acknowledged, length = of_sequence(), of_acknowledged(), of_length()
+  pairing.packet(stream, {
+    from = pinfo.src_port, to = pinfo.dst_port, is_first = is_set(of_syn),
+    at = sequence and sequence.value or 0, size = length and length.value or 0,
+    acknowledged = acknowledged and acknowledged.value or 0,
+    is_odd = (of_lost() or of_late() or of_unseen()) ~= nil, is_ahead = of_unseen() ~= nil,
+    is_lost = of_lost() ~= nil and not unfinished.has(stream, pinfo.src_port),
+  })
+end
+
 -- Notes what will never be whole.
 local function note_end(pinfo, stream)
-  local is_reset = of_reset() and of_reset().value
-  if is_reset or (of_fin() and of_fin().value) then
+  local is_reset = is_set(of_reset)
+  if is_reset or is_set(of_fin) then
     unfinished.finish(stream, pinfo.src_port, pinfo.number)
   end
   if is_reset then
@@ -261,8 +280,8 @@ function protos.peerdist.dissector(_, pinfo, root)
   end
   local bodies, body = { of_data() }, 1
   stream = stream and tostring(stream.value) or ""
-  if stream ~= "" and not pinfo.visited and of_lost() and not unfinished.has(stream, pinfo.src_port) then
-    exchange.lose(stream, pinfo.src_port)
+  if stream ~= "" and not pinfo.visited then
+    guarded(root, function() note_order(pinfo, stream) end)
   end
   for index, item in ipairs(items) do
     guarded(root, function()
@@ -272,7 +291,7 @@ function protos.peerdist.dissector(_, pinfo, root)
       local head, data = http.head(s), nil
       if not head then
         if not pinfo.visited and http.begins_answer(s) then
-          exchange.unread(stream)
+          pairing.unread(stream)
         end
         return
       end
@@ -298,6 +317,7 @@ end
 
 function protos.peerdist.init()
   exchange.forget()
+  pairing.forget()
   unfinished.forget()
   summary.forget()
 end

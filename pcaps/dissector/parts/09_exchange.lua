@@ -1,4 +1,4 @@
--- Which message bytes are, and which answer belongs to which request.
+-- Which message bytes are, and what they answer.
 
 local T = tables.by_name
 local REQUESTS = { [0] = T.MSG_NEGO_REQ, [2] = T.MSG_GETBLKLIST, [3] = T.MSG_GETBLKS, [6] = T.MSG_GETSEGLIST }
@@ -9,8 +9,6 @@ local HOSTED_CACHE_1, HOSTED_CACHE_2 = http.path(facts.hosted_cache_path_1), htt
 
 -- The most bytes of a message that are looked at, and of content information.
 local MAX_MESSAGE, MAX_CONTENT_INFORMATION = 400 * 1024, 16 * 1024 * 1024
--- The most requests of one connection that wait for their answers.
-local MAX_ASKED = 64
 -- The most Probes whose answers may still come.
 local MAX_PROBES = 4096
 
@@ -19,13 +17,13 @@ local MAX_DERIVED = 256
 
 local LOST = "bytes of it were not captured"
 
--- What follows is forgotten with the capture: connections by their number, Probes by their MessageID, and what was
--- found out about each message when its frame was seen for the first time.
+-- What follows is forgotten with the capture: Probes by their MessageID, and what was found out about each message when
+-- its frame was seen for the first time.
 -- `derived` spares the work of deriving a segment id again.
-local connections, probes, probe_order, known, derived = {}, {}, {}, {}, {}
+local probes, probe_order, known, derived = {}, {}, {}, {}
 
 function exchange.forget()
-  connections, probes, probe_order, known, derived = {}, {}, {}, {}, {}
+  probes, probe_order, known, derived = {}, {}, {}, {}
 end
 
 local function type_of(s, at)
@@ -112,56 +110,6 @@ local function body_of(s, head, data, pinfo)
   return body, cut and pinfo.caplen < pinfo.len and LOST or cut, where
 end
 
--- A connection: the requests that wait for their answers, in order, and how many have none. Where one was dropped or
--- lost, nobody knows which answer is whose, until all have theirs.
-local function connection_of(stream)
-  local found = connections[stream] or { asked = {}, outstanding = 0, is_unsure = false }
-  connections[stream] = found
-  return found
-end
-
-local function lose(connection)
-  connection.asked, connection.is_unsure = {}, true
-end
-
--- Bytes from this port were not captured, behind the last whole message of it: there may be requests among them.
-function exchange.lose(stream, port)
-  local connection = connection_of(stream)
-  if not connection.client or connection.client == port then
-    lose(connection)
-  end
-end
-
-local function ask(connection, port, request)
-  connection.client = port
-  connection.outstanding = connection.outstanding + 1
-  if connection.outstanding > MAX_ASKED then
-    lose(connection)
-  elseif not connection.is_unsure then
-    connection.asked[#connection.asked + 1] = request
-  end
-end
-
--- The request that is answered now, and whether it is known that there is none.
-local function answer(connection)
-  connection.outstanding = math.max(connection.outstanding - 1, 0)
-  if connection.is_unsure then
-    connection.is_unsure = connection.outstanding > 0
-    return nil, false
-  end
-  local asked = table.remove(connection.asked, 1)
-  return asked, not asked
-end
-
--- An answer came of which nobody can say more.
-function exchange.unread(stream)
-  local connection = connection_of(stream)
-  answer(connection)
-  if connection.outstanding > 0 then
-    lose(connection)
-  end
-end
-
 -- What the head of a message is to its connection; looked up where the frame was seen before. `cut` is a message that
 -- is never whole, which may be found when all frames were seen.
 local function pair(head, pinfo, stream, index, cut)
@@ -170,7 +118,7 @@ local function pair(head, pinfo, stream, index, cut)
   if frame[index] or (pinfo.visited and not cut) then
     return frame[index] or {}
   end
-  local connection, found = connection_of(stream), {}
+  local found = {}
   if head.method then
     found.request = { method = head.method, path = http.path(head.target) }
     local is_answered = cut and cut.is_taken
@@ -178,14 +126,16 @@ local function pair(head, pinfo, stream, index, cut)
       is_answered = unfinished.is_taken(stream, pinfo.src_port)
     end
     if not is_answered then
-      ask(connection, cut and cut.port or pinfo.src_port, found.request)
+      pairing.ask(stream, cut and cut.port or pinfo.src_port, http.size(head), found.request)
     end
   elseif head.status >= 200 then
     local has_none
-    found.asked, has_none = answer(connection)
+    found.asked, has_none = pairing.answer(stream)
     local early = has_none and unfinished.take_request(stream, cut and cut.other or pinfo.dst_port)
     if early then
       found.asked = { method = early.method, path = http.path(early.target) }
+    elseif has_none then
+      pairing.unasked(stream)
     end
     if found.asked and found.asked.shown then
       found.asked.answered = found.asked.answered or pinfo.number
@@ -195,13 +145,25 @@ local function pair(head, pinfo, stream, index, cut)
   return found
 end
 
+-- Takes an answer away from the request that it cannot be to; once, since its frame may be shown again.
+local function reject(found, tree, stream, pinfo)
+  local shown = found.asked.shown
+  if found.is_judged or not shown then
+    return
+  end
+  found.is_judged, found.is_rejected = true, pairing.is_of_another(stream, shown.asks, tree)
+  if found.is_rejected and found.asked.answered == pinfo.number then
+    found.asked.answered = nil
+  end
+end
+
 -- The messages in one of HTTP: trees, each with the bytes that it is of, where they stand, and what it answers. `cut` as
 -- above.
 function exchange.http(head, s, data, pinfo, stream, index, cut)
   local found = pair(head, pinfo, stream, index, cut)
   local out = {}
   local function add(tree, body, where)
-    tree.answers = found.asked and found.asked.shown
+    tree.answers = found.asked and not found.is_rejected and found.asked.shown
     tree.answered = found.request
     tree.bytes, tree.where, tree.behind = body, where, head.size
     out[#out + 1] = tree
@@ -224,7 +186,9 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
       end
     end
     if out[1] and found.request and not found.request.shown then
-      found.request.shown = { frame = pinfo.number, time = pinfo.rel_ts, name = out[1].name }
+      found.request.shown = {
+        frame = pinfo.number, time = pinfo.rel_ts, name = out[1].name, asks = pairing.asks(out[1]),
+      }
     end
     return out
   end
@@ -240,7 +204,9 @@ function exchange.http(head, s, data, pinfo, stream, index, cut)
   if asked and asked.method == "POST" and response_at(asked.path, "") then
     if head.status == 200 then
       local body, cut, where = whole_body(MAX_MESSAGE)
-      add(read_body(response_at(asked.path, body), body, cut), body, where)
+      local tree = read_body(response_at(asked.path, body), body, cut)
+      reject(found, tree, stream, pinfo)
+      add(tree, body, where)
     else
       local structure = response_at(asked.path, has_body and whole_body(MAX_MESSAGE) or "")
       add(http.plain_answer(structure.protocol, structure.section, head))

@@ -1,25 +1,11 @@
 -- Messages in a few words, and how many there were of what.
 
-local function find(nodes, name)
-  for _, node in ipairs(nodes) do
-    if node.name == name then
-      return node
-    end
-    local inside = node.inside or ((node.kind == "record" or node.kind == "list") and node.value)
-    local found = inside and find(inside, name)
-    if found then
-      return found
-    end
-  end
-end
-
 local function number(tree, name)
-  local node = find(tree.fields, name)
-  return node and node.kind == "integer" and node.value or 0
+  return walk.integer(tree.fields, name) or 0
 end
 
 local function counted(tree, name)
-  local node = find(tree.fields, name)
+  local node = walk.find(tree.fields, name)
   return node and node.kind == "list" and #node.value or 0
 end
 
@@ -30,7 +16,7 @@ end
 local function blocks_of(tree)
   local list
   for _, name in ipairs({ "ReqBlockRanges", "NeededBlockRanges", "BlockRanges" }) do
-    list = list or find(tree.fields, name)
+    list = list or walk.find(tree.fields, name)
   end
   local total, first = 0, nil
   for _, range in ipairs(list and list.value or {}) do
@@ -78,18 +64,18 @@ local WHAT = {
   end,
   SEGMENT_INFO_MESSAGE = function(tree) return basic.text(number(tree, "cbSegment")) .. " bytes" end,
   RESPONSE_MESSAGE = function(tree)
-    local code = find(tree.fields, "ResponseCode")
+    local code = walk.find(tree.fields, "ResponseCode")
     return code and ({ [0] = "OK", [1] = "INTERESTED" })[code.value] or ""
   end,
   request = function(tree)
-    local range = find(tree.fields, "Range")
-    return find(tree.fields, "Method").value .. " " .. find(tree.fields, "Target").value
+    local range = walk.find(tree.fields, "Range")
+    return walk.find(tree.fields, "Method").value .. " " .. walk.find(tree.fields, "Target").value
       .. (range and ", " .. range.value or "")
   end,
   HTTP_RESPONSE = function(tree) return "status " .. basic.text(number(tree, "Status")) end,
   ["CONTENT_INFORMATION_1.0"] = function(tree) return plural(counted(tree, "segments"), "segment") end,
   ["CONTENT_INFORMATION_2.0"] = function(tree)
-    local chunks, count = find(tree.fields, "chunks"), 0
+    local chunks, count = walk.find(tree.fields, "chunks"), 0
     for _, chunk in ipairs(chunks and chunks.value or {}) do
       count = count + counted({ fields = chunk.value }, "segments")
     end
@@ -119,7 +105,7 @@ WHAT.Probe, WHAT.ProbeMatches, WHAT.INITIAL_OFFER_MESSAGE = with_more("SegmentID
 
 -- Of a message that is cut off: what is whole of it.
 local function cut_what(tree)
-  local segment, index = segment_of(tree), find(tree.fields, "BlockIndex")
+  local segment, index = segment_of(tree), walk.find(tree.fields, "BlockIndex")
   local block = index and " block " .. basic.text(index.value) or ""
   return (segment == "" and "" or segment .. block .. ", ") .. "cut off"
 end
