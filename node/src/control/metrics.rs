@@ -192,7 +192,7 @@ peerdist_discovery_server_probes_total 3
             assert!(text.contains(lines), "{text}");
         }
         let types: Vec<_> = text.lines().filter(|line| line.starts_with('#')).collect();
-        assert_eq!(types.len(), 1 + OF_SERVER.len() + 2, "each once");
+        assert_eq!(types.len(), 1 + OF_SERVER.len() + 3, "each once");
         assert!(!super::text(&serde_json::json!({"hosted_client": {"servers": []}})).contains("server"));
     }
 }
