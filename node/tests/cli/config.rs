@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::PathBuf;
+
+use tempfile::TempDir;
 
 use crate::run::peerdist;
 
@@ -70,20 +73,24 @@ fn the_certificate_of_a_hosted_cache_is_read() {
     assert!(error.contains("does not belong"), "{error}");
 }
 
-#[test]
-fn a_key_that_windows_7_cannot_use_is_warned_of() {
+/// A configuration of a hosted cache with this certificate, in a folder of its own.
+fn hosted_cache_with(params: &rcgen::CertificateParams, pair: &rcgen::KeyPair) -> (TempDir, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let [file, chain, key] = ["peerdist.toml", "chain.pem", "key.pem"].map(|name| dir.path().join(name));
-    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
-    let params = rcgen::CertificateParams::new(["cache.example".to_owned()]).unwrap();
-    fs::write(&chain, params.self_signed(&pair).unwrap().pem()).unwrap();
+    fs::write(&chain, params.self_signed(pair).unwrap().pem()).unwrap();
     fs::write(&key, pair.serialize_pem()).unwrap();
     fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::write(
-        &file,
-        format!("[node]\nmode = \"hosted-cache\"\n[hosted_cache]\ncertificate = {chain:?}\nprivate_key = {key:?}\n"),
-    )
-    .unwrap();
+    let config =
+        format!("[node]\nmode = \"hosted-cache\"\n[hosted_cache]\ncertificate = {chain:?}\nprivate_key = {key:?}\n");
+    fs::write(&file, config).unwrap();
+    (dir, file)
+}
+
+#[test]
+fn a_key_that_windows_7_cannot_use_is_warned_of() {
+    let pair = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
+    let params = rcgen::CertificateParams::new(["cache.example".to_owned()]).unwrap();
+    let (_dir, file) = hosted_cache_with(&params, &pair);
     let ran = peerdist(["check-config".as_ref(), file.as_os_str()]);
     assert_eq!((ran.status, ran.stdout), (0, format!("{}: ok\n", file.display())));
     assert!(ran.stderr.starts_with("warning: clients of Windows 7"), "{}", ran.stderr);
@@ -91,17 +98,7 @@ fn a_key_that_windows_7_cannot_use_is_warned_of() {
 
 /// What `check-config` says of a hosted cache with a certificate, and the daemon after it.
 fn said_of(params: &rcgen::CertificateParams) -> [String; 2] {
-    let dir = tempfile::tempdir().unwrap();
-    let [file, chain, key] = ["peerdist.toml", "chain.pem", "key.pem"].map(|name| dir.path().join(name));
-    let pair = rcgen::KeyPair::generate().unwrap();
-    fs::write(&chain, params.self_signed(&pair).unwrap().pem()).unwrap();
-    fs::write(&key, pair.serialize_pem()).unwrap();
-    fs::set_permissions(&key, fs::Permissions::from_mode(0o600)).unwrap();
-    fs::write(
-        &file,
-        format!("[node]\nmode = \"hosted-cache\"\n[hosted_cache]\ncertificate = {chain:?}\nprivate_key = {key:?}\n"),
-    )
-    .unwrap();
+    let (dir, file) = hosted_cache_with(params, &rcgen::KeyPair::generate().unwrap());
     let ran = peerdist(["check-config".as_ref(), file.as_os_str()]);
     assert_eq!((ran.status, ran.stdout), (0, format!("{}: ok\n", file.display())));
     // The daemon ends as soon as it finds that its port is taken.

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used)]
 
 mod log;
+#[path = "../logged/mod.rs"]
+mod logged;
 mod messages;
 mod slow;
 mod support;

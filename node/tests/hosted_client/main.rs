@@ -3,6 +3,8 @@
 
 mod answers;
 mod fetching;
+#[path = "../logged/mod.rs"]
+mod logged;
 mod offering;
 mod outages;
 mod support;

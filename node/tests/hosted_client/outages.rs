@@ -1,43 +1,12 @@
 //! What is logged of hosted caches that are down, and what the status says.
 
-use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use peerdist_node::hosted_client::queue::REST_TIME;
 use peerdist_node::store::Tag;
 
+use super::logged::Log;
 use super::support::{Blocks, Cache, Closed, User, configured, sample, until};
-
-/// What was logged on this thread, which has all tasks of a test.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl Log {
-    /// The lines with this in them.
-    fn with(&self, words: &str) -> Vec<String> {
-        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
-        log.lines().filter(|line| line.contains(words)).map(str::to_owned).collect()
-    }
-
-    /// A log of what happens while the guard lives.
-    fn start() -> (Self, tracing::subscriber::DefaultGuard) {
-        let log = Self::default();
-        let writer = log.clone();
-        let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).with_ansi(false).finish();
-        (log, tracing::subscriber::set_default(subscriber))
-    }
-}
 
 #[tokio::test]
 async fn an_outage_that_offers_meet_first_is_logged_once_and_so_is_its_end() {
