@@ -5,7 +5,7 @@ use std::net::{IpAddr, UdpSocket};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use peerdist_protocol::hosted_cache::Version;
 
-use super::{Config, Discovery, Fallback, HostedCache, HostedClient, Mode, Node, ServerName, Subnet};
+use super::{Config, Discovery, Fallback, HostedCache, HostedClient, Mode, Node, Retrieval, ServerName, Subnet};
 
 impl Config {
     /// What the administrator should look at once more, each as a sentence. It asks the system which addresses are this
@@ -16,6 +16,18 @@ impl Config {
         let unused = self.unused_sections().into_iter();
         let mut notes: Vec<_> =
             unused.map(|section| format!("[{section}] is not used: node.mode is \"{mode}\"")).collect();
+        if self.discovery != Discovery::default() {
+            let why = match mode {
+                Mode::Distributed | Mode::Client => None,
+                Mode::HostedClient if self.hosted_client.fallback == Fallback::Distributed => None,
+                Mode::HostedClient => Some("hosted_client.fallback is \"origin\"".to_owned()),
+                Mode::HostedCache | Mode::Local => Some(format!("node.mode is \"{mode}\"")),
+            };
+            notes.extend(why.map(|why| format!("[discovery] is not used: {why}")));
+        }
+        if mode == Mode::HostedCache && self.retrieval.max_uploads != Retrieval::default().max_uploads {
+            notes.push("retrieval.max_uploads is not used: a hosted cache has hosted_cache.max_uploads".to_owned());
+        }
         match mode {
             Mode::HostedClient => notes.extend(self.hosted_client.notes(&self.node, &self.discovery)),
             Mode::HostedCache => notes.extend(self.hosted_cache.notes(&self.node)),

@@ -232,6 +232,10 @@ fn what_works_but_is_surely_not_meant_is_noted() {
         (cache("blind = true"), "blind does nothing"),
         (cache("https_port = 8443"), "https_port is not used: there is no certificate"),
         (cache(&format!("https_port = 0\n{certificate}")), "certificate is not used: https_port is 0"),
+        (cache("[retrieval]\nmax_uploads = 9"), "a hosted cache has hosted_cache.max_uploads"),
+        (cache("[discovery]\nport = 3703"), "[discovery] is not used: node.mode is \"hosted-cache\""),
+        (client("[discovery]\nport = 3703"), "[discovery] is not used: hosted_client.fallback is \"origin\""),
+        (notes("local", "[discovery]\nport = 3703"), "[discovery] is not used: node.mode is \"local\""),
         (cache("deny = [\"0.0.0.0/0\"]"), "refuses the offers from all of 0.0.0.0/0"),
         (
             cache("allow = [\"192.0.2.0/24\", \"198.51.100.0/24\"]\ndeny = [\"192.0.2.0/24\"]"),
@@ -248,6 +252,8 @@ fn what_works_but_is_surely_not_meant_is_noted() {
     }
     assert!(cache(&format!("blind = true\n{certificate}\ndeny = [\"192.0.2.0/24\"]")).is_empty());
     assert!(client("version = \"1.0\"\ntrust = \"t.pem\"").is_empty());
+    assert!(client("fallback = \"distributed\"\n[discovery]\nport = 3703").is_empty());
+    assert!(notes("client", "[discovery]\nport = 3703\n[retrieval]\nmax_uploads = 9").is_empty());
     let other_port = "port = 8080\n[hosted_client]\nservers = [\"127.0.0.1\"]";
     assert!(notes("hosted-client", other_port).is_empty(), "another program of this host may be one");
 }
