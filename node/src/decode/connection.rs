@@ -12,7 +12,7 @@ use super::ahead::{Ahead, Held};
 use super::http::{Head, Reader, Received, Start, TOO_LARGE, Wish};
 use super::message::{Answered, Over, Seen};
 use super::packet::Segment;
-use super::pending::{Asked, Pending};
+use super::pending::{Asked, Packet, Pending, Said};
 use super::tcp::{Budget, Direction, Piece};
 use super::tls::{self, KeyLog, Session};
 use super::{SealedConnection, file::Nanoseconds};
@@ -58,6 +58,20 @@ struct Side {
     pub(super) direction: Direction,
     ahead: Ahead,
     reader: Reader<Context>,
+    /// What of the other side had been received when something was said last.
+    answered: Option<u32>,
+}
+
+impl Side {
+    /// Takes note of what it had received when it said this.
+    fn note_answered(&mut self, segment: &Segment<'_>) {
+        let is_behind = |one: u32, other: u32| (one.wrapping_sub(other) as i32).is_positive();
+        if let Some(acknowledged) = segment.acknowledged
+            && self.answered.is_none_or(|answered| is_behind(acknowledged, answered))
+        {
+            self.answered = Some(acknowledged);
+        }
+    }
 }
 
 /// An answer that waits for the end of its request.
@@ -133,29 +147,58 @@ impl Connection {
         segment.acknowledged.is_some_and(lacks)
     }
 
+    /// Whether a packet of a side has bytes that have not been there yet.
+    pub(super) fn is_new(&self, side: usize, segment: &Segment<'_>) -> bool {
+        self.sides.get(side).is_some_and(|side| side.direction.is_new(segment))
+    }
+
+    /// Whether it begins where bytes are due, or before.
+    fn is_due(&self, side: usize, segment: &Segment<'_>) -> bool {
+        self.sides.get(side).is_some_and(|side| side.direction.is_due(segment))
+    }
+
     /// Takes note of a packet that is taken next: what it says of the order of messages.
     pub(super) fn note(&mut self, side: usize, segment: &Segment<'_>) {
-        let is_in_order = self.sides.get(side).is_some_and(|side| side.direction.is_due(segment));
-        if !segment.payload.is_empty() {
-            self.is_doubtful |= !is_in_order;
-            let has_had_all =
-                |sequence| self.sides.get(1 - side).is_none_or(|other| !other.direction.is_beyond(sequence));
-            let has_had_all = segment.acknowledged.is_none_or(has_had_all);
-            let is_late = self.sides.get(side).is_some_and(|side| side.direction.is_late(segment));
-            self.pending.says(side, has_had_all, is_late);
-            if let (Some(sequence), Some(other)) = (segment.acknowledged, self.sides.get_mut(1 - side)) {
-                other.direction.note_acknowledged(sequence);
-            }
+        let [first, second] = &mut self.sides;
+        let (own, other) = if side == 0 { (first, second) } else { (second, first) };
+        if let Some(sequence) = segment.acknowledged.filter(|_| segment.syn || !segment.payload.is_empty()) {
+            other.direction.note_acknowledged(sequence);
         }
+        if !own.direction.is_new(segment) {
+            return;
+        }
+        self.is_doubtful |= !own.direction.is_due(segment);
+        let has_had_all = segment.acknowledged.is_none_or(|sequence| other.direction.is_before(sequence));
+        let is_answered = |answered: u32| (segment.sequence.wrapping_sub(answered) as i32).is_negative();
+        self.pending.says(Said {
+            side,
+            is_fresh: has_had_all && !other.answered.is_some_and(is_answered),
+            is_late: own.direction.is_late(segment),
+            // What waits behind a packet came in others.
+            is_alone: !own.direction.waits(),
+            packet: segment.acknowledged.filter(|_| self.is_doubtful).map(|acknowledged| Packet {
+                start: segment.sequence,
+                end: segment.sequence.wrapping_add(segment.payload.len() as u32),
+                acknowledged,
+            }),
+        });
+        if other.reader.is_in_head() {
+            self.pending.interrupt(1 - side);
+        }
+        own.direction.see(segment);
+        own.note_answered(segment);
     }
 
     /// Lets a packet wait for bytes that it acknowledges. Returns whether it does.
     pub(super) fn hold(&mut self, side: usize, segment: &Segment<'_>, comment: &str, around: &mut Around<'_>) -> bool {
         let is_ahead = self.is_ahead(side, segment);
-        let Some(ahead) = self.sides.get_mut(side).map(|side| &mut side.ahead) else { return false };
-        let waits = !segment.payload.is_empty() && (is_ahead || ahead.is_before(segment));
+        let Some(Side { direction, ahead, .. }) = self.sides.get_mut(side) else { return false };
+        let waits = direction.is_new(segment) && (is_ahead || ahead.is_before(segment));
         let held = waits && !ahead.is_over(around.now) && ahead.hold(segment, comment, around.now, around.budget);
         self.is_doubtful |= held;
+        if held && let Some(side) = self.sides.get_mut(side) {
+            side.note_answered(segment);
+        }
         held
     }
 
@@ -188,8 +231,9 @@ impl Connection {
     ) -> bool {
         // Who goes on with what waits will not say again what it asked before.
         let behind = segment.acknowledged.map(|sequence| sequence.wrapping_sub(first.sequence) as i32);
-        let has_had = !segment.payload.is_empty() && behind.is_some_and(|behind| behind > 0);
-        self.sides.get(of).is_some_and(|of| of.ahead.is_over(now)) || side != of && has_had
+        let goes_on = self.is_new(side, segment) && behind.is_some_and(|behind| behind > 0);
+        self.sides.get(of).is_some_and(|of| of.ahead.is_over(now))
+            || side != of && goes_on && !self.is_due(side, segment)
     }
 
     /// Takes a piece of a side's bytes and hands on the messages that are whole with it. `hand_on` gives the number
@@ -258,7 +302,10 @@ impl Connection {
     ) {
         self.is_doubtful |= matches!(piece, Piece::Gap(_));
         let mut rest = *piece;
-        let losses = self.losses(side);
+        let [losses, skipped] = self.losses(side);
+        if self.sides.get(side).is_some_and(|side| !side.reader.is_in_head()) {
+            self.pending.begin(side);
+        }
         while let Some(reader) = self.sides.get_mut(side).map(|side| &mut side.reader)
             && let Some(message) =
                 reader.next(&mut rest, around.now, around.budget, &mut |head| wish(head, side, &mut self.pending))
@@ -270,15 +317,20 @@ impl Connection {
         self.hand_on_early(around.budget, hand_on);
         // A capture may begin in the middle of a message: what follows is in order.
         let may_lose = matches!(piece, Piece::Gap(_)) || self.pending.has_begun();
-        if may_lose && self.losses(side) > losses {
+        let [losses_now, skipped_now] = self.losses(side);
+        if may_lose && losses_now > losses {
             let lost = if let Piece::Gap(size) = piece { *size } else { 0 };
             self.pending.lose(side, lost);
+        }
+        if self.pending.is_astray() && skipped_now > skipped {
+            self.pending.skip(side, skipped_now - skipped);
         }
         self.settle(around.budget);
     }
 
-    fn losses(&self, side: usize) -> u64 {
-        self.sides.get(side).map_or(0, |side| side.reader.losses())
+    /// How often a side's place in the stream was lost, and how many bytes came while it was.
+    fn losses(&self, side: usize) -> [u64; 2] {
+        self.sides.get(side).map_or([0; 2], |side| [side.reader.losses(), side.reader.skipped()])
     }
 
     /// Accounts for heads and requests; where there is no memory for them they are given up.
@@ -490,7 +542,7 @@ fn wish(head: &Head, side: usize, pending: &mut Pending) -> Wish<Context> {
         // An interim answer is none.
         Start::Response { status: 100..=199 } => Wish { has_body: false, keep: 0, context: Context::Answer(None) },
         Start::Response { status } => {
-            let asked = pending.answer();
+            let asked = pending.answer(side);
             let is_head = asked.as_ref().is_some_and(|asked| asked.is_head);
             let keep = match &asked {
                 _ if head.lists("Content-Encoding", CONTENT_CODING) => MAX_CONTENT_INFORMATION,

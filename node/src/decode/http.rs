@@ -96,6 +96,8 @@ pub(super) struct Reader<C> {
     unread: u64,
     /// How often the place in the stream was lost.
     losses: u64,
+    /// The bytes behind such places of which nobody knows what they are.
+    skipped: u64,
 }
 
 #[derive(Debug)]
@@ -139,7 +141,7 @@ enum Chunk {
 
 impl<C> Default for Reader<C> {
     fn default() -> Self {
-        Self { state: State::idle(), unread: 0, losses: 0 }
+        Self { state: State::idle(), unread: 0, losses: 0, skipped: 0 }
     }
 }
 
@@ -153,6 +155,16 @@ impl<C> Reader<C> {
     /// How often the place in the stream was lost: messages may be missing.
     pub(super) fn losses(&self) -> u64 {
         self.losses
+    }
+
+    /// How many bytes came where the place in the stream was lost.
+    pub(super) fn skipped(&self) -> u64 {
+        self.skipped
+    }
+
+    /// Whether a head has begun that is not whole yet.
+    pub(super) fn is_in_head(&self) -> bool {
+        matches!(&self.state, State::Head { bytes, .. } if !bytes.is_empty())
     }
 
     fn lose(&mut self) {
@@ -216,7 +228,10 @@ impl<C> Reader<C> {
         while !data.is_empty() {
             match &mut self.state {
                 State::Lost if begins(data) => self.state = State::idle(),
-                State::Lost => *data = &[],
+                State::Lost => {
+                    self.skipped += data.len() as u64;
+                    *data = &[];
+                }
                 State::Head { bytes, began } => {
                     if bytes.is_empty() {
                         // Line ends between messages have no meaning (RFC 9112, 2.2).

@@ -83,7 +83,8 @@ pub(super) fn parse(link: i32, data: &[u8]) -> Result<Carried<'_>, Skipped> {
         Some(TransportSlice::Tcp(tcp)) => {
             let segment = Segment {
                 sequence: tcp.sequence_number(),
-                acknowledged: tcp.ack().then(|| tcp.acknowledgment_number()),
+                // Captures that were made of data alone have no number.
+                acknowledged: Some(tcp.acknowledgment_number()).filter(|number| tcp.ack() && *number != 0),
                 syn: tcp.syn(),
                 fin: tcp.fin(),
                 rst: tcp.rst(),

@@ -39,7 +39,7 @@ pub(super) fn take(
     hand_on: &mut impl FnMut(Found<'_>, &str) -> u64,
 ) {
     connection.note(side, segment);
-    if let Some(acknowledged) = segment.acknowledged.filter(|_| !segment.payload.is_empty()) {
+    if let Some(acknowledged) = segment.acknowledged.filter(|_| connection.is_new(side, segment)) {
         let step = Step::Acknowledged(acknowledged);
         reassemble(connection, 1 - side, &step, around, counters, &mut |found| hand_on(found, ""));
     }

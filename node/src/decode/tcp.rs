@@ -61,6 +61,8 @@ pub(super) struct Direction {
     acknowledged_first: Option<u32>,
     /// The sequence number of the first byte.
     first: Option<u32>,
+    /// The highest sequence number behind what was seen or acknowledged.
+    highest: Option<u32>,
     /// The position of the byte that is due. Its lower half is the sequence number.
     next: Option<u64>,
     waiting: BTreeMap<u64, Box<[u8]>>,
@@ -88,6 +90,13 @@ impl Direction {
         segment.syn || self.next.is_some_and(|next| !is_ahead(next))
     }
 
+    /// Whether a segment has bytes that have not been there yet: who says something again says nothing of the order.
+    pub(super) fn is_new(&self, segment: &Segment<'_>) -> bool {
+        let end = segment.sequence.wrapping_add((segment.payload.len() + segment.missing) as u32);
+        let is_behind = |next: u64| (end.wrapping_sub(next as u32) as i32).is_positive();
+        !segment.payload.is_empty() && self.next.is_none_or(is_behind)
+    }
+
     /// Takes a segment; what can be handed on goes to `out`. Without a SYN, the first segment that is seen is taken
     /// for the first one.
     pub(super) fn segment(&mut self, segment: &Segment<'_>, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
@@ -96,7 +105,9 @@ impl Direction {
         }
         let sequence = segment.sequence.wrapping_add(u32::from(segment.syn));
         self.first.get_or_insert(sequence);
-        let next = *self.next.get_or_insert(1 << 32 | u64::from(sequence));
+        // Where the other side has said more precisely where bytes are due, those before the segment are missing.
+        let due = self.due().filter(|_| !segment.syn && self.lacks(sequence));
+        let next = *self.next.get_or_insert(due.unwrap_or(1 << 32 | u64::from(sequence)));
         // Which of the two readings of a sequence number is meant, the nearer one says.
         let distance = sequence.wrapping_sub(next as u32) as i32;
         let start = next.saturating_add_signed(distance.into());
@@ -143,21 +154,39 @@ impl Direction {
         self.acknowledged_first.is_some_and(|first| !(first.wrapping_sub(end) as i32).is_negative())
     }
 
-    /// Whether bytes from `sequence` on have been there.
-    pub(super) fn is_beyond(&self, sequence: u32) -> bool {
-        self.next.is_some_and(|next| (sequence.wrapping_sub(next as u32) as i32).is_negative())
+    /// Takes note of how far a segment goes, whether it can be handed on or not.
+    pub(super) fn see(&mut self, segment: &Segment<'_>) {
+        self.reach(segment.sequence.wrapping_add((segment.payload.len() + segment.missing) as u32));
+    }
+
+    fn reach(&mut self, sequence: u32) {
+        if self.is_before(sequence) {
+            self.highest = Some(sequence);
+        }
+    }
+
+    /// Whether no byte from `sequence` on was seen or acknowledged.
+    pub(super) fn is_before(&self, sequence: u32) -> bool {
+        self.highest.is_none_or(|highest| sequence.wrapping_sub(highest) as i32 >= 0)
+    }
+
+    /// Whether segments wait for those before them.
+    pub(super) fn waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// The receiver has had every byte before `sequence`: what is not there by now was not captured.
     pub(super) fn acknowledged(&mut self, sequence: u32, budget: &mut Budget, out: &mut impl FnMut(Piece<'_>)) {
         let Some(next) = self.due().filter(|_| self.lacks(sequence)) else { return };
         self.next = Some(next);
+        self.reach(sequence);
         let distance = sequence.wrapping_sub(next as u32) as i32;
         let due = next.saturating_add_signed(distance.into());
         while self.waiting.first_key_value().is_some_and(|(start, _)| *start < due) {
             self.skip(budget, out);
         }
         self.jump(due, out);
+        self.drain(budget, out);
         self.end_if_due(out);
     }
 

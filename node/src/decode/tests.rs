@@ -154,6 +154,7 @@ fn connections_whose_heads_never_end_make_room_for_others() {
     assert!(said.decoder.connections.len() < MAX_HELD / 60_000, "{}", said.decoder.connections.len());
     let [mut asks, mut answers] = Sender::pair(0);
     said.packet(&asks.say(GET));
+    answers.acknowledged = asks.next;
     said.packet(&answers.say(NONE));
     assert_eq!(said.messages, [(1, "request", None), (2, "HTTP_RESPONSE", Some(1))]);
     said.finish();
@@ -229,12 +230,14 @@ fn answers_to_more_requests_than_are_kept_are_not_paired_until_all_have_come() {
     let count = pending::MAX_ASKED + 6;
     let (mut said, [mut asks, mut answers]) = (Said::default(), Sender::pair(0));
     (0..count).for_each(|_| said.packet(&asks.say(GET)));
+    answers.acknowledged = asks.next;
     (0..count).for_each(|_| said.packet(&answers.say(HEAD)));
     assert_eq!(said.messages.len(), 2 * count);
     assert!(said.messages.iter().all(|(.., answers)| answers.is_none()));
     assert_eq!(said.unpaired, (1..=count as u64).collect::<Vec<_>>());
     asks.acknowledged = answers.next;
     said.packet(&asks.say(GET));
+    answers.acknowledged = asks.next;
     said.packet(&answers.say(HEAD));
     let asked = 2 * count as u64 + 1;
     assert_eq!(said.messages.last(), Some(&(asked + 1, "response", Some(asked))));
@@ -260,6 +263,7 @@ fn answers_are_not_paired_where_a_request_among_several_was_not_captured() {
         assert_eq!(pairs, [], "{lost}");
         asks.acknowledged = answers.next;
         said.packet(&asks.say(GET));
+        answers.acknowledged = asks.next;
         said.packet(&answers.say(HEAD));
         assert_eq!(said.messages.last(), Some(&(7, "response", Some(6))), "{lost}");
         said.finish();
@@ -354,6 +358,7 @@ fn answers_are_not_paired_after_a_request_that_cannot_be_read() {
     assert!(said.messages.iter().all(|(.., answers)| answers.is_none()), "{:?}", said.messages);
     asks.acknowledged = answers.next;
     said.packet(&asks.say(GET));
+    answers.acknowledged = asks.next;
     said.packet(&answers.say(HEAD));
     assert_eq!(said.messages.last(), Some(&(7, "response", Some(6))));
     said.finish();
@@ -480,6 +485,7 @@ fn a_request_that_was_not_captured_among_several_shifts_no_answers() {
     assert!(said.messages.iter().all(|(.., answers)| answers.is_none()), "{:?}", said.messages);
     asks.acknowledged = answers.next;
     said.packet(&asks.say(GET));
+    answers.acknowledged = asks.next;
     said.packet(&answers.say(HEAD));
     assert_eq!(said.messages.last(), Some(&(9, "response", Some(8))));
 }

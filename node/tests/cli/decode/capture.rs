@@ -66,7 +66,7 @@ pub(crate) struct Sender {
 
 impl Sender {
     pub(crate) fn new(from: &str, to: &str, first: u32) -> Self {
-        Self { from: from.parse().unwrap(), to: to.parse().unwrap(), next: first, acknowledged: 1 }
+        Self { from: from.parse().unwrap(), to: to.parse().unwrap(), next: first, acknowledged: 0 }
     }
 
     /// The frame of a segment at a sequence number.
