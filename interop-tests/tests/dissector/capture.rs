@@ -122,6 +122,11 @@ impl Capture {
         self.say(connection, 1, bytes);
     }
 
+    /// The client acknowledges what it has had, and says nothing.
+    pub(crate) fn acknowledge(&mut self, connection: &mut Connection) {
+        self.segment(connection, 0, b"", |tcp, seen| tcp.ack(seen));
+    }
+
     /// The client of a connection ends it.
     pub(crate) fn end(&mut self, connection: &mut Connection) {
         self.segment(connection, 0, b"", |tcp, seen| tcp.fin().ack(seen));

@@ -56,6 +56,7 @@ fn add(capture: &mut Capture, random: &mut StdRng, spoilt: Spoilt, first: u32) {
         let exchanges: Vec<_> = (next..next + count).map(exchange).collect();
         exchanges.iter().for_each(|[request, _]| capture.ask(&mut connection, request));
         exchanges.iter().for_each(|[_, answer]| capture.answer(&mut connection, answer));
+        capture.acknowledge(&mut connection);
         next += count;
     }
     let mut packets = capture.held();

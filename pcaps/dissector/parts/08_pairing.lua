@@ -17,12 +17,12 @@ function pairing.forget()
   connections = {}
 end
 
--- A connection: the requests that wait for their answers, in order, and how many have none; by port, whether its begin
--- was seen, where what was seen of it ends, and what was acknowledged of it before anything was seen.
+-- A connection: the requests that wait for their answers, in order, and how many have none; by port, whether its begin was
+-- seen, where what was seen of it ends, and how much of the other side it had when it said something last.
 local function connection_of(stream)
   local found = connections[stream] or {
     asked = {}, outstanding = 0, is_unsure = false, is_doubtful = false, smallest = math.huge, begun = {}, ends = {},
-    first = {}, has_had_all = true, is_late = false,
+    answered = {}, is_fresh = true,
   }
   connections[stream] = found
   return found
@@ -32,43 +32,65 @@ local function lose(connection)
   connection.asked, connection.is_unsure = {}, true
 end
 
--- Takes note of a packet: `packet` has its ports, where it begins and ends in the bytes of its sender, what it
--- acknowledges, whether it is the first of its sender, whether it changed places with others, whether it acknowledges what
--- was not seen yet, and whether bytes before it are lost.
+-- Bytes before those that Wireshark counts from have numbers below zero.
+local function position(sequence)
+  return sequence < 2 ^ 31 and sequence or sequence - 2 ^ 32
+end
+
+-- Takes note of a packet: `packet` has its ports, where it begins in the bytes of its sender, their number, what it
+-- acknowledges, whether it is the first of its sender, whether Wireshark says that it changed places with others, was sent
+-- before, or acknowledges what was not seen yet, whether bytes before it are lost, and whether a message waits for more
+-- from its sender, or from the other side.
 function pairing.packet(stream, packet)
   local connection = connection_of(stream)
+  local from, to = packet.from, packet.to
+  local at = position(packet.at)
+  local stop, acknowledged = at + packet.size, position(packet.acknowledged)
   if packet.is_first then
-    connection.begun[packet.from] = true
+    connection.begun[from], connection.ends[from] = true, connection.ends[from] or at + 1
   end
-  if packet.size == 0 then
+  connection.packet = nil
+  if packet.size == 0 and not packet.is_first then
+    -- What is told of an acknowledgement alone is true all the same.
+    if packet.is_ahead or packet.is_lost then
+      connection.is_doubtful = true
+      lose(connection)
+    end
     return
   end
-  -- Bytes before those that Wireshark counts from have numbers below zero.
-  local at = packet.at < 2 ^ 31 and packet.at or packet.at - 2 ^ 32
-  local before, stop = connection.ends[packet.from], at + packet.size
-  local others = connection.ends[packet.to]
-  if not others then
-    connection.first[packet.to] = connection.first[packet.to] or packet.acknowledged
-    others = connection.first[packet.to]
+  local others = connection.ends[to]
+  if packet.size == 0 then
+    if packet.acknowledged > 0 then
+      connection.ends[to] = others or acknowledged
+    end
+    return
   end
-  local is_ahead = packet.is_ahead or packet.acknowledged > others
-  connection.is_doubtful = connection.is_doubtful or packet.is_odd or is_ahead or not connection.begun[packet.from]
-  connection.has_had_all = packet.acknowledged == others and not is_ahead
-  connection.is_late = stop <= (connection.first[packet.from] or -math.huge)
-  connection.ends[packet.from] = math.max(before or connection.first[packet.from] or stop, stop)
-  if is_ahead then
-    -- Wireshark may leave out what comes behind its acknowledgement.
+  local before = connection.ends[from]
+  others = others or acknowledged
+  connection.ends[to] = others
+  local is_ahead, is_missing = packet.is_ahead or acknowledged > others, packet.is_lost or before and at > before
+  connection.is_doubtful = connection.is_doubtful or packet.is_odd or is_ahead or is_missing or not connection.begun[from]
+  -- Who asks anew has had all, and nobody has answered since.
+  connection.is_fresh = acknowledged >= others and not is_ahead and at >= (connection.answered[to] or at)
+    and not connection.is_interrupted
+  connection.is_interrupted = connection.is_interrupted or packet.is_awaited
+  connection.packet = { at = at, stop = stop, acknowledged = acknowledged }
+  connection.answered[from] = math.max(connection.answered[from] or acknowledged, acknowledged)
+  connection.ends[from] = math.max(before or stop, stop)
+  local is_repeated = packet.is_repeated and (not before or stop > before)
+  if is_ahead or is_repeated then
+    -- Wireshark leaves out what comes behind its acknowledgement, or what it takes for said before.
     lose(connection)
   end
-  if not packet.is_lost then
+  if not is_missing then
     return
   end
   -- There may be requests among what was lost, or answers.
   lose(connection)
-  if not connection.client or connection.client == packet.from then
+  if not connection.client or connection.client == from then
     local bytes = before and math.max(at - before, 0) or 0
     connection.outstanding = connection.outstanding + math.max(math.ceil(bytes / connection.smallest), 1)
-  elseif connection.outstanding == 1 then
+  elseif connection.outstanding == 1 and not packet.is_waited_for then
     connection.outstanding = 0
   end
 end
@@ -77,44 +99,56 @@ end
 function pairing.ask(stream, port, size, request)
   local connection = connection_of(stream)
   connection.client, connection.smallest = port, math.min(connection.smallest, size)
-  if connection.outstanding == 0 and connection.has_had_all then
+  if connection.outstanding == 0 and connection.is_fresh then
     connection.is_unsure = false
   end
+  connection.is_interrupted = false
   connection.outstanding = connection.outstanding + 1
   if connection.outstanding > MAX_ASKED then
     lose(connection)
   elseif not connection.is_unsure then
-    connection.asked[#connection.asked + 1] = request
+    connection.asked[#connection.asked + 1] = { request = request, packet = connection.packet }
   end
+end
+
+-- Whether an answer in a packet may be to a request in another: who answers has had it, and who asked had not had the
+-- answer.
+local function may_have(asked, answer)
+  return not (asked and answer) or answer.acknowledged > asked.at and answer.stop > asked.acknowledged
 end
 
 -- The request that is answered now, and whether it is known that there is none.
 function pairing.answer(stream)
   local connection = connection_of(stream)
-  if connection.is_late then
-    -- Its request came before the capture.
-    return nil, false
-  end
   connection.outstanding = math.max(connection.outstanding - 1, 0)
   if connection.is_unsure then
     return nil, false
   end
   local asked = table.remove(connection.asked, 1)
-  return asked, not asked
+  if asked and not may_have(asked.packet, connection.packet) then
+    lose(connection)
+    return nil, false
+  end
+  return asked and asked.request, not asked
 end
 
--- The answer to no request that was seen: its request may be behind it.
-function pairing.unasked(stream)
+-- Something came that nobody can say more of, or an answer to no request that was seen: its request may be behind it.
+function pairing.lose(stream)
   lose(connection_of(stream))
+end
+
+-- An answer came that Wireshark may take for more than it is, with the ones behind it.
+function pairing.swallow(stream)
+  local connection = connection_of(stream)
+  if connection.outstanding > 0 then
+    lose(connection)
+  end
 end
 
 -- An answer came of which nobody can say more.
 function pairing.unread(stream)
   pairing.answer(stream)
-  local connection = connection_of(stream)
-  if connection.outstanding > 0 then
-    lose(connection)
-  end
+  pairing.swallow(stream)
 end
 
 local function id_of(tree, name)

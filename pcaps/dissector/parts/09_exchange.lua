@@ -135,7 +135,11 @@ local function pair(head, pinfo, stream, index, cut)
     if early then
       found.asked = { method = early.method, path = http.path(early.target) }
     elseif has_none then
-      pairing.unasked(stream)
+      pairing.lose(stream)
+    end
+    -- These have a length and no body.
+    if head.status == 304 or found.asked and found.asked.method == "HEAD" then
+      pairing.swallow(stream)
     end
     if found.asked and found.asked.shown then
       found.asked.answered = found.asked.answered or pinfo.number

@@ -193,7 +193,7 @@ local of_http, of_data, of_stream = Field.new("http"), Field.new("http.file_data
 local of_payload, of_segment, of_sequence = Field.new("tcp.payload"), Field.new("tcp.segment_data"), Field.new("tcp.seq")
 local of_tls, of_tls_segment = Field.new("tls"), Field.new("tls.segment.data")
 local of_lost, of_late = Field.new("tcp.analysis.lost_segment"), Field.new("tcp.analysis.out_of_order")
-local of_unseen = Field.new("tcp.analysis.ack_lost_segment")
+local of_again, of_unseen = Field.new("tcp.analysis.retransmission"), Field.new("tcp.analysis.ack_lost_segment")
 local of_acknowledged, of_length = Field.new("tcp.ack"), Field.new("tcp.len")
 local of_syn, of_fin, of_reset = Field.new("tcp.flags.syn"), Field.new("tcp.flags.fin"), Field.new("tcp.flags.reset")
 
@@ -244,8 +244,9 @@ local function note_order(pinfo, stream)
     from = pinfo.src_port, to = pinfo.dst_port, is_first = is_set(of_syn),
     at = sequence and sequence.value or 0, size = length and length.value or 0,
     acknowledged = acknowledged and acknowledged.value or 0,
-    is_odd = (of_lost() or of_late() or of_unseen()) ~= nil, is_ahead = of_unseen() ~= nil,
-    is_lost = of_lost() ~= nil and not unfinished.has(stream, pinfo.src_port),
+    is_odd = (of_lost() or of_late() or of_again() or of_unseen()) ~= nil, is_ahead = of_unseen() ~= nil,
+    is_repeated = (of_again() or of_late()) ~= nil, is_lost = of_lost() ~= nil,
+    is_waited_for = unfinished.has(stream, pinfo.src_port), is_awaited = unfinished.has(stream, pinfo.dst_port),
   })
 end
 
@@ -290,8 +291,9 @@ function protos.peerdist.dissector(_, pinfo, root)
       local s = range:raw()
       local head, data = http.head(s), nil
       if not head then
-        if not pinfo.visited and http.begins_answer(s) then
-          pairing.unread(stream)
+        if not pinfo.visited then
+          local note = http.begins_answer(s) and pairing.unread or pairing.lose
+          note(stream)
         end
         return
       end
